@@ -1,0 +1,33 @@
+PYTHON ?= python3
+BIN = .venv/bin
+
+.PHONY: help run test lint audit openapi clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+run: .venv/installed ## Serve at http://localhost:8000 (PORT=8001 changes it)
+	@exec $(BIN)/python app.py
+
+test: .venv/installed ## Run the whole suite on embedded servers
+	@exec $(BIN)/pytest -n 2 --dist loadgroup -q
+
+lint: .venv/installed ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+audit: .venv/installed ## Look for known vulnerabilities in the pins, and for risky code
+	$(BIN)/pip-audit --progress-spinner off --disable-pip --no-deps -r requirements.txt
+	$(BIN)/ruff check --select S books_api app.py wsgi.py deploy
+
+openapi: .venv/installed ## Rewrite tests/data/openapi.json from the code
+	$(BIN)/python -m tests.write_openapi
+
+clean: ## Remove the virtual environment (the data in instance/ stays)
+	rm -rf .venv .mypy_cache .ruff_cache .hypothesis
+
+.venv/installed: requirements.txt requirements-dev.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@

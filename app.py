@@ -1,0 +1,82 @@
+"""Development entry: starts the servers that are not configured, then the factory.
+
+`python app.py` migrates and serves; `flask` commands share the same servers.
+"""
+
+import os
+import secrets
+import socket
+import sys
+from pathlib import Path
+
+from dotenv import load_dotenv
+from flask import Flask
+from flask_migrate import upgrade
+
+from books_api import create_app as create_configured_app
+from books_api.config import ConfigError, Settings
+
+INSTANCE = Path(__file__).parent / "instance"
+
+
+def development_environ() -> dict[str, str]:
+    """Return the environment, with embedded servers and a key for what is not in it."""
+    load_dotenv()
+    environ = {"LOG_FORMAT": "text", **os.environ}
+    postgres = not environ.get("DATABASE_URL")
+    redis = not (environ.get("REDIS_URL") or environ.get("REDIS_HOST"))
+    if postgres or redis:
+        from books_api.embedded import share, stop_on_signals  # of requirements-dev.txt
+
+        stop_on_signals()
+        INSTANCE.mkdir(exist_ok=True)
+        database, store = share(INSTANCE, postgres=postgres, redis=redis)
+        if database is not None:
+            environ["DATABASE_URL"] = database.url
+        if store is not None:
+            environ["REDIS_URL"] = store.url
+    if not environ.get("JWT_SECRET_KEY"):
+        environ["JWT_SECRET_KEY"] = development_key()
+    return environ
+
+
+def development_key() -> str:
+    """Return the signing key of this checkout, made once."""
+    INSTANCE.mkdir(exist_ok=True)
+    path = INSTANCE / "jwt_secret_key"
+    try:
+        with open(path, "x", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            file.write(secrets.token_hex(64))
+    except FileExistsError:
+        pass
+    return path.read_text()
+
+
+def create_app() -> Flask:
+    """Build the application for development."""
+    try:
+        return create_configured_app(Settings.from_environ(development_environ()))
+    except (ConfigError, RuntimeError) as error:
+        sys.exit(f"Error: {error}")
+
+
+def main() -> None:
+    """Migrate, and serve on PORT until Ctrl-C or SIGTERM."""
+    port = os.environ.get("PORT") or "8000"
+    if not port.isdigit() or not 0 < int(port) < 65536:
+        sys.exit(f"Error: PORT must be a number from 1 to 65535, not {port!r}.")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", int(port)))
+        except OSError as error:
+            sys.exit(f"Error: port {port} cannot be used ({error.strerror}); set PORT to another.")
+    app = create_app()
+    with app.app_context():
+        upgrade()
+    print(f"Books API on http://localhost:{port}, docs on http://localhost:{port}/docs", flush=True)
+    app.run(port=int(port), threaded=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""The Books API: a catalogue of books for many users, over HTTP."""
+
+from pathlib import Path
+
+from flask import Flask, Response
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from books_api import auth, books, cli, errors, health, logs, openapi, parsing
+from books_api.auth import limits, revocation, tokens
+from books_api.config import Settings, flask_config
+from books_api.extensions import api, cors, db, init_database, jwt, migrate, redis
+
+PREFIX = "/api/v1.0.0"
+EXPOSED_HEADERS = ["ETag", "Link", "Location", "Retry-After", "X-Request-ID", "X-Total-Count"]
+MIGRATIONS = Path(__file__).parent.parent / "migrations"
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """Build the application: the one place where the parts meet. Raises ConfigError."""
+    settings = settings or Settings.from_environ()
+    app = Flask(__name__, static_folder=None)
+    app.config.from_mapping(flask_config(settings))
+    app.url_map.strict_slashes = False  # /books and /books/ both answer, no redirect
+    app.url_map.merge_slashes = False
+
+    parsing.init_app(app)
+    logs.init_app(app, settings.log_format)
+    init_database(app)
+    migrate.init_app(app, db, directory=str(MIGRATIONS))
+    redis.init_app(app, settings.redis_url, on_connect=revocation.check_server)
+    jwt.init_app(app)
+    tokens.init_app(app)
+    limits.init_app(app)
+    if settings.cors_origins:
+        cors.init_app(app, origins=list(settings.cors_origins), expose_headers=EXPOSED_HEADERS)
+    api.init_app(app, spec_kwargs=openapi.spec_options())
+    errors.init_app(app)  # after the extensions, whose own handlers it replaces
+    for blueprint in (auth.blueprint, books.blueprint):
+        api.register_blueprint(blueprint, url_prefix=f"{PREFIX}/{blueprint.name}")
+    app.register_blueprint(health.blueprint)
+    openapi.init_app(app)
+    cli.init_app(app)
+    app.after_request(forbid_sniffing)
+    if settings.trusted_proxies:
+        hops = settings.trusted_proxies
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=0)  # type: ignore[method-assign]
+    return app
+
+
+def forbid_sniffing(response: Response) -> Response:
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response

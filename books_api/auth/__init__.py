@@ -1,0 +1,24 @@
+"""Accounts and sessions. What other parts may use is imported here."""
+
+from books_api.auth.exceptions import TokenRefused, UserNotFound
+from books_api.auth.guard import identity, role_required, token_required
+from books_api.auth.models import Role, User
+from books_api.auth.routes import blueprint
+from books_api.auth.service import find_user, get_user
+from books_api.auth.sessions import live_user
+from books_api.auth.tokens import Identity
+
+__all__ = [
+    "Identity",
+    "Role",
+    "TokenRefused",
+    "User",
+    "UserNotFound",
+    "blueprint",
+    "find_user",
+    "get_user",
+    "identity",
+    "live_user",
+    "role_required",
+    "token_required",
+]

@@ -1,0 +1,172 @@
+"""`flask users`: what an operator does to accounts."""
+
+import json
+import sys
+from typing import Any
+
+import click
+from marshmallow import ValidationError
+
+from books_api.auth import service
+from books_api.auth.exceptions import (
+    EmailTaken,
+    LastAdmin,
+    UsernameTaken,
+    UserNotFound,
+    WeakPassword,
+)
+from books_api.auth.models import Role, User
+from books_api.auth.schemas import SignupSchema, UserSchema
+from books_api.commands import USAGE, OperatorGroup, fail
+from books_api.pagination import LIMIT_MAX
+
+group = OperatorGroup("users", help="Manage accounts.")
+PASSWORD_STDIN = click.option(
+    "--password-stdin", is_flag=True, help="Read the password from the first line of stdin."
+)
+ROLE = click.Choice([role.value for role in Role])
+
+
+def read_password(from_stdin: bool) -> str:
+    """Return the password: of stdin's first line, or asked for twice, hidden."""
+    if from_stdin:
+        return sys.stdin.readline().rstrip("\r\n")
+    return str(click.prompt("Password", hide_input=True, confirmation_prompt=True))
+
+
+def check(**values: Any) -> dict[str, Any]:
+    """Validate as the API does, in the same words; exit with 2 when something is wrong."""
+    try:
+        checked: dict[str, Any] = SignupSchema(only=tuple(values)).load(values)
+    except ValidationError as error:
+        lines = [f"{field}: {' '.join(texts)}" for field, texts in error.messages_dict.items()]
+        fail(" ".join(lines), USAGE)
+    return checked
+
+
+def find(email: str) -> User:
+    try:
+        return service.find_user(email)
+    except (UserNotFound, ValueError):
+        fail(f"There is no user with the email {click.format_filename(email)}.")
+
+
+@group.command()
+@click.option("--email", required=True)
+@click.option("--username", required=True)
+@click.option("--first-name", default="")
+@click.option("--last-name", default="")
+@click.option("--role", type=ROLE, default=Role.USER.value, show_default=True)
+@PASSWORD_STDIN
+def create(password_stdin: bool, role: str, **values: str) -> None:
+    """Create an account.
+
+    Without --password-stdin the password is asked for twice, hidden.
+    """
+    checked = check(**values, password=read_password(password_stdin))
+    try:
+        user = service.create_user(**checked, role=Role(role))
+    except (EmailTaken, UsernameTaken) as error:
+        fail(str(error))
+    except WeakPassword as error:
+        fail(f"password: {error}", USAGE)
+    click.echo(f"Created {user.role} {user.email} with id {user.id}.")
+
+
+@group.command("list")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, for programs.")
+def list_(as_json: bool) -> None:
+    """List accounts, newest first."""
+    schema = UserSchema()
+    cursor = None
+    if not as_json:
+        click.echo(f"{'EMAIL':40} {'USERNAME':24} {'ROLE':6} {'ACTIVE':6} {'CREATED':10}")
+    while True:
+        page = service.list_users(limit=LIMIT_MAX, cursor=cursor)
+        for user in page.rows:
+            if as_json:
+                click.echo(json.dumps(schema.dump(user), ensure_ascii=False))
+            else:
+                active = "yes" if user.is_active else "no"
+                click.echo(
+                    f"{user.email:40} {user.username:24} {user.role:6} {active:6}"
+                    f" {user.created_at:%Y-%m-%d}"
+                )
+        cursor = page.cursor
+        if cursor is None:
+            return
+
+
+@group.command("set-role")
+@click.argument("email")
+@click.argument("role", type=ROLE)
+def set_role(email: str, role: str) -> None:
+    """Give the account a role; its sessions end."""
+    _update(email, {"role": role})
+    click.echo(f"{email} has the role {role}.")
+
+
+@group.command()
+@click.argument("email")
+def activate(email: str) -> None:
+    """Let the account log in again."""
+    _update(email, {"is_active": True})
+    click.echo(f"{email} is active.")
+
+
+@group.command()
+@click.argument("email")
+def deactivate(email: str) -> None:
+    """Keep the account from logging in; its sessions end."""
+    _update(email, {"is_active": False})
+    click.echo(f"{email} is inactive; its sessions have ended.")
+
+
+@group.command("set-password")
+@click.argument("email")
+@PASSWORD_STDIN
+def set_password(email: str, password_stdin: bool) -> None:
+    """Set the account's password; its sessions end."""
+    user = find(email)
+    password = check(password=read_password(password_stdin))["password"]
+    try:
+        service.set_password(user.id, password)
+    except WeakPassword as error:
+        fail(f"password: {error}", USAGE)
+    click.echo(f"The password of {email} is set; its sessions have ended.")
+
+
+@group.command("reset-link")
+@click.argument("email")
+def reset_link(email: str) -> None:
+    """Print a token with which the user sets a new password.
+
+    It works once, within 24 hours, and only until the account's sessions are ended otherwise:
+    POST /api/v1.0.0/auth/password-reset with {"token": ..., "new_password": ...}.
+    """
+    user = find(email)
+    if not user.is_active:
+        fail(f"{email} is inactive.")
+    click.echo(service.make_reset_token(user))
+
+
+@group.command()
+@click.argument("email")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def delete(email: str, yes: bool) -> None:
+    """Delete the account with its books; its tokens are dead."""
+    user = find(email)
+    if not yes:
+        click.confirm(f"Delete {email} and all of its books?", abort=True)
+    try:
+        service.delete_user(user.id)
+    except LastAdmin as error:
+        fail(str(error))
+    click.echo(f"Deleted {email}.")
+
+
+def _update(email: str, changes: dict[str, Any]) -> None:
+    try:
+        service.update_user(find(email).id, changes)
+    except LastAdmin as error:
+        fail(str(error))

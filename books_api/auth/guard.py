@@ -1,0 +1,82 @@
+"""Who may use a route: the decorators, and the identity that they establish."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar, cast
+
+from flask import g, request
+
+from books_api.auth import tokens
+from books_api.auth.exceptions import Forbidden, TokenRefused
+from books_api.auth.models import Role
+from books_api.auth.revocation import is_revoked
+from books_api.auth.tokens import Identity, TokenType
+
+View = TypeVar("View", bound=Callable[..., Any])
+SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
+
+
+def identity() -> Identity:
+    """Return who sends the current request; only where token_required() decorates the view."""
+    return cast(Identity, g.identity)
+
+
+def token_required(*types: TokenType, login: bool = False) -> Callable[[View], View]:
+    """Let in who bears a token of one of the types (access if none is named), not revoked.
+
+    A read-only token is refused on unsafe methods; with `login`, every script's token is.
+    Raises TokenRefused or Forbidden, and RedisError when revocation cannot be asked.
+    """
+    accepted = types or ("access",)
+
+    def decorator(view: View) -> View:
+        @wraps(view)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            who = authenticate(accepted)
+            if who.scope is not None:
+                _check_scope(who.scope, login)
+            g.identity = who
+            return view(*args, **kwargs)
+
+        wrapper.token_types = accepted  # type: ignore[attr-defined]  # read by openapi.py
+        return cast(View, wrapper)
+
+    return decorator
+
+
+def role_required(role: Role) -> Callable[[View], View]:
+    """Let in whose token carries the role; stands below token_required(). Raises Forbidden."""
+
+    def decorator(view: View) -> View:
+        @wraps(view)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            if identity().role != role:
+                raise Forbidden(f"Only for users with the role {role}.")
+            return view(*args, **kwargs)
+
+        return cast(View, wrapper)
+
+    return decorator
+
+
+def authenticate(accepted: tuple[str, ...]) -> Identity:
+    """Return whose bearer token the request carries (RFC 6750, 2.1). Raises TokenRefused."""
+    scheme, _, token = request.headers.get("Authorization", "").strip().partition(" ")
+    if not scheme:
+        raise TokenRefused("Send an access token: Authorization: Bearer <token>.", error=None)
+    token = token.strip()
+    if scheme.lower() != "bearer" or not token or " " in token:
+        raise TokenRefused("The Authorization header must be: Bearer <token>.")
+    who = tokens.verify(token)
+    if who.type not in accepted:
+        raise TokenRefused(f"This is a {who.type} token; send the {accepted[0]} token.")
+    if is_revoked(who):
+        raise TokenRefused("The token has been revoked.")
+    return who
+
+
+def _check_scope(scope: str, login: bool) -> None:
+    if scope == "read" and request.method not in SAFE_METHODS:
+        raise Forbidden("The token is read-only.", "insufficient_scope")
+    if login:
+        raise Forbidden("A script's token may not do this; log in.", "insufficient_scope")

@@ -1,0 +1,91 @@
+"""Accounts, their sessions, and the ledger of what is revoked."""
+
+from enum import StrEnum
+from uuid import UUID
+
+from sqlalchemy import (
+    CheckConstraint,
+    DateTime,
+    ForeignKey,
+    Index,
+    String,
+    false,
+    func,
+    text,
+    true,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from books_api.extensions import Model
+from books_api.models import Moment, Timestamp, UUIDKey
+
+USERNAME_MIN = 3
+USERNAME_MAX = 50
+EMAIL_MAX = 254  # RFC 5321, 4.5.3.1.3, less the brackets
+NAME_MAX = 100
+SESSION_NAME_MAX = 100
+USER_AGENT_MAX = 200
+
+
+class Role(StrEnum):
+    USER = "user"
+    ADMIN = "admin"
+
+
+class User(Model):
+    __tablename__ = "users"
+    __table_args__ = (
+        Index("uq_users_email", func.lower(text("email")), unique=True),
+        Index("uq_users_username", func.lower(text("username")), unique=True),
+        Index("ix_users_newest", "created_at", "id"),
+        CheckConstraint("role IN ('user', 'admin')", name="role"),
+    )
+
+    id: Mapped[UUIDKey]
+    username: Mapped[str] = mapped_column(String(USERNAME_MAX))
+    email: Mapped[str] = mapped_column(String(EMAIL_MAX))
+    password_hash: Mapped[str] = mapped_column(String(255))
+    first_name: Mapped[str] = mapped_column(String(NAME_MAX), server_default="")
+    last_name: Mapped[str] = mapped_column(String(NAME_MAX), server_default="")
+    role: Mapped[str] = mapped_column(String(10), server_default=Role.USER)
+    is_verified: Mapped[bool] = mapped_column(server_default=false())
+    is_active: Mapped[bool] = mapped_column(server_default=true())
+    token_epoch: Mapped[int] = mapped_column(server_default="0")
+    created_at: Mapped[Timestamp]
+    updated_at: Mapped[Timestamp] = mapped_column(onupdate=func.now())
+
+
+class Session(Model):
+    """A login, or a named token for a script (which has no refresh token)."""
+
+    __tablename__ = "sessions"
+    __table_args__ = (
+        Index("ix_sessions_user_id", "user_id"),
+        Index("ix_sessions_expires_at", "expires_at"),
+    )
+
+    id: Mapped[UUIDKey]
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    name: Mapped[str | None] = mapped_column(String(SESSION_NAME_MAX))
+    read_only: Mapped[bool] = mapped_column(server_default=false())
+    user_agent: Mapped[str] = mapped_column(String(USER_AGENT_MAX), server_default="")
+    refresh_jti: Mapped[UUID | None]
+    previous_jti: Mapped[UUID | None]
+    created_at: Mapped[Moment]
+    last_used_at: Mapped[Moment]
+    expires_at: Mapped[Moment]
+    ended_at: Mapped[Moment | None] = mapped_column(DateTime(timezone=True))
+
+
+class Revocation(Model):
+    """What Redis must know: a key of the blocklist, its value, and when it may be forgotten.
+
+    Written in the transaction that revokes, so that Redis can be filled again from here.
+    """
+
+    __tablename__ = "revocations"
+    __table_args__ = (Index("ix_revocations_expires_at", "expires_at"),)
+
+    key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    value: Mapped[int]
+    expires_at: Mapped[Moment]

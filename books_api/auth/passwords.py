@@ -1,0 +1,81 @@
+"""Password hashing, bounded; and which passwords are too easily guessed."""
+
+import threading
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib.resources import files
+
+from werkzeug.security import check_password_hash, generate_password_hash
+
+from books_api.auth.exceptions import TooBusy, WeakPassword
+
+PASSWORD_MIN = 8
+PASSWORD_MAX = 128
+METHOD = "scrypt:32768:8:3"  # OWASP, Password Storage Cheat Sheet: 32 MiB and 3 passes a hash
+WAITING = 4  # passwords that may wait in this process while one is hashed
+
+_admission = threading.BoundedSemaphore(1 + WAITING)
+_hashing = threading.Lock()
+
+
+@contextmanager
+def _turn() -> Iterator[None]:
+    # A hash takes a core for a quarter of a second. One at a time, and a short queue, leave
+    # this process's other threads to everybody else.
+    if not _admission.acquire(blocking=False):
+        raise TooBusy
+    try:
+        with _hashing:
+            yield
+    finally:
+        _admission.release()
+
+
+def _normalize(password: str) -> str:
+    return unicodedata.normalize("NFC", password)
+
+
+def hash_password(password: str) -> str:
+    """Return a salted scrypt hash (NIST SP 800-63B, 5.1.1.2). Raises TooBusy."""
+    with _turn():
+        return generate_password_hash(_normalize(password), METHOD)
+
+
+def verify_password(password_hash: str | None, password: str) -> bool:
+    """Tell whether the password has this hash; None takes as long, and is False.
+
+    Raises TooBusy.
+    """
+    with _turn():
+        matches = check_password_hash(password_hash or _nobodys_hash(), _normalize(password))
+    return matches and password_hash is not None
+
+
+def is_outdated(password_hash: str) -> bool:
+    """Tell whether the hash was made with other parameters than today's."""
+    return not password_hash.startswith(METHOD + "$")
+
+
+def check_password_strength(
+    password: str, *, username: str, email: str, field: str = "password"
+) -> None:
+    """Raise WeakPassword for one of the most common, the username or the email."""
+    folded = _normalize(password).casefold()
+    if folded in common_passwords():
+        raise WeakPassword("Is one of the most common passwords.", field)
+    if folded in (username.casefold(), email.casefold(), email.partition("@")[0].casefold()):
+        raise WeakPassword("Must not be your username or your email.", field)
+
+
+@cache
+def common_passwords() -> frozenset[str]:
+    """Return those of the 10,000 most common passwords that have 8 characters or more."""
+    text = files(__package__).joinpath("common_passwords.txt").read_text("utf-8")
+    return frozenset(line for line in text.splitlines() if not line.startswith("#!"))
+
+
+@cache
+def _nobodys_hash() -> str:
+    return generate_password_hash("", METHOD)

@@ -1,0 +1,170 @@
+"""What has ended: the truth in Postgres, its fast copy in Redis.
+
+A revocation is a row of `revocations`, written in the transaction that revokes. Its copy is a key
+of Redis with the same life. Three rules keep the copy from ever saying less than the truth:
+
+- Before the commit the key is set to PENDING, after it to its value. Who meets PENDING asks
+  Postgres, so a crash between the two, or a rollback, does no harm.
+- LOADED says that the copy is whole. Without it (restart, failover, eviction, FLUSHALL) the copy
+  is filled again before anything is let in. It holds the server's run_id, checked on every new
+  connection: a Redis that came back has to be filled even if it remembers LOADED.
+- Filling excludes revoking transactions by an advisory lock, so none is missed.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from redis import Redis
+from redis.exceptions import RedisError
+from sqlalchemy import delete, func, select
+from sqlalchemy.dialects.postgresql import insert
+
+from books_api.auth.models import Revocation
+from books_api.auth.tokens import Identity, identity_from
+from books_api.config import CLOCK_LEEWAY
+from books_api.extensions import autocommit, db, jwt, redis
+
+# The braces keep all keys in one slot of a Redis Cluster, as MGET needs.
+PREFIX = "{books}:"
+LOADED = PREFIX + "loaded"
+LOADING = PREFIX + "loading"
+PENDING = "?"
+REFRESH_SECONDS = 300  # the copy is made anew this often, whatever happened to it
+ADVISORY_LOCK = 0x626F6F6B  # any number, as long as nothing else locks it
+BATCH = 1_000  # keys sent to Redis at once, within its time-out
+
+
+class CopyLost(RedisError):
+    """Redis forgets faster than it is filled, so nobody can be let in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A key of the blocklist, its value, and when the last token that it blocks expires."""
+
+    key: str
+    value: int
+    expires_at: datetime
+
+    @property
+    def forget_at(self) -> datetime:
+        return self.expires_at + timedelta(seconds=CLOCK_LEEWAY)
+
+
+def is_revoked(identity: Identity) -> bool:
+    """Ask Redis, in one round trip, whether the token, its session or its epoch has ended.
+
+    Raises RedisError when Redis is away.
+    """
+    keys = (f"jti:{identity.jti}", f"sid:{identity.session_id}", f"epoch:{identity.user_id}")
+    names = [LOADED, *(PREFIX + key for key in keys)]
+    values = _read(names)
+    if values[0] is None:
+        load()
+        values = _read(names)
+        if values[0] is None:
+            raise CopyLost("The copy of the revocations is lost again.")
+    _, token, session, epoch = values
+    if PENDING in values:
+        token, session, epoch = _ask_postgres(keys)
+    return token is not None or session is not None or int(epoch or 0) > identity.epoch
+
+
+@jwt.token_in_blocklist_loader
+def _is_revoked(header: dict[str, Any], claims: dict[str, Any]) -> bool:
+    # For jwt_required(), so that a route with the library's own decorator is as safe as ours.
+    return is_revoked(identity_from(claims))
+
+
+@contextmanager
+def revoking(entries: Sequence[Entry]) -> Iterator[None]:
+    """Revoke in the session's transaction, which the body of the `with` commits.
+
+    Raises RedisError, with nothing changed, when Redis is away.
+    """
+    db.session.execute(select(func.pg_advisory_xact_lock_shared(ADVISORY_LOCK)))
+    statement = insert(Revocation)
+    db.session.execute(
+        statement.on_conflict_do_update(
+            index_elements=[Revocation.key],
+            set_={
+                "value": statement.excluded.value,
+                "expires_at": func.greatest(Revocation.expires_at, statement.excluded.expires_at),
+            },
+        ),
+        [{"key": e.key, "value": e.value, "expires_at": e.forget_at} for e in entries],
+    )
+    _write(redis.client, {e.key: (PENDING, e.forget_at) for e in entries})
+    yield
+    with suppress(RedisError):  # it is committed: PENDING sends who asks to Postgres
+        _write(redis.client, {e.key: (str(e.value), e.forget_at) for e in entries})
+
+
+def check_server(connection: Any) -> None:
+    """Drop LOADED when this new connection leads to another server than the one that was filled."""
+    connection.on_connect()
+    connection.send_command("GET", LOADED)
+    filled = connection.read_response()
+    connection.send_command("INFO", "server")
+    info = connection.read_response()
+    if filled is not None and f"run_id:{filled}\r" not in info:
+        connection.send_command("DEL", LOADED)
+        connection.read_response()
+
+
+def load() -> None:
+    """Fill Redis from Postgres, once, however many processes ask at the same time."""
+    with db.engine.begin() as connection:
+        connection.execute(select(func.pg_advisory_xact_lock(ADVISORY_LOCK)))
+        client = redis.client
+        if client.exists(LOADED):
+            return
+        client.set(LOADING, _run_id(client), ex=REFRESH_SECONDS)
+        rows = connection.execution_options(stream_results=True, max_row_buffer=BATCH).execute(
+            select(Revocation.key, Revocation.value, Revocation.expires_at).where(
+                Revocation.expires_at > datetime.now(UTC)
+            )
+        )
+        for batch in rows.partitions(BATCH):
+            _write(client, {key: (str(value), expires) for key, value, expires in batch})
+        # Fails when Redis has lost LOADING, and with it what was just written.
+        client.rename(LOADING, LOADED)
+
+
+def prune() -> int:
+    """Delete what has expired; return the number of rows."""
+    with autocommit() as connection:
+        statement = delete(Revocation).where(Revocation.expires_at < datetime.now(UTC))
+        return connection.execute(statement).rowcount
+
+
+def _ask_postgres(keys: Sequence[str]) -> list[str | None]:
+    with autocommit() as connection:
+        found = dict(
+            connection.execute(
+                select(Revocation.key, Revocation.value).where(Revocation.key.in_(keys))
+            )
+            .tuples()
+            .all()
+        )
+    return [str(found[key]) if key in found else None for key in keys]
+
+
+def _read(names: Sequence[str]) -> list[str | None]:
+    values: Any = redis.client.mget(names)
+    return list(values)
+
+
+def _write(client: Redis, values: Mapping[str, tuple[str, datetime]]) -> None:
+    with client.pipeline(transaction=False) as pipe:
+        for key, (value, expires_at) in values.items():
+            pipe.set(PREFIX + key, value, exat=math.ceil(expires_at.timestamp()))
+        pipe.execute()
+
+
+def _run_id(client: Redis) -> str:
+    return str(client.info("server")["run_id"])

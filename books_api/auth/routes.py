@@ -1,0 +1,270 @@
+"""Accounts and sessions over HTTP."""
+
+from typing import Any
+from uuid import UUID
+
+from flask import Response, current_app, request
+from flask_smorest import Blueprint
+
+from books_api.auth import service, sessions
+from books_api.auth.exceptions import SignupDisabled
+from books_api.auth.guard import identity, role_required, token_required
+from books_api.auth.limits import limit_account, limited
+from books_api.auth.models import Role, User
+from books_api.auth.schemas import (
+    AccessTokenSchema,
+    ConfirmationSchema,
+    LoginAnswerSchema,
+    LoginSchema,
+    MessageSchema,
+    PasswordChangeSchema,
+    PasswordResetSchema,
+    ProfileSchema,
+    ScriptTokenRequestSchema,
+    ScriptTokenSchema,
+    SessionSchema,
+    SignupSchema,
+    TokenPairSchema,
+    UserSchema,
+    UserUpdateSchema,
+)
+from books_api.fields import PageQuery
+from books_api.openapi import problems
+from books_api.pagination import link_next
+from books_api.parsing import Parser
+
+blueprint = Blueprint("auth", __name__, description="Accounts, sessions and tokens")
+blueprint.ARGUMENTS_PARSER = Parser()
+
+LINK = {"Link": {"$ref": "#/components/headers/Link"}}
+
+
+@blueprint.after_request
+def forbid_storing(response: Response) -> Response:
+    response.headers["Cache-Control"] = "no-store"  # RFC 6749, 5.1
+    return response
+
+
+@blueprint.route("/signup", methods=["POST"])
+@limited("signup_limit")
+@blueprint.arguments(SignupSchema())
+@blueprint.response(201, UserSchema)
+@problems(403, 409)
+def signup(values: dict[str, Any]) -> User:
+    """Make an account
+
+    Email and username are unique, whatever their case.
+    """
+    if not current_app.config["SETTINGS"].signup_enabled:
+        raise SignupDisabled
+    return service.create_user(**values)
+
+
+@blueprint.route("/login", methods=["POST"])
+@limited("login_limit")
+@blueprint.arguments(LoginSchema())
+@blueprint.response(200, LoginAnswerSchema)
+@problems(401)
+def login(credentials: dict[str, str]) -> dict[str, Any]:
+    """Log in
+
+    Opens a session. The access token is good for minutes, the refresh token for days.
+    """
+    limit_account(credentials["email"])
+    user, pair = sessions.login(**credentials, user_agent=user_agent())
+    return {
+        "message": "Logged in.",
+        "access_token": pair.access_token,
+        "refresh_token": pair.refresh_token,
+        "user": user,
+    }
+
+
+@blueprint.route("/refresh-token", methods=["GET"])
+@limited("refresh_limit")
+@token_required("refresh")
+@blueprint.response(200, AccessTokenSchema)
+def get_access_token() -> dict[str, str]:
+    """Get another access token
+
+    Changes nothing: the refresh token sent stays the session's.
+    """
+    return {"access_token": sessions.new_access_token(identity())}
+
+
+@blueprint.route("/refresh-token", methods=["POST"])
+@limited("refresh_limit")
+@token_required("refresh")
+@blueprint.response(200, TokenPairSchema)
+def rotate_refresh_token() -> sessions.TokenPair:
+    """Exchange the refresh token
+
+    The one sent is spent. When the answer is lost, send it again within 30 seconds: the answer
+    is the same. Sent later, or after its successor, it is taken for stolen and ends the session.
+    """
+    return sessions.rotate(identity())
+
+
+@blueprint.route("/logout", methods=["POST"])
+@token_required("access", "refresh")
+@blueprint.response(200, MessageSchema)
+def logout() -> dict[str, str]:
+    """Log out
+
+    Ends the session: its access tokens and its refresh token are dead.
+    """
+    sessions.logout(identity())
+    return {"message": "Logged out."}
+
+
+@blueprint.route("/logout-all", methods=["POST"])
+@token_required()
+@blueprint.response(200, MessageSchema)
+def logout_all() -> dict[str, str]:
+    """Log out everywhere
+
+    Ends every session of yours, scripts' tokens too.
+    """
+    service.logout_everywhere(identity())
+    return {"message": "Logged out everywhere."}
+
+
+@blueprint.route("/sessions", methods=["GET"])
+@token_required()
+@blueprint.response(200, SessionSchema(many=True))
+def list_sessions() -> list[dict[str, Any]]:
+    """List your sessions
+
+    The live ones, newest first: logins, and named tokens for scripts.
+    """
+    return [session_dict(session) for session in sessions.list_sessions(identity())]
+
+
+@blueprint.route("/sessions", methods=["POST"])
+@token_required(login=True)
+@blueprint.arguments(ScriptTokenRequestSchema())
+@blueprint.response(201, ScriptTokenSchema)
+def create_script_token(values: dict[str, Any]) -> dict[str, Any]:
+    """Make a token for a script
+
+    It is shown once, cannot be refreshed, and may be read-only. End its session to revoke it.
+    """
+    session, token = sessions.open_script_session(identity(), **values, user_agent=user_agent())
+    return {**session_dict(session), "access_token": token}
+
+
+@blueprint.route("/sessions/<uuid:session_id>", methods=["DELETE"])
+@token_required()
+@blueprint.response(204)
+def end_session(session_id: UUID) -> None:
+    """End one of your sessions"""
+    sessions.end_session(identity(), session_id)
+
+
+@blueprint.route("/me", methods=["PATCH"])
+@token_required()
+@blueprint.arguments(ProfileSchema())
+@blueprint.response(200, UserSchema)
+@problems(409, 429)
+def update_me(changes: dict[str, Any]) -> User:
+    """Change your account
+
+    A new email needs `current_password`.
+    """
+    limit_account(identity().user_id)
+    return service.update_profile(identity(), changes)
+
+
+@blueprint.route("/me", methods=["DELETE"])
+@token_required(login=True)
+@blueprint.arguments(ConfirmationSchema())
+@blueprint.response(204)
+@problems(409, 429)
+def delete_me(confirmation: dict[str, str]) -> None:
+    """Delete your account
+
+    The account and its books are gone, its tokens dead.
+    """
+    limit_account(identity().user_id)
+    service.delete_account(identity(), **confirmation)
+
+
+@blueprint.route("/password", methods=["POST"])
+@token_required(login=True)
+@blueprint.arguments(PasswordChangeSchema())
+@blueprint.response(200, TokenPairSchema)
+@problems(429)
+def change_password(values: dict[str, str]) -> sessions.TokenPair:
+    """Change your password
+
+    Ends every other session; the answer has new tokens for this one.
+    """
+    limit_account(identity().user_id)
+    return service.change_password(identity(), **values)
+
+
+@blueprint.route("/password-reset", methods=["POST"])
+@limited("password_reset_limit")
+@blueprint.arguments(PasswordResetSchema())
+@blueprint.response(204)
+def reset_password(values: dict[str, str]) -> None:
+    """Set a new password with a reset token
+
+    The operator makes the token; it works once, within 24 hours. Every session ends.
+    """
+    service.reset_password(**values)
+
+
+@blueprint.route("/users", methods=["GET"])
+@token_required()
+@role_required(Role.ADMIN)
+@blueprint.arguments(PageQuery(), location="query")
+@blueprint.response(200, UserSchema(many=True), headers=LINK)
+@problems(422)
+def list_users(query: dict[str, Any]) -> tuple[Any, int, dict[str, str]]:
+    """List users
+
+    For admins. Newest first; the `Link` header leads to the next page.
+    """
+    page = service.list_users(**query)
+    return page.rows, 200, link_next(page.cursor)
+
+
+@blueprint.route("/users/<uuid:user_id>", methods=["GET"])
+@token_required()
+@role_required(Role.ADMIN)
+@blueprint.response(200, UserSchema)
+def get_user(user_id: UUID) -> User:
+    """Read a user
+
+    For admins.
+    """
+    return service.get_user(user_id)
+
+
+@blueprint.route("/users/<uuid:user_id>", methods=["PATCH"])
+@token_required()
+@role_required(Role.ADMIN)
+@blueprint.arguments(UserUpdateSchema())
+@blueprint.response(200, UserSchema)
+@problems(409)
+def update_user(changes: dict[str, Any], user_id: UUID) -> User:
+    """Change a user
+
+    For admins. A new role, or is_active, ends the user's sessions at once.
+    """
+    return service.update_user(user_id, changes)
+
+
+def user_agent() -> str:
+    """Return what the client calls itself."""
+    return request.headers.get("User-Agent", "")
+
+
+def session_dict(session: Any) -> dict[str, Any]:
+    """Return what SessionSchema dumps of the session."""
+    names = ("id", "name", "read_only", "user_agent", "created_at", "last_used_at", "expires_at")
+    return {
+        **{name: getattr(session, name) for name in names},
+        "current": str(session.id) == identity().session_id,
+    }

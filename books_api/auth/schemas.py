@@ -1,0 +1,166 @@
+"""Messages about accounts and sessions: their form, never the database."""
+
+from typing import Any
+
+from marshmallow import fields
+from marshmallow.validate import Email, OneOf, Range
+
+from books_api.auth.models import (
+    EMAIL_MAX,
+    NAME_MAX,
+    SESSION_NAME_MAX,
+    USERNAME_MAX,
+    USERNAME_MIN,
+    Role,
+)
+from books_api.auth.passwords import PASSWORD_MAX, PASSWORD_MIN
+from books_api.fields import BaseSchema, ResponseSchema, Text, Timestamp
+
+RESET_TOKEN_MAX = 500
+
+
+def new_password(**kwargs: Any) -> Text:
+    return Text(
+        PASSWORD_MIN,
+        PASSWORD_MAX,
+        normalize=True,
+        trim=False,
+        load_only=True,
+        metadata={"format": "password", "examples": ["correct horse battery staple"]},
+        **kwargs,
+    )
+
+
+def old_password(**kwargs: Any) -> Text:
+    return Text(
+        1, PASSWORD_MAX, trim=False, load_only=True, metadata={"format": "password"}, **kwargs
+    )
+
+
+def email(**kwargs: Any) -> Text:
+    return Text(
+        3,
+        EMAIL_MAX,
+        normalize=True,
+        validate=Email(error="Must be an email address."),
+        metadata={"format": "email", "pattern": None, "examples": ["ada@example.com"]},
+        **kwargs,
+    )
+
+
+def boolean(**kwargs: Any) -> fields.Boolean:
+    return fields.Boolean(truthy={True}, falsy={False}, **kwargs)
+
+
+class UserSchema(ResponseSchema):
+    """An account. Its password and the hash of it never leave the server."""
+
+    id = fields.UUID()
+    username = fields.String()
+    email = fields.String(metadata={"format": "email"})
+    first_name = fields.String()
+    last_name = fields.String()
+    role = fields.String(validate=OneOf(list(Role)))
+    is_verified = fields.Boolean()
+    is_active = fields.Boolean()
+    created_at = Timestamp()
+    updated_at = Timestamp()
+
+
+class SignupSchema(BaseSchema):
+    username = Text(USERNAME_MIN, USERNAME_MAX, normalize=True, required=True)
+    email = email(required=True)
+    password = new_password(required=True)
+    first_name = Text(0, NAME_MAX, load_default="")
+    last_name = Text(0, NAME_MAX, load_default="")
+
+
+class LoginSchema(BaseSchema):
+    email = Text(1, EMAIL_MAX, normalize=True, required=True, metadata={"format": "email"})
+    password = old_password(required=True)
+
+
+class LoginUserSchema(ResponseSchema):
+    uid = fields.UUID(attribute="id")
+    email = fields.String(metadata={"format": "email"})
+    username = fields.String()
+
+
+class MessageSchema(ResponseSchema):
+    message = fields.String()
+
+
+class AccessTokenSchema(ResponseSchema):
+    access_token = fields.String()
+
+
+class TokenPairSchema(ResponseSchema):
+    access_token = fields.String()
+    refresh_token = fields.String()
+
+
+class LoginAnswerSchema(ResponseSchema):
+    message = fields.String()
+    access_token = fields.String()
+    refresh_token = fields.String()
+    user = fields.Nested(LoginUserSchema)
+
+
+class ProfileSchema(BaseSchema):
+    """Changes to one's own account."""
+
+    username = Text(USERNAME_MIN, USERNAME_MAX, normalize=True)
+    email = email()
+    first_name = Text(0, NAME_MAX)
+    last_name = Text(0, NAME_MAX)
+    current_password = old_password()
+
+
+class ConfirmationSchema(BaseSchema):
+    current_password = old_password(required=True)
+
+
+class PasswordChangeSchema(BaseSchema):
+    current_password = old_password(required=True)
+    new_password = new_password(required=True)
+
+
+class PasswordResetSchema(BaseSchema):
+    token = Text(1, RESET_TOKEN_MAX, required=True)
+    new_password = new_password(required=True)
+
+
+class UserUpdateSchema(BaseSchema):
+    """What an admin may change."""
+
+    role = fields.String(validate=OneOf(list(Role), error="Must be one of: {choices}."))
+    is_active = boolean()
+    is_verified = boolean()
+
+
+class SessionSchema(ResponseSchema):
+    """A login, or a named token for a script."""
+
+    id = fields.UUID()
+    name = fields.String(allow_none=True)
+    read_only = fields.Boolean()
+    user_agent = fields.String()
+    created_at = Timestamp()
+    last_used_at = Timestamp(metadata={"description": "When it was made, or last refreshed."})
+    expires_at = Timestamp()
+    current = fields.Boolean(metadata={"description": "Whether this request's token is of it."})
+
+
+class ScriptTokenRequestSchema(BaseSchema):
+    name = Text(1, SESSION_NAME_MAX, required=True)
+    expires_in_days = fields.Integer(
+        strict=True,
+        required=True,
+        validate=Range(1, 365, error="Must be from {min} to {max}."),
+        error_messages={"invalid": "Must be a whole number."},
+    )
+    read_only = boolean(load_default=True)
+
+
+class ScriptTokenSchema(SessionSchema):
+    access_token = fields.String()

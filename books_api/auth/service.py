@@ -1,0 +1,262 @@
+"""Accounts: sign-up, profile, password, and what admins and operators do to them."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from flask import current_app
+from itsdangerous import BadData, URLSafeTimedSerializer
+from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError
+
+from books_api.auth import passwords, sessions
+from books_api.auth.exceptions import (
+    EmailTaken,
+    LastAdmin,
+    PasswordRequired,
+    ResetTokenRefused,
+    UsernameTaken,
+    UserNotFound,
+    WrongPassword,
+)
+from books_api.auth.models import Role, Session, User
+from books_api.auth.revocation import revoking
+from books_api.auth.sessions import TokenPair, live_user
+from books_api.auth.tokens import Identity
+from books_api.config import Settings
+from books_api.extensions import autocommit, db
+from books_api.logs import security_event
+from books_api.pagination import Page, Sort, fetch_page, keyset
+
+RESET_SECONDS = 24 * 3600
+_COLUMNS = [column for column in User.__table__.c if column.name != "password_hash"]
+_NEWEST = Sort(User.created_at, User.id, descending=True)
+_LIST = {after: keyset(select(*_COLUMNS), _NEWEST, after=after) for after in (False, True)}
+
+
+def create_user(
+    *,
+    username: str,
+    email: str,
+    password: str,
+    first_name: str = "",
+    last_name: str = "",
+    role: Role = Role.USER,
+) -> User:
+    """Add an account. Raises WeakPassword, EmailTaken, UsernameTaken and TooBusy."""
+    passwords.check_password_strength(password, username=username, email=email)
+    user = User(
+        username=username,
+        email=email,
+        password_hash=passwords.hash_password(password),
+        first_name=first_name,
+        last_name=last_name,
+        role=role,
+    )
+    db.session.add(user)
+    _commit_unique()
+    security_event("user_created", user_id=user.id, role=user.role)
+    return user
+
+
+def get_user(user_id: UUID) -> User:
+    """Return a user. Raises UserNotFound."""
+    user = db.session.get(User, user_id)
+    if user is None:
+        raise UserNotFound
+    return user
+
+
+def find_user(email: str) -> User:
+    """Return the user with this email, in any case. Raises UserNotFound."""
+    user = db.session.scalar(select(User).where(func.lower(User.email) == func.lower(email)))
+    if user is None:
+        raise UserNotFound
+    return user
+
+
+def list_users(*, limit: int, cursor: str | None = None) -> Page:
+    """Return a page of users, newest first. Raises InvalidCursor."""
+    return fetch_page(_LIST.__getitem__, {}, scope="users", limit=limit, cursor=cursor)
+
+
+def update_profile(identity: Identity, changes: Mapping[str, Any]) -> User:
+    """Change one's own names, or the email with the current password.
+
+    Raises PasswordRequired, WrongPassword, EmailTaken, UsernameTaken and TokenRefused.
+    """
+    changes = dict(changes)
+    password = changes.pop("current_password", None)
+    if "email" in changes and password is None:
+        raise PasswordRequired
+    user = live_user(identity) if password is None else _confirm(identity, password)
+    for name, value in changes.items():
+        setattr(user, name, value)
+    _commit_unique()
+    return user
+
+
+def change_password(identity: Identity, current_password: str, new_password: str) -> TokenPair:
+    """Set a new password, end every other session, and return new tokens for this one.
+
+    Raises WrongPassword, WeakPassword, TokenRefused and TooBusy.
+    """
+    new_hash = _new_hash(live_user(identity), new_password, field="new_password")
+    user = _confirm(identity, current_password)
+    session = db.session.get_one(Session, UUID(identity.session_id))
+    user.password_hash = new_hash
+    entry = sessions.raise_epoch(user, keep=session)
+    pair = sessions.restart(user, session)
+    with revoking([entry]):
+        db.session.commit()
+    security_event("password_changed", user_id=user.id, session_id=session.id)
+    return pair
+
+
+def logout_everywhere(identity: Identity) -> None:
+    """End every session of the user. Raises TokenRefused."""
+    user = live_user(identity, for_update=True)
+    with revoking([sessions.raise_epoch(user)]):
+        db.session.commit()
+    security_event("logout_everywhere", user_id=user.id)
+
+
+def delete_account(identity: Identity, current_password: str) -> None:
+    """Delete one's own account with its books. Raises WrongPassword and LastAdmin."""
+    _confirm(identity, current_password)
+    delete_user(UUID(identity.user_id))
+
+
+def set_password(user_id: UUID, new_password: str, field: str = "new_password") -> None:
+    """Set a password and end every session. Raises UserNotFound and WeakPassword."""
+    user = get_user(user_id)
+    new_hash = _new_hash(user, new_password, field=field)
+    _set_password_hash(_lock(user_id), new_hash)
+
+
+def make_reset_token(user: User) -> str:
+    """Return a token that sets one new password within RESET_SECONDS."""
+    security_event("password_reset_issued", user_id=user.id)
+    return str(_reset_serializer().dumps([str(user.id), user.token_epoch]))
+
+
+def reset_password(token: str, new_password: str) -> None:
+    """Set a new password with a reset token, and end every session.
+
+    The token is bound to the epoch, which this raises: it works once. Raises
+    ResetTokenRefused, WeakPassword and TooBusy.
+    """
+    try:
+        user_id, epoch = _reset_serializer().loads(token, max_age=RESET_SECONDS)
+        user = get_user(UUID(user_id))
+    except (BadData, UserNotFound):
+        raise ResetTokenRefused from None
+    if user.token_epoch != epoch or not user.is_active:
+        raise ResetTokenRefused
+    new_hash = _new_hash(user, new_password, field="new_password")
+    user = _lock(user.id)
+    if user.token_epoch != epoch:
+        raise ResetTokenRefused
+    _set_password_hash(user, new_hash)
+
+
+def update_user(user_id: UUID, changes: Mapping[str, Any]) -> User:
+    """Change role, is_active or is_verified; the first two end the user's sessions.
+
+    Raises UserNotFound, and LastAdmin when no active admin would be left.
+    """
+    if changes.get("role", Role.ADMIN) != Role.ADMIN or changes.get("is_active") is False:
+        _keep_an_admin_without(user_id)
+    user = _lock(user_id)
+    revoked = any(
+        name in changes and getattr(user, name) != changes[name] for name in ("role", "is_active")
+    )
+    for name, value in changes.items():
+        setattr(user, name, value)
+    if revoked:
+        with revoking([sessions.raise_epoch(user)]):
+            db.session.commit()
+    else:
+        db.session.commit()
+    security_event("user_changed", user_id=user_id, **changes)
+    return user
+
+
+def delete_user(user_id: UUID) -> None:
+    """Delete an account with its books; its tokens are dead. Raises UserNotFound, LastAdmin."""
+    _keep_an_admin_without(user_id)
+    user = _lock(user_id)
+    entry = sessions.raise_epoch(user)
+    db.session.delete(user)
+    with revoking([entry]):
+        db.session.commit()
+    security_event("user_deleted", user_id=user_id)
+
+
+def _confirm(identity: Identity, password: str) -> User:
+    with autocommit() as connection:  # hashing takes long; no transaction waits for it
+        password_hash = connection.scalar(
+            select(User.password_hash).where(User.id == UUID(identity.user_id))
+        )
+    if not passwords.verify_password(password_hash, password):
+        security_event("password_confirmation_failed", logging.WARNING, user_id=identity.user_id)
+        raise WrongPassword
+    user = live_user(identity, for_update=True)
+    if user.password_hash != password_hash:
+        raise WrongPassword
+    return user
+
+
+def _new_hash(user: User, password: str, *, field: str) -> str:
+    username, email = user.username, user.email
+    db.session.rollback()  # hashing takes long; no transaction waits for it
+    passwords.check_password_strength(password, username=username, email=email, field=field)
+    return passwords.hash_password(password)
+
+
+def _set_password_hash(user: User, password_hash: str) -> None:
+    user.password_hash = password_hash
+    with revoking([sessions.raise_epoch(user)]):
+        db.session.commit()
+    security_event("password_set", user_id=user.id)
+
+
+def _lock(user_id: UUID) -> User:
+    user = db.session.get(User, user_id, with_for_update=True)
+    if user is None:
+        raise UserNotFound
+    return user
+
+
+def _keep_an_admin_without(user_id: UUID) -> None:
+    # Locks every active admin, always in the same order: of two who demote each other at once
+    # the second waits here, and then finds itself the last.
+    admins: Sequence[UUID] = db.session.scalars(
+        select(User.id)
+        .where(User.role == Role.ADMIN, User.is_active)
+        .order_by(User.id)
+        .with_for_update()
+    ).all()
+    if list(admins) == [user_id]:
+        raise LastAdmin
+
+
+def _commit_unique() -> None:
+    try:
+        db.session.commit()
+    except IntegrityError as error:
+        db.session.rollback()
+        violated = getattr(error.orig, "diag", None)
+        match violated.constraint_name if violated else None:
+            case "uq_users_email":
+                raise EmailTaken from None
+            case "uq_users_username":
+                raise UsernameTaken from None
+        raise
+
+
+def _reset_serializer() -> URLSafeTimedSerializer:
+    settings: Settings = current_app.config["SETTINGS"]
+    keys = [settings.jwt_secret_key_previous, settings.jwt_secret_key]
+    return URLSafeTimedSerializer([key for key in keys if key], salt="password-reset")

@@ -1,0 +1,288 @@
+"""Sessions: login, refresh with rotation and re-use detection (RFC 9700, 4.14.2), end."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+from flask import current_app
+from sqlalchemy import delete, func, select, update
+
+from books_api.auth import passwords
+from books_api.auth.exceptions import SessionNotFound, TokenRefused, WrongCredentials
+from books_api.auth.models import USER_AGENT_MAX, Session, User
+from books_api.auth.revocation import Entry, revoking
+from books_api.auth.tokens import (
+    Identity,
+    derive_jti,
+    issue_access_token,
+    issue_refresh_token,
+)
+from books_api.config import Settings
+from books_api.extensions import autocommit, db
+from books_api.logs import security_event
+
+LOST_ANSWER = timedelta(seconds=30)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPair:
+    access_token: str
+    refresh_token: str
+
+
+def login(email: str, password: str, *, user_agent: str) -> tuple[User, TokenPair]:
+    """Open a session. Raises WrongCredentials, alike for every reason, and TooBusy."""
+    with autocommit() as connection:  # hashing takes long; no transaction waits for it
+        row = connection.execute(
+            select(User.id, User.password_hash).where(func.lower(User.email) == func.lower(email))
+        ).one_or_none()
+    matches = passwords.verify_password(row.password_hash if row else None, password)
+    user = db.session.get(User, row.id, with_for_update={"read": True}) if row else None
+    if (
+        row is None
+        or user is None
+        or not matches
+        or not user.is_active
+        or user.password_hash != row.password_hash  # changed while we hashed
+    ):
+        security_event("login_failed", logging.WARNING, user_id=row.id if row else None)
+        raise WrongCredentials
+    if passwords.is_outdated(user.password_hash):
+        user.password_hash = passwords.hash_password(password)
+    pair = open_session(user, user_agent=user_agent)
+    db.session.commit()
+    security_event("login", user_id=user.id)
+    return user, pair
+
+
+def open_session(user: User, *, user_agent: str) -> TokenPair:
+    """Add a session to the transaction and return its first tokens."""
+    now = datetime.now(UTC)
+    session = Session(
+        user_id=user.id,
+        user_agent=_printable(user_agent),
+        refresh_jti=uuid4(),
+        created_at=now,
+        last_used_at=now,
+        expires_at=_idle_end(now, created_at=now),
+    )
+    db.session.add(session)
+    db.session.flush()  # the tokens carry its id
+    return _pair(user, session)
+
+
+def restart(user: User, session: Session) -> TokenPair:
+    """Give the session, in the transaction, new tokens of the user's new epoch."""
+    now = datetime.now(UTC)
+    session.refresh_jti, session.previous_jti = uuid4(), None
+    session.last_used_at = now
+    session.expires_at = _idle_end(now, created_at=session.created_at)
+    return _pair(user, session)
+
+
+def open_script_session(
+    identity: Identity, *, name: str, expires_in_days: int, read_only: bool, user_agent: str
+) -> tuple[Session, str]:
+    """Make a named token for a script: its own session, no refresh token."""
+    user = live_user(identity)
+    now = datetime.now(UTC)
+    session = Session(
+        user_id=user.id,
+        name=name,
+        read_only=read_only,
+        user_agent=_printable(user_agent),
+        created_at=now,
+        last_used_at=now,
+        expires_at=now + timedelta(days=expires_in_days),
+    )
+    db.session.add(session)
+    db.session.flush()  # the token carries its id
+    token = issue_access_token(user, session, at=now, jti=uuid4())
+    db.session.commit()
+    security_event("script_token_created", user_id=user.id, session_id=session.id)
+    return session, token
+
+
+def live_user(identity: Identity, *, for_update: bool = False) -> User:
+    """Return the user of a verified token. Raises TokenRefused when the account is gone."""
+    user = db.session.get(User, UUID(identity.user_id), with_for_update=for_update)
+    if user is None or not user.is_active or user.token_epoch != identity.epoch:
+        raise TokenRefused("The token has been revoked.")
+    return user
+
+
+def new_access_token(identity: Identity) -> str:
+    """Return another access token for a refresh token, and change nothing.
+
+    Raises TokenRefused when the refresh token is spent or its session has ended.
+    """
+    now = datetime.now(UTC)
+    session = db.session.get(Session, UUID(identity.session_id))
+    user = live_user(identity)
+    presented = UUID(identity.jti)
+    if session is None or session.ended_at is not None or session.expires_at <= now:
+        raise TokenRefused("The session has ended.")
+    if presented != session.refresh_jti and not _just_spent(session, presented, now):
+        raise _reused(session)
+    return issue_access_token(user, session, at=now, jti=uuid4())
+
+
+def rotate(identity: Identity) -> TokenPair:
+    """Spend the refresh token and return its successor and an access token.
+
+    Spent again within LOST_ANSWER, and before its successor is, it returns the same pair.
+    Later, or after that, somebody holds a copy: the session ends. Raises TokenRefused.
+    """
+    now = datetime.now(UTC)
+    user = live_user(identity)
+    presented = UUID(identity.jti)
+    session_id = UUID(identity.session_id)
+    session = db.session.scalar(
+        update(Session)
+        .where(
+            Session.id == session_id,
+            Session.refresh_jti == presented,
+            Session.ended_at.is_(None),
+            Session.expires_at > now,
+        )
+        .values(
+            previous_jti=presented,
+            refresh_jti=derive_jti(presented, "refresh"),
+            last_used_at=now,
+            expires_at=func.least(
+                now + _settings().refresh_token_expires,
+                Session.created_at + _settings().session_expires,
+            ),
+        )
+        .returning(Session)
+    )
+    if session is not None:
+        pair = _pair(user, session)
+        db.session.commit()
+        return pair
+    session = db.session.get(Session, session_id, populate_existing=True)
+    if session is None or session.ended_at is not None or session.expires_at <= now:
+        raise TokenRefused("The session has ended.")
+    if not _just_spent(session, presented, now):
+        raise _reused(session)
+    return _pair(user, session)
+
+
+def list_sessions(identity: Identity) -> Sequence[Session]:
+    """Return the user's live sessions, newest first."""
+    return db.session.scalars(
+        select(Session)
+        .where(
+            Session.user_id == UUID(identity.user_id),
+            Session.ended_at.is_(None),
+            Session.expires_at > datetime.now(UTC),
+        )
+        .order_by(Session.created_at.desc(), Session.id.desc())
+    ).all()
+
+
+def logout(identity: Identity) -> None:
+    """End the token's session: its access tokens and its refresh token are dead."""
+    token = Entry(f"jti:{identity.jti}", 1, datetime.fromtimestamp(identity.expires_at, UTC))
+    try:
+        _end(identity.session_id, identity.user_id, token)
+    except SessionNotFound:
+        raise TokenRefused("The session has ended.") from None
+    security_event("logout", user_id=identity.user_id, session_id=identity.session_id)
+
+
+def end_session(identity: Identity, session_id: UUID) -> None:
+    """End one of the user's own sessions. Raises SessionNotFound."""
+    _end(str(session_id), identity.user_id)
+    security_event("session_ended", user_id=identity.user_id, session_id=session_id)
+
+
+def prune() -> int:
+    """Delete sessions whose last token has expired; return the number of rows."""
+    with autocommit() as connection:
+        statement = delete(Session).where(Session.expires_at < datetime.now(UTC))
+        return connection.execute(statement).rowcount
+
+
+def raise_epoch(user: User, *, keep: Session | None = None) -> Entry:
+    """End, in the transaction, every session of the user but `keep`.
+
+    The user's row must be locked. Returns what revoking() has to publish: tokens of an older
+    epoch are dead, those issued from now on are good.
+    """
+    now = datetime.now(UTC)
+    last = db.session.scalar(
+        select(func.max(Session.expires_at)).where(
+            Session.user_id == user.id, Session.ended_at.is_(None)
+        )
+    )
+    ending = update(Session).where(Session.user_id == user.id, Session.ended_at.is_(None))
+    if keep is not None:
+        ending = ending.where(Session.id != keep.id)
+    db.session.execute(ending.values(ended_at=now))
+    user.token_epoch += 1
+    return Entry(f"epoch:{user.id}", user.token_epoch, _last_token(last or now, now))
+
+
+def _end(session_id: str, user_id: str, *also: Entry) -> None:
+    now = datetime.now(UTC)
+    expires_at = db.session.scalar(
+        update(Session)
+        .where(
+            Session.id == UUID(session_id),
+            Session.user_id == UUID(user_id),
+            Session.ended_at.is_(None),
+            Session.expires_at > now,
+        )
+        .values(ended_at=now)
+        .returning(Session.expires_at)
+    )
+    if expires_at is None:
+        raise SessionNotFound
+    with revoking([Entry(f"sid:{session_id}", 1, _last_token(expires_at, now)), *also]):
+        db.session.commit()
+
+
+def _reused(session: Session) -> TokenRefused:
+    """End the session of a refresh token that was spent before, and return the refusal."""
+    security_event(
+        "refresh_token_reused", logging.WARNING, user_id=session.user_id, session_id=session.id
+    )
+    _end(str(session.id), str(session.user_id))
+    return TokenRefused("The refresh token was used before; the session has ended. Log in again.")
+
+
+def _just_spent(session: Session, presented: UUID, now: datetime) -> bool:
+    return presented == session.previous_jti and now - session.last_used_at <= LOST_ANSWER
+
+
+def _pair(user: User, session: Session) -> TokenPair:
+    # All of it follows from the row, so that whoever presents the same token gets the same pair.
+    if session.refresh_jti is None:
+        raise ValueError("A script's session has no token pair.")
+    at = session.last_used_at
+    jti = derive_jti(session.refresh_jti, "access")
+    return TokenPair(
+        issue_access_token(user, session, at=at, jti=jti),
+        issue_refresh_token(user, session, at=at),
+    )
+
+
+def _idle_end(now: datetime, *, created_at: datetime) -> datetime:
+    settings = _settings()
+    return min(now + settings.refresh_token_expires, created_at + settings.session_expires)
+
+
+def _last_token(expires_at: datetime, now: datetime) -> datetime:
+    return max(expires_at, now + _settings().access_token_expires)
+
+
+def _printable(user_agent: str) -> str:
+    return "".join(c for c in user_agent if c.isprintable())[:USER_AGENT_MAX]
+
+
+def _settings() -> Settings:
+    settings: Settings = current_app.config["SETTINGS"]
+    return settings

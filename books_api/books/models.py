@@ -1,0 +1,47 @@
+"""The catalogue."""
+
+from datetime import date
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, Computed, ForeignKey, Index, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from books_api.extensions import Model
+from books_api.models import Timestamp, UUIDKey
+
+TITLE_MAX = 500
+AUTHOR_MAX = 1_000
+PUBLISHER_MAX = 500
+LANGUAGE_MAX = 35  # RFC 5646, 4.4.1
+PAGE_COUNT_MAX = 100_000
+
+# The first day of a partial date: what books are sorted and filtered by.
+FIRST_DAY = (
+    "make_date(left(published_date, 4)::integer,"
+    " coalesce(nullif(substr(published_date, 6, 2), ''), '1')::integer,"
+    " coalesce(nullif(substr(published_date, 9, 2), ''), '1')::integer)"
+)
+
+
+class Book(Model):
+    __tablename__ = "books"
+    __table_args__ = (
+        CheckConstraint(f"page_count BETWEEN 1 AND {PAGE_COUNT_MAX}", name="page_count"),
+        CheckConstraint("isbn ~ '^97[89][0-9]{10}$'", name="isbn"),
+        Index("ix_books_newest", "created_at", "id"),
+        Index("ix_books_newest_of_user", "user_uid", "created_at", "id"),
+    )
+
+    id: Mapped[UUIDKey]
+    title: Mapped[str] = mapped_column(String(TITLE_MAX))
+    author: Mapped[str] = mapped_column(String(AUTHOR_MAX))
+    publisher: Mapped[str | None] = mapped_column(String(PUBLISHER_MAX))
+    published_date: Mapped[str | None] = mapped_column(String(10))
+    published_on: Mapped[date | None] = mapped_column(Computed(FIRST_DAY, persisted=True))
+    page_count: Mapped[int | None]
+    language: Mapped[str | None] = mapped_column(String(LANGUAGE_MAX))
+    isbn: Mapped[str | None] = mapped_column(String(13))
+    user_uid: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    created_at: Mapped[Timestamp]
+    updated_at: Mapped[Timestamp]
+    version: Mapped[int] = mapped_column(server_default="1")

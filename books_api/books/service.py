@@ -1,0 +1,178 @@
+"""What can be done with books. A read is one statement in autocommit; so is a write."""
+
+from collections.abc import Collection, Mapping
+from functools import lru_cache
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    Row,
+    Select,
+    Uuid,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    type_coerce,
+    update,
+)
+from sqlalchemy.exc import IntegrityError
+
+from books_api.auth import Identity, TokenRefused, get_user
+from books_api.books.exceptions import BookChanged, BookNotFound, NotTheOwner
+from books_api.books.models import Book
+from books_api.books.schemas import BookSchema
+from books_api.extensions import autocommit
+from books_api.models import new_id
+from books_api.pagination import Page, Sort, fetch_page, keyset
+
+BookRow = Row[Any]
+FIELDS = tuple(BookSchema().dump_fields)
+UUID_FIELDS = ("id", "user_uid")
+# The fields of the answer, in its order, then the version. Ids stay text up to the JSON.
+COLUMNS = (
+    *(
+        type_coerce(getattr(Book, name), Uuid(as_uuid=False)).label(name)
+        if name in UUID_FIELDS
+        else getattr(Book, name)
+        for name in FIELDS
+    ),
+    Book.version,
+)
+NEWEST = Sort(Book.created_at, Book.id, descending=True)
+
+_GET = select(*COLUMNS).where(Book.id == bindparam("book_id"))
+_CREATE = insert(Book).returning(*COLUMNS)
+
+
+def create_book(values: Mapping[str, Any], *, owner: Identity) -> BookRow:
+    """Add a book and return it. Raises TokenRefused when the owner's account is gone."""
+    parameters = {**values, "id": new_id(), "user_uid": UUID(owner.user_id)}
+    try:
+        with autocommit() as connection:
+            return connection.execute(_CREATE, parameters).one()
+    except IntegrityError as error:
+        raise TokenRefused("The account of this token is gone.") from error
+
+
+def get_book(book_id: UUID) -> BookRow:
+    """Return a book. Raises BookNotFound."""
+    with autocommit() as connection:
+        book = connection.execute(_GET, {"book_id": book_id}).one_or_none()
+    if book is None:
+        raise BookNotFound
+    return book
+
+
+def list_books(*, limit: int, cursor: str | None = None) -> Page:
+    """Return a page of books, newest first. Raises InvalidCursor."""
+    return _fetch({}, limit=limit, cursor=cursor)
+
+
+def list_books_of_user(user_id: UUID, *, limit: int, cursor: str | None = None) -> Page:
+    """Return a page of the user's books, newest first. Raises UserNotFound, InvalidCursor."""
+    page = _fetch({"user_uid": user_id}, limit=limit, cursor=cursor)
+    if not page.rows:
+        get_user(user_id)
+    return page
+
+
+def count_books_of_user(user_id: UUID) -> int:
+    """Return how many books the user owns."""
+    with autocommit() as connection:
+        statement = select(func.count()).where(Book.user_uid == user_id)
+        return connection.execute(statement).scalar_one()
+
+
+def update_book(
+    book_id: UUID,
+    changes: Mapping[str, Any],
+    *,
+    editor: Identity,
+    versions: Collection[int] | None = None,
+) -> BookRow:
+    """Apply the changes and return the book.
+
+    With `versions`, only when the book's version is among them, or when the values are already
+    there: the request is then taken for a repetition (RFC 9110, 13.1.1). Raises BookNotFound,
+    NotTheOwner, BookChanged.
+    """
+    if changes:
+        statement = (
+            update(Book)
+            .where(*_permitted(book_id, editor, versions))
+            .values(**changes, version=Book.version + 1, updated_at=func.now())
+            .returning(*COLUMNS)
+        )
+        with autocommit() as connection:
+            book = connection.execute(statement).one_or_none()
+        if book is not None:
+            return book
+    book = _explain(book_id, editor)
+    if versions is not None and book.version not in versions and not _has(book, changes):
+        raise BookChanged(as_dict(book), etag(book))
+    return book
+
+
+def delete_book(
+    book_id: UUID, *, editor: Identity, versions: Collection[int] | None = None
+) -> None:
+    """Delete a book. Raises BookNotFound, NotTheOwner, BookChanged."""
+    statement = delete(Book).where(*_permitted(book_id, editor, versions)).returning(Book.id)
+    with autocommit() as connection:
+        deleted = connection.execute(statement).one_or_none()
+    if deleted is None:
+        book = _explain(book_id, editor)
+        raise BookChanged(as_dict(book), etag(book))
+
+
+def as_dict(book: BookRow) -> dict[str, Any]:
+    """Return what the API answers with; the JSON equals BookSchema's dump."""
+    return dict(zip(FIELDS, book, strict=False))
+
+
+def etag(book: BookRow) -> str:
+    """Return the strong entity tag of the book's version."""
+    return f'"{book.version}"'
+
+
+def _permitted(book_id: UUID, editor: Identity, versions: Collection[int] | None) -> list[Any]:
+    # In the statement itself and not in a check before it: Postgres decides between two editors.
+    conditions: list[Any] = [Book.id == book_id]
+    if not editor.is_admin:
+        conditions.append(Book.user_uid == UUID(editor.user_id))
+    if versions is not None:
+        conditions.append(Book.version.in_(versions))
+    return conditions
+
+
+def _explain(book_id: UUID, editor: Identity) -> BookRow:
+    """Return the book that a write has not met, or raise why."""
+    book = get_book(book_id)
+    if not editor.is_admin and book.user_uid != editor.user_id:
+        raise NotTheOwner
+    return book
+
+
+def _has(book: BookRow, changes: Mapping[str, Any]) -> bool:
+    return all(getattr(book, name) == value for name, value in changes.items())
+
+
+def _fetch(filters: Mapping[str, Any], *, limit: int, cursor: str | None) -> Page:
+    names = frozenset(filters)
+    return fetch_page(
+        lambda after: _list_statement(names, after),
+        filters,
+        scope=f"books {sorted(filters.items())}",
+        limit=limit,
+        cursor=cursor,
+    )
+
+
+@lru_cache
+def _list_statement(filters: frozenset[str], after: bool) -> Select[Any]:
+    statement = select(*COLUMNS)
+    if "user_uid" in filters:
+        statement = statement.where(Book.user_uid == bindparam("user_uid"))
+    return keyset(statement, NEWEST, after=after)

@@ -1,0 +1,163 @@
+"""What must hold for this deployment to work: behind /readyz and `flask doctor`."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import psycopg2
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from flask import current_app
+from redis.exceptions import RedisError
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from books_api.config import KEY_BYTES, Settings
+from books_api.extensions import autocommit, redis
+
+CLOCK_SKEW_MAX = 2.0  # seconds
+POSTGRES_MIN = 13
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check found: `ok` is False when it needs the operator."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+Check = Callable[[], Finding]
+
+
+def database() -> Finding:
+    """Postgres answers, is recent enough, and knows letters beyond ASCII."""
+    with autocommit() as connection:
+        version, ctype = connection.execute(
+            text(
+                "SELECT current_setting('server_version_num')::integer, datctype"
+                " FROM pg_database WHERE datname = current_database()"
+            )
+        ).one()
+    if version // 10_000 < POSTGRES_MIN:
+        detail = f"Postgres {version // 10_000} is too old; {POSTGRES_MIN} is the oldest supported."
+        return Finding("database", False, detail)
+    if ctype in ("C", "POSIX"):
+        detail = (
+            "LC_CTYPE is C: search is blind to letters outside ASCII. Make the database again:"
+            " CREATE DATABASE ... LC_CTYPE 'C.UTF-8' TEMPLATE template0."
+        )
+        return Finding("database", False, detail)
+    return Finding("database", True, f"Postgres {version // 10_000}, LC_CTYPE {ctype}")
+
+
+def redis_answers() -> Finding:
+    """Redis answers."""
+    redis.client.ping()
+    return Finding("redis", True, "Redis answers")
+
+
+def migrations() -> Finding:
+    """The schema is the one that this code was written for."""
+    script = ScriptDirectory(str(current_app.extensions["migrate"].directory))
+    with autocommit() as connection:
+        current = MigrationContext.configure(connection).get_current_heads()
+    head = script.get_heads()
+    if set(current) != set(head):
+        detail = f"The schema is at {_names(current)}, not {_names(head)}: run flask db upgrade."
+        return Finding("migrations", False, detail)
+    return Finding("migrations", True, f"at {_names(head)}")
+
+
+def driver() -> Finding:
+    """The Postgres driver."""
+    version = psycopg2.__version__.partition(" ")[0]
+    return Finding("driver", True, f"psycopg2 {version}, libpq {psycopg2.__libpq_version__}")
+
+
+def extensions() -> Finding:
+    """The Postgres extensions that search needs can be had."""
+    with autocommit() as connection:
+        found = connection.execute(
+            text("SELECT name FROM pg_available_extensions WHERE name = 'pg_trgm'")
+        ).all()
+    if not found:
+        return Finding("extensions", False, "pg_trgm is missing: install postgresql-contrib.")
+    return Finding("extensions", True, "pg_trgm is there")
+
+
+def redis_eviction() -> Finding:
+    """Redis refuses writes rather than forget a revocation."""
+    policy = redis.client.info("memory").get("maxmemory_policy", "unknown")
+    if policy != "noeviction":
+        detail = f"maxmemory-policy is {policy}: revocations may be evicted. Set noeviction."
+        return Finding("redis eviction", False, detail)
+    return Finding("redis eviction", True, "noeviction")
+
+
+def redis_persistence() -> Finding:
+    """Redis comes back from a restart with what it knew."""
+    if not redis.client.info("persistence").get("aof_enabled"):
+        detail = "appendonly is off: after a restart the first requests wait. Set appendonly yes."
+        return Finding("redis persistence", False, detail)
+    return Finding("redis persistence", True, "append-only file")
+
+
+def clocks() -> Finding:
+    """The clocks of this machine, Postgres and Redis agree."""
+    with autocommit() as connection:
+        postgres = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
+    skew = {"Postgres": (postgres - datetime.now(UTC)).total_seconds()}
+    seconds, microseconds = redis.client.time()
+    skew["Redis"] = seconds + microseconds / 1e6 - time.time()
+    detail = ", ".join(f"{name} {value:+.2f} s" for name, value in skew.items())
+    ok = all(abs(value) <= CLOCK_SKEW_MAX for value in skew.values())
+    return Finding("clocks", ok, detail if ok else f"{detail}: synchronise them (NTP).")
+
+
+def signing_key() -> Finding:
+    """The key is as long as its algorithm wants (checked at start, too)."""
+    settings: Settings = current_app.config["SETTINGS"]
+    length = len(settings.jwt_secret_key.encode())
+    least = KEY_BYTES[settings.jwt_algorithm]
+    detail = f"{length} bytes for {settings.jwt_algorithm} (at least {least})"
+    return Finding("signing key", length >= least, detail)
+
+
+def proxies() -> Finding:
+    """How many proxies are believed."""
+    hops = current_app.config["SETTINGS"].trusted_proxies
+    if not hops:
+        return Finding("proxies", True, "none trusted: set TRUSTED_PROXIES=1 behind nginx")
+    return Finding("proxies", True, f"{hops} hop(s) of X-Forwarded-For are believed")
+
+
+READINESS: Sequence[Check] = (database, redis_answers, migrations)
+ALL: Sequence[Check] = (
+    driver,
+    *READINESS,
+    extensions,
+    redis_eviction,
+    redis_persistence,
+    clocks,
+    signing_key,
+    proxies,
+)
+
+
+def run(checks: Sequence[Check]) -> list[Finding]:
+    """Run each check; one that cannot be made is a finding too."""
+    findings = []
+    for check in checks:
+        try:
+            findings.append(check())
+        except (SQLAlchemyError, RedisError) as error:
+            reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+            findings.append(Finding(check.__name__.replace("_", " "), False, reason))
+    return findings
+
+
+def _names(revisions: Sequence[str]) -> str:
+    return ", ".join(sorted(revisions)) or "nothing"

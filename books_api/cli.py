@@ -1,0 +1,40 @@
+"""`flask doctor` and `flask maintenance`."""
+
+import sys
+
+import click
+from flask import Flask
+from flask.cli import with_appcontext
+
+from books_api import checks
+from books_api.auth import revocation, sessions
+from books_api.auth.cli import group as users
+from books_api.commands import FAILED, OperatorGroup
+
+maintenance = OperatorGroup("maintenance", help="Keep the database small.")
+
+
+@click.command()
+@with_appcontext
+def doctor() -> None:
+    """Say, in words, what is wrong with this deployment.
+
+    Exits with 1 when something is.
+    """
+    findings = checks.run(checks.ALL)
+    for finding in findings:
+        click.echo(f"{'ok   ' if finding.ok else 'WRONG'} {finding.name}: {finding.detail}")
+    if not all(finding.ok for finding in findings):
+        sys.exit(FAILED)
+
+
+@maintenance.command()
+def prune() -> None:
+    """Delete what has expired: sessions and revocations. Run it daily."""
+    click.echo(f"Deleted {sessions.prune()} sessions and {revocation.prune()} revocations.")
+
+
+def init_app(app: Flask) -> None:
+    """Add the commands to `flask`."""
+    for command in (users, maintenance, doctor):
+        app.cli.add_command(command)

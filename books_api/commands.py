@@ -1,0 +1,29 @@
+"""How the commands of `flask` fail: one line on stderr, and a status."""
+
+import sys
+from typing import Any, NoReturn
+
+import click
+from flask.cli import AppGroup
+from redis.exceptions import RedisError
+from sqlalchemy.exc import DBAPIError
+
+FAILED = 1
+USAGE = 2
+
+
+def fail(message: str, status: int = FAILED) -> NoReturn:
+    """Print one line to stderr and exit."""
+    click.echo(f"Error: {message}", err=True)
+    sys.exit(status)
+
+
+class OperatorGroup(AppGroup):
+    """A group whose commands say in one line that Postgres or Redis is away."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (DBAPIError, RedisError) as error:
+            reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+            fail(f"nothing was changed: {reason}")

@@ -1,0 +1,125 @@
+"""Marshmallow fields and the base schema that both blueprints share."""
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields
+from marshmallow.validate import Range
+
+from books_api.pagination import LIMIT_DEFAULT, LIMIT_MAX
+
+SURROGATE = re.compile("[\ud800-\udfff]")
+# ECMA-262, for OpenAPI; what Python strips beyond \s is named.
+NOT_BLANK = r"^[^\u0000]*[^\s\u0000\u001c-\u001f\u0085][^\u0000]*$"
+
+
+def check_storable(value: str) -> None:
+    """Raise ValidationError for text that Postgres cannot hold."""
+    if "\0" in value:
+        raise ValidationError("Must not contain a NUL character.")
+    if SURROGATE.search(value):
+        raise ValidationError("Must not contain a lone surrogate.")
+
+
+class BaseSchema(Schema):
+    """Refuses unknown fields, and says what is wrong in words a person understands."""
+
+    class Meta:
+        unknown = RAISE
+
+    error_messages = {
+        "unknown": "Is not a field of this request.",
+        "type": "Must be a JSON object.",
+    }
+
+
+class Text(fields.String):
+    """Trimmed text of `least` to `most` characters that Postgres can hold.
+
+    `normalize` brings it to NFC first, so that what looks the same is the same.
+    """
+
+    default_error_messages = {
+        "invalid": "Must be a string.",
+        "required": "Is required.",
+        "null": "Must not be null.",
+    }
+
+    def __init__(
+        self, least: int, most: int, *, normalize: bool = False, trim: bool = True, **kwargs: Any
+    ) -> None:
+        metadata: dict[str, Any] = {"maxLength": most}
+        if least:
+            metadata["minLength"] = least
+            if trim:
+                metadata["pattern"] = NOT_BLANK
+        super().__init__(metadata={**metadata, **kwargs.pop("metadata", {})}, **kwargs)
+        self.least, self.most = least, most
+        self.normalize, self.trim = normalize, trim
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> str:
+        if not isinstance(value, str):
+            raise self.make_error("invalid")
+        check_storable(value)
+        if len(value) > self.most:
+            raise ValidationError(f"Must have at most {self.most} characters.")
+        if self.normalize:
+            value = unicodedata.normalize("NFC", value)
+        text: str = value.strip() if self.trim else value
+        if len(text) < self.least:
+            raise ValidationError(
+                "Must not be empty."
+                if self.least == 1
+                else f"Must have at least {self.least} characters."
+            )
+        return text
+
+
+class QueryInteger(fields.Integer):
+    """A whole number in a query string: ASCII digits, and not all that int() reads."""
+
+    default_error_messages = {"invalid": "Must be a whole number."}
+
+    def _validated(self, value: Any) -> int:
+        if not re.fullmatch("-?[0-9]{1,18}", str(value)):
+            raise self.make_error("invalid")
+        return super()._validated(value)
+
+
+class Timestamp(fields.AwareDateTime):
+    """A moment as RFC 3339 in UTC, with `Z`."""
+
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
+        return None if value is None else format_timestamp(value)
+
+
+def format_timestamp(value: datetime) -> str:
+    """Return RFC 3339 in UTC, as orjson writes it with OPT_UTC_Z."""
+    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+class PageQuery(BaseSchema):
+    """Which page of a list."""
+
+    error_messages = {"unknown": "Is not a parameter of this request."}
+
+    limit = QueryInteger(
+        load_default=LIMIT_DEFAULT,
+        validate=Range(1, LIMIT_MAX, error="Must be from {min} to {max}."),
+        metadata={"description": "The most rows to answer with."},
+    )
+    cursor = Text(
+        1, 2_000, metadata={"description": "Where the page begins: taken from `Link`, never made."}
+    )
+
+
+class ResponseSchema(Schema):
+    """Describes an answer; nothing is loaded with it."""
+
+    class Meta:
+        unknown = EXCLUDE

@@ -1,0 +1,81 @@
+"""Log lines: JSON for production, readable for development; security events; request ids."""
+
+import logging
+import re
+import secrets
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from flask import Flask, Response, current_app, g, has_request_context, request
+
+logger = logging.getLogger("books_api")
+security_logger = logging.getLogger("books_api.security")
+REQUEST_ID = re.compile(r"[0-9A-Za-z._-]{8,64}")
+
+
+class JSONFormatter(logging.Formatter):
+    """One JSON object a line, with what the caller gave as `extra={"fields": {...}}`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        if has_request_context():
+            line["request_id"] = request_id()
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return orjson.dumps(line, option=orjson.OPT_UTC_Z, default=str).decode()
+
+
+class TextFormatter(logging.Formatter):
+    """The same for people: time, level, message, name=value."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        fields = getattr(record, "fields", {})
+        return " ".join([text, *(f"{name}={value}" for name, value in fields.items())])
+
+
+FORMATTERS = {
+    "json": JSONFormatter(),
+    "text": TextFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"),
+}
+
+
+def request_id() -> str:
+    """Return the id of the current request: the proxy's, else a new one."""
+    if "request_id" not in g:
+        given = request.headers.get("X-Request-ID", "")
+        trusted = current_app.config["SETTINGS"].trusted_proxies and REQUEST_ID.fullmatch(given)
+        g.request_id = given if trusted else secrets.token_hex(16)
+    identifier: str = g.request_id
+    return identifier
+
+
+def security_event(event: str, level: int = logging.INFO, **fields: Any) -> None:
+    """Log what an operator may have to answer for. Never a token, a password or a hash."""
+    details: dict[str, Any] = {"event": event, **fields}
+    if has_request_context():
+        details["address"] = request.remote_addr
+        details["request_id"] = request_id()
+    security_logger.log(level, event, extra={"fields": details})
+
+
+def _answer_with_request_id(response: Response) -> Response:
+    response.headers["X-Request-ID"] = request_id()
+    return response
+
+
+def init_app(app: Flask, log_format: str) -> None:
+    """Log to stderr in the format, and answer each request with its id."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(FORMATTERS[log_format])
+    logger.handlers = [handler]
+    logger.setLevel(logging.INFO)
+    app.after_request(_answer_with_request_id)

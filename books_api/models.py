@@ -1,0 +1,19 @@
+"""Column kinds that recur, and the key that both blueprints use."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from sqlalchemy import DateTime, func
+from sqlalchemy.orm import mapped_column
+from uuid_utils.compat import uuid7
+
+
+def new_id() -> UUID:
+    """Return a UUIDv7 (RFC 9562): in order of time, so that index pages fill one by one."""
+    return uuid7()
+
+
+UUIDKey = Annotated[UUID, mapped_column(primary_key=True, default=new_id)]
+Timestamp = Annotated[datetime, mapped_column(DateTime(timezone=True), server_default=func.now())]
+Moment = Annotated[datetime, mapped_column(DateTime(timezone=True))]

@@ -1,0 +1,113 @@
+"""Keyset pages: a page costs the same at any depth, and skips or repeats nothing."""
+
+import base64
+import binascii
+import hmac
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import orjson
+from flask import current_app, request
+from sqlalchemy import ColumnElement, Row, Select, Uuid, bindparam, tuple_
+from sqlalchemy.orm import InstrumentedAttribute
+
+from books_api.extensions import autocommit
+
+LIMIT_MAX = 100
+LIMIT_DEFAULT = 20
+MAC_BYTES = 8
+
+
+class InvalidCursor(Exception):
+    field = "cursor"
+
+    def __init__(self) -> None:
+        super().__init__("Is not a cursor of this list with this sort and these filters.")
+
+
+@dataclass(frozen=True, slots=True)
+class Sort:
+    """What a list is sorted by: an expression that is never NULL, ties broken by the id."""
+
+    key: ColumnElement[Any] | InstrumentedAttribute[Any]
+    identifier: ColumnElement[Any] | InstrumentedAttribute[Any]
+    descending: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Rows of a list, and the cursor of the page after it (None on the last)."""
+
+    rows: Sequence[Row[Any]]
+    cursor: str | None
+
+
+def keyset(statement: Select[Any], sort: Sort, *, after: bool) -> Select[Any]:
+    """Sort and limit the statement and, with `after`, begin behind :after_key and :after_id."""
+    key, identifier = sort.key, sort.identifier
+    if after:
+        here = tuple_(key, identifier)
+        there = tuple_(
+            bindparam("after_key", type_=key.type), bindparam("after_id", type_=Uuid(as_uuid=False))
+        )
+        statement = statement.where(here < there if sort.descending else here > there)
+    order = (key.desc(), identifier.desc()) if sort.descending else (key, identifier)
+    return statement.add_columns(key.label("sort_key")).order_by(*order).limit(bindparam("rows"))
+
+
+def fetch_page(
+    statement: Callable[[bool], Select[Any]],
+    parameters: Mapping[str, Any],
+    *,
+    scope: str,
+    limit: int,
+    cursor: str | None,
+) -> Page:
+    """Run a keyset() statement in one round trip and return up to `limit` rows.
+
+    `statement` is asked for the form without or with `after`. `scope` names the list, its sort
+    and its filters: a cursor is good for one scope only. Raises InvalidCursor.
+    """
+    parameters = {**parameters, "rows": limit + 1}
+    if cursor is not None:
+        parameters["after_key"], parameters["after_id"] = decode_cursor(cursor, scope)
+    with autocommit() as connection:
+        rows = connection.execute(statement(cursor is not None), parameters).all()
+    if len(rows) <= limit:
+        return Page(rows, None)
+    rows = rows[:limit]
+    return Page(rows, encode_cursor((rows[-1].sort_key, rows[-1].id), scope))
+
+
+def encode_cursor(values: Sequence[Any], scope: str) -> str:
+    """Return an opaque, tamper-proof text of the values."""
+    payload = orjson.dumps(values)
+    return base64.urlsafe_b64encode(_mac(payload, scope) + payload).rstrip(b"=").decode()
+
+
+def decode_cursor(cursor: str, scope: str) -> list[Any]:
+    """Return the values. Raises InvalidCursor when they were made for another scope."""
+    try:
+        raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        raise InvalidCursor from None
+    mac, payload = raw[:MAC_BYTES], raw[MAC_BYTES:]
+    if not hmac.compare_digest(mac, _mac(payload, scope)):
+        raise InvalidCursor
+    values: list[Any] = orjson.loads(payload)
+    return values
+
+
+def _mac(payload: bytes, scope: str) -> bytes:
+    key = current_app.config["JWT_SECRET_KEY"].encode()
+    return hmac.digest(key, b"cursor\0" + scope.encode() + b"\0" + payload, "sha256")[:MAC_BYTES]
+
+
+def link_next(cursor: str | None) -> dict[str, str]:
+    """Return the headers that lead to the next page (RFC 8288): none on the last."""
+    if cursor is None:
+        return {}
+    query = urlencode({**request.args, "cursor": cursor})
+    return {"Link": f'<{quote(request.path)}?{query}>; rel="next"'}

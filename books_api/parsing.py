@@ -1,0 +1,84 @@
+"""JSON in and out through orjson, and the rules that hold for every request's input."""
+
+from typing import Any, NoReturn
+
+import orjson
+from flask import Flask, Request, Response
+from flask.json.provider import JSONProvider
+from marshmallow import RAISE, Schema, ValidationError
+from webargs.flaskparser import FlaskParser
+from werkzeug.exceptions import BadRequest, UnsupportedMediaType
+
+DUMP_OPTIONS = orjson.OPT_UTC_Z
+
+
+class ORJSONProvider(JSONProvider):
+    """Flask's JSON, by orjson: UUIDs and RFC 3339 timestamps as they are, NaN refused."""
+
+    def dumps(self, obj: Any, **kwargs: Any) -> str:
+        return orjson.dumps(obj, option=DUMP_OPTIONS).decode()
+
+    def loads(self, s: str | bytes, **kwargs: Any) -> Any:
+        return orjson.loads(s)
+
+    def response(self, *args: Any, **kwargs: Any) -> Any:
+        return Response(
+            orjson.dumps(self._prepare_response_obj(args, kwargs), option=DUMP_OPTIONS),
+            mimetype="application/json",
+        )
+
+
+class InvalidInput(Exception):
+    """A request that has the right form of message and the wrong content.
+
+    `messages` is marshmallow's tree of messages, `location` where they apply: json or query.
+    """
+
+    def __init__(self, messages: Any, location: str) -> None:
+        super().__init__(messages)
+        self.messages, self.location = messages, location
+
+
+class Parser(FlaskParser):
+    """Webargs with a strict body (415, 400) and a strict query string (422)."""
+
+    DEFAULT_UNKNOWN_BY_LOCATION = {"json": None, "query": RAISE}
+
+    def load_json(self, req: Request, schema: Schema) -> Any:
+        if req.mimetype != "application/json":
+            raise UnsupportedMediaType("The body must be sent as application/json.")
+        body = req.get_data(cache=False)
+        if not body:
+            raise BadRequest("The body is empty; it must be a JSON object.")
+        try:
+            return orjson.loads(body)
+        except orjson.JSONDecodeError as error:
+            # Not UTF-8, nested too deep, NaN or a lone surrogate: orjson has one class for all.
+            raise BadRequest(f"The body is not valid JSON: {error}.") from None
+
+    def load_querystring(self, req: Request, schema: Schema) -> Any:
+        repeated = {
+            name: ["Must be given once only."]
+            for name, values in req.args.lists()
+            if len(values) > 1
+        }
+        if repeated:
+            raise InvalidInput(repeated, "query")
+        return req.args.to_dict()
+
+    def handle_error(
+        self,
+        error: ValidationError,
+        req: Request,
+        schema: Schema,
+        *,
+        error_status_code: int | None,
+        error_headers: Any,
+    ) -> NoReturn:
+        (location, messages), *_ = error.messages_dict.items()
+        raise InvalidInput(messages, location)
+
+
+def init_app(app: Flask) -> None:
+    """Make orjson the application's JSON."""
+    app.json = ORJSONProvider(app)

@@ -1,0 +1,41 @@
+"""How Alembic reaches the application's database."""
+
+from alembic import context
+from flask import current_app
+from sqlalchemy import text
+
+from books_api.extensions import db
+
+# A migration that waits for a lock stops every request behind it: better to fail and be run
+# again. What it does once it has the lock may take its time.
+TIMEOUTS = "SET lock_timeout = '5s'; SET statement_timeout = 0"
+
+
+def skip_empty_revision(migration_context, revision, directives):
+    """Write no revision when models and schema agree."""
+    if getattr(context.config.cmd_opts, "autogenerate", False):
+        directives[:] = [d for d in directives if not d.upgrade_ops.is_empty()]
+
+
+def run_migrations() -> None:
+    """Run in one transaction, so that a failed migration leaves nothing half done."""
+    with db.engine.connect() as connection:
+        connection.execute(text(TIMEOUTS))
+        connection.commit()
+        context.configure(
+            connection=connection,
+            target_metadata=db.metadata,
+            process_revision_directives=skip_empty_revision,
+            **current_app.extensions["migrate"].configure_args,
+        )
+        with context.begin_transaction():
+            context.run_migrations()
+        connection.invalidate()  # the time-outs above are not for requests
+
+
+if context.is_offline_mode():
+    context.configure(dialect_name="postgresql", target_metadata=db.metadata, literal_binds=True)
+    with context.begin_transaction():
+        context.run_migrations()
+else:
+    run_migrations()

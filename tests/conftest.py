@@ -1,0 +1,181 @@
+"""Real servers for each test process, an application on them, and makers of accounts and books."""
+
+import itertools
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from flask_migrate import upgrade
+from sqlalchemy import text
+from werkzeug.security import generate_password_hash
+
+from books_api import PREFIX, create_app
+from books_api.auth import passwords, sessions
+from books_api.auth.models import User
+from books_api.config import Settings, database_url
+from books_api.embedded import Postgres, Redis
+from books_api.extensions import db, redis
+
+PASSWORD = "correct horse battery staple"
+KEY = "0f8e7d6c5b4a39281706f5e4d3c2b1a00f8e7d6c5b4a39281706f5e4d3c2b1a0"
+NEVER = "1000000 per second"
+counter = itertools.count()
+
+
+@dataclass(frozen=True)
+class Servers:
+    postgres: Postgres
+    redis: Redis
+
+
+@dataclass(frozen=True)
+class Account:
+    """A user with a session."""
+
+    id: str
+    email: str
+    username: str
+    access_token: str
+    refresh_token: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return bearer(self.access_token)
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+@pytest.fixture(scope="session")
+def folder() -> Iterator[Path]:
+    """A folder with a short path, as Unix sockets want it."""
+    path = Path(tempfile.mkdtemp(prefix="books-"))
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture(scope="session")
+def servers(folder: Path) -> Iterator[Servers]:
+    postgres, store = Postgres(folder, durable=False), Redis(folder, durable=False)
+    postgres.start()
+    try:
+        store.start()
+        yield Servers(postgres, store)
+    finally:
+        postgres.stop("immediate")
+        store.stop()
+
+
+@pytest.fixture(scope="session")
+def settings(servers: Servers) -> Settings:
+    return Settings(
+        database_url=database_url(servers.postgres.url),
+        redis_url=servers.redis.url,
+        jwt_secret_key=KEY,
+        login_limit=NEVER,
+        login_account_limit=NEVER,
+        signup_limit=NEVER,
+        refresh_limit=NEVER,
+        password_reset_limit=NEVER,
+        log_format="json",
+    )
+
+
+@pytest.fixture(scope="session")
+def migrated_app(settings: Settings) -> Flask:
+    app = create_app(settings)
+    with app.app_context():
+        upgrade()
+    return app
+
+
+@pytest.fixture
+def app(migrated_app: Flask, servers: Servers) -> Flask:
+    """The application, with empty tables and an empty Redis."""
+    servers.redis.start()
+    with migrated_app.app_context():
+        redis.client.flushall()
+        db.session.execute(text("DELETE FROM users"))
+        db.session.execute(text("DELETE FROM revocations"))
+        db.session.commit()
+    return migrated_app
+
+
+@pytest.fixture
+def make_app(app: Flask, settings: Settings) -> Callable[..., Flask]:
+    """Make another application on the same servers, with other settings."""
+
+    def make(**changes: Any) -> Flask:
+        return create_app(replace(settings, **changes))
+
+    return make
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+@pytest.fixture(scope="session")
+def password_hash() -> str:
+    return generate_password_hash(PASSWORD, passwords.METHOD)
+
+
+@pytest.fixture
+def make_user(app: Flask, password_hash: str) -> Callable[..., Account]:
+    """Add a user to the database, logged in unless it is inactive; its password is PASSWORD."""
+
+    def make(**values: Any) -> Account:
+        number = next(counter)
+        values = {
+            "username": f"user{number}",
+            "email": f"user{number}@example.com",
+            "password_hash": password_hash,
+            **values,
+        }
+        with app.app_context():
+            user = User(**values)
+            db.session.add(user)
+            db.session.flush()
+            pair = sessions.open_session(user, user_agent="tests")
+            db.session.commit()
+            return Account(
+                str(user.id), user.email, user.username, pair.access_token, pair.refresh_token
+            )
+
+    return make
+
+
+@pytest.fixture
+def alice(make_user: Callable[..., Account]) -> Account:
+    return make_user(username="alice", email="alice@example.com")
+
+
+@pytest.fixture
+def bob(make_user: Callable[..., Account]) -> Account:
+    return make_user(username="bob", email="bob@example.com")
+
+
+@pytest.fixture
+def admin(make_user: Callable[..., Account]) -> Account:
+    return make_user(username="admin", email="admin@example.com", role="admin")
+
+
+@pytest.fixture
+def make_book(client: FlaskClient) -> Callable[..., dict[str, Any]]:
+    """Add a book over the API and return it as answered."""
+
+    def make(owner: Account, **values: Any) -> dict[str, Any]:
+        values = {"title": "The Hobbit", "author": "J. R. R. Tolkien", **values}
+        response = client.post(f"{PREFIX}/books/", json=values, headers=owner.headers)
+        assert response.status_code == 201, response.text
+        return dict(response.json)
+
+    return make
