@@ -3,7 +3,14 @@
 `python app.py` migrates and serves; `flask` commands share the same servers.
 """
 
+import signal
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback while the rest is imported
+
+import fcntl
 import os
+import re
 import secrets
 import socket
 import sys
@@ -12,16 +19,18 @@ from pathlib import Path
 from dotenv import load_dotenv
 from flask import Flask
 from flask_migrate import upgrade
+from sqlalchemy.exc import DBAPIError
 
 from books_api import create_app as create_configured_app
 from books_api.config import ConfigError, Settings
 
 INSTANCE = Path(__file__).parent / "instance"
 
+load_dotenv()
+
 
 def development_environ() -> dict[str, str]:
     """Return the environment, with embedded servers and a key for what is not in it."""
-    load_dotenv()
     environ = {"LOG_FORMAT": "text", **os.environ}
     postgres = not environ.get("DATABASE_URL")
     redis = not (environ.get("REDIS_URL") or environ.get("REDIS_HOST"))
@@ -29,7 +38,6 @@ def development_environ() -> dict[str, str]:
         from books_api.embedded import share, stop_on_signals  # of requirements-dev.txt
 
         stop_on_signals()
-        INSTANCE.mkdir(exist_ok=True)
         database, store = share(INSTANCE, postgres=postgres, redis=redis)
         if database is not None:
             environ["DATABASE_URL"] = database.url
@@ -44,38 +52,52 @@ def development_key() -> str:
     """Return the signing key of this checkout, made once."""
     INSTANCE.mkdir(exist_ok=True)
     path = INSTANCE / "jwt_secret_key"
-    try:
-        with open(path, "x", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-            file.write(secrets.token_hex(64))
-    except FileExistsError:
-        pass
-    return path.read_text()
+    with open(path, "a+", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # of two first starts at once one makes the key
+        file.seek(0)
+        key = file.read()
+        if not key:
+            key = secrets.token_hex(64)
+            file.write(key)
+        return key
 
 
 def create_app() -> Flask:
     """Build the application for development."""
     try:
         return create_configured_app(Settings.from_environ(development_environ()))
-    except (ConfigError, RuntimeError) as error:
+    except (ConfigError, OSError, RuntimeError) as error:
         sys.exit(f"Error: {error}")
+
+
+def free_port() -> int:
+    """Return PORT, or exit when nothing can listen there."""
+    port = os.environ.get("PORT") or "8000"
+    if not re.fullmatch(r"[0-9]{1,5}", port) or not 0 < int(port) < 65536:
+        sys.exit(f"Error: PORT must be a number from 1 to 65535, not {port!r}.")
+    if "WERKZEUG_SERVER_FD" not in os.environ:  # of FLASK_DEBUG's reloader, which listens already
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", int(port)))
+            except OSError as error:
+                reason = error.strerror
+                sys.exit(f"Error: port {port} cannot be used ({reason}); set PORT to another.")
+    return int(port)
 
 
 def main() -> None:
     """Migrate, and serve on PORT until Ctrl-C or SIGTERM."""
-    port = os.environ.get("PORT") or "8000"
-    if not port.isdigit() or not 0 < int(port) < 65536:
-        sys.exit(f"Error: PORT must be a number from 1 to 65535, not {port!r}.")
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", int(port)))
-        except OSError as error:
-            sys.exit(f"Error: port {port} cannot be used ({error.strerror}); set PORT to another.")
+    port = free_port()
+    signal.signal(signal.SIGINT, lambda number, _frame: sys.exit(128 + number))
     app = create_app()
     with app.app_context():
-        upgrade()
+        try:
+            upgrade()
+        except DBAPIError as error:
+            sys.exit(f"Error: {str(error.orig).strip().splitlines()[0]}")
     print(f"Books API on http://localhost:{port}, docs on http://localhost:{port}/docs", flush=True)
-    app.run(port=int(port), threaded=True)
+    app.run(port=port)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from pathlib import Path
 from flask import Flask, Response
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from books_api import auth, books, cli, errors, health, logs, openapi, parsing
+from books_api import auth, books, cli, docs, errors, health, logs, openapi, parsing
 from books_api.auth import limits, revocation, tokens
 from books_api.config import Settings, flask_config
 from books_api.extensions import api, cors, db, init_database, jwt, migrate, redis
@@ -38,7 +38,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     for blueprint in (auth.blueprint, books.blueprint):
         api.register_blueprint(blueprint, url_prefix=f"{PREFIX}/{blueprint.name}")
     app.register_blueprint(health.blueprint)
-    openapi.init_app(app)
+    docs.init_app(app)
     cli.init_app(app)
     app.after_request(forbid_sniffing)
     if settings.trusted_proxies:

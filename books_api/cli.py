@@ -9,6 +9,7 @@ from flask.cli import with_appcontext
 from books_api import checks
 from books_api.auth import revocation, sessions
 from books_api.auth.cli import group as users
+from books_api.books import idempotency
 from books_api.commands import FAILED, OperatorGroup
 
 maintenance = OperatorGroup("maintenance", help="Keep the database small.")
@@ -30,8 +31,11 @@ def doctor() -> None:
 
 @maintenance.command()
 def prune() -> None:
-    """Delete what has expired: sessions and revocations. Run it daily."""
-    click.echo(f"Deleted {sessions.prune()} sessions and {revocation.prune()} revocations.")
+    """Delete what has expired: sessions, revocations, idempotency keys. Run it daily."""
+    click.echo(
+        f"Deleted {sessions.prune()} sessions, {revocation.prune()} revocations and"
+        f" {idempotency.prune()} idempotency keys."
+    )
 
 
 def init_app(app: Flask) -> None:

@@ -203,6 +203,7 @@ SESSION = {
     "statement_timeout": 5_000,
     "lock_timeout": 2_000,
     "idle_in_transaction_session_timeout": 10_000,
+    "pg_trgm.word_similarity_threshold": 0.4,  # below: q with a typo is not found, see lists.py
 }
 
 

@@ -39,6 +39,8 @@ STATUS: dict[type[Exception], HTTPStatus] = {
     auth.WrongCredentials: HTTPStatus.UNAUTHORIZED,
     auth.WrongPassword: HTTPStatus.UNPROCESSABLE_ENTITY,
     books.BookNotFound: HTTPStatus.NOT_FOUND,
+    books.KeyInUse: HTTPStatus.CONFLICT,
+    books.KeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
     books.NotTheOwner: HTTPStatus.FORBIDDEN,
 }
 # Postgres is away, overloaded or told to stop: try again. By SQLSTATE and its class.
@@ -131,7 +133,7 @@ def _headers_for(error: Exception) -> dict[str, str]:
         case auth.TokenRefused(error=code) | auth.Forbidden(error=str(code)):
             described = f'error="{code}", error_description="{error}"'
             return {"WWW-Authenticate": f"{CHALLENGE}, {described}"}
-        case auth.TooBusy():
+        case auth.TooBusy() | books.KeyInUse():
             return RETRY_AFTER
     return {}
 
@@ -145,16 +147,15 @@ def handle_invalid_cursor(error: InvalidCursor) -> Response:
 
 
 def handle_invalid_input(error: InvalidInput) -> Response:
-    if error.location == "query":
-        errors = [
-            {"parameter": pointer.removeprefix("/"), "detail": text}
-            for pointer, text in _messages(error.messages)
-        ]
-    else:
-        errors = [{"pointer": p, "detail": text} for p, text in _messages(error.messages)]
-    first = errors[0]
-    name = first.get("parameter") or first.get("pointer", "").removeprefix("/")
-    detail = f"{name}: {first['detail']}" if name else first["detail"]
+    kind = {"query": "parameter", "header": "header"}.get(error.location, "pointer")
+    found = list(_messages(error.messages))
+    errors = [
+        {kind: where if kind == "pointer" else where.removeprefix("/"), "detail": text}
+        for where, text in found
+    ]
+    (where, text), *_ = found
+    name = where.removeprefix("/")
+    detail = f"{name}: {text}" if name else text
     if len(errors) > 1:
         detail += f" And {len(errors) - 1} more."
     return problem(422, detail, errors=errors)

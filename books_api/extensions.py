@@ -75,7 +75,7 @@ def _sentinel_client(url: str, options: dict[str, Any]) -> RedisClient:
     for node in hosts.split(","):
         host, _, port = node.partition(":")
         nodes.append((host, int(port or 26379)))
-    sentinel: Any = Sentinel(
+    sentinel: Any = Sentinel(  # type: ignore[no-untyped-call]  # it has no types
         nodes, socket_timeout=REDIS_TIMEOUT, socket_connect_timeout=REDIS_TIMEOUT
     )
     client: RedisClient = sentinel.master_for(service or "mymaster", db=int(db or 0), **options)

@@ -12,8 +12,10 @@ from marshmallow.validate import Range
 from books_api.pagination import LIMIT_DEFAULT, LIMIT_MAX
 
 SURROGATE = re.compile("[\ud800-\udfff]")
-# ECMA-262, for OpenAPI; what Python strips beyond \s is named.
-NOT_BLANK = r"^[^\u0000]*[^\s\u0000\u001c-\u001f\u0085][^\u0000]*$"
+# What is trimmed: ECMA-262's \s, and what Python calls a space besides. The pattern says it so.
+SPACES = "".join(filter(str.isspace, map(chr, range(0x10000)))) + "\ufeff"
+SPACE = r"[\s\u001c-\u001f\u0085]"
+NOT_SPACE = r"[^\s\u001c-\u001f\u0085\u0000]"
 
 
 def check_storable(value: str) -> None:
@@ -55,7 +57,7 @@ class Text(fields.String):
         if least:
             metadata["minLength"] = least
             if trim:
-                metadata["pattern"] = NOT_BLANK
+                metadata["pattern"] = _trimmed_pattern(least)
         super().__init__(metadata={**metadata, **kwargs.pop("metadata", {})}, **kwargs)
         self.least, self.most = least, most
         self.normalize, self.trim = normalize, trim
@@ -68,9 +70,11 @@ class Text(fields.String):
         check_storable(value)
         if len(value) > self.most:
             raise ValidationError(f"Must have at most {self.most} characters.")
+        text: str = value.strip(SPACES) if self.trim else value
         if self.normalize:
-            value = unicodedata.normalize("NFC", value)
-        text: str = value.strip() if self.trim else value
+            text = unicodedata.normalize("NFC", text)
+            if len(text) > self.most:
+                raise ValidationError(f"Must have at most {self.most} characters.")
         if len(text) < self.least:
             raise ValidationError(
                 "Must not be empty."
@@ -78,6 +82,14 @@ class Text(fields.String):
                 else f"Must have at least {self.least} characters."
             )
         return text
+
+
+def _trimmed_pattern(least: int) -> str:
+    """Return the pattern (ECMA-262) of text that has `least` characters when trimmed."""
+    if least == 1:
+        return rf"^[^\u0000]*{NOT_SPACE}[^\u0000]*$"
+    middle = rf"[^\u0000]{{{least - 2},}}"
+    return f"^{SPACE}*{NOT_SPACE}{middle}{NOT_SPACE}{SPACE}*$"
 
 
 class QueryInteger(fields.Integer):
@@ -89,6 +101,15 @@ class QueryInteger(fields.Integer):
         if not re.fullmatch("-?[0-9]{1,18}", str(value)):
             raise self.make_error("invalid")
         return super()._validated(value)
+
+
+class QueryBoolean(fields.Boolean):
+    """`true` or `false` in a query string."""
+
+    default_error_messages = {"invalid": "Must be true or false."}
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(truthy={"true"}, falsy={"false"}, **kwargs)
 
 
 class Timestamp(fields.AwareDateTime):

@@ -2,28 +2,16 @@
 
 import re
 from collections.abc import Callable
-from http import HTTPStatus
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
-import orjson
 from apispec.ext.marshmallow import MarshmallowPlugin
 from apispec.ext.marshmallow.common import resolve_schema_instance
-from flask import Blueprint, Flask, Response, current_app, send_from_directory
+from flask import Flask
 
 from books_api.extensions import api
 
-HERE = Path(__file__).parent / "docs"
-SWAGGER_UI = Path(str(files("flask_swagger_ui"))) / "dist"
-# Swagger UI sets style attributes; everything else comes from this server.
-CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline';"
-    " img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none';"
-    " frame-ancestors 'none'"
-)
-
-blueprint = Blueprint("docs", __name__)
+INTRODUCTION = Path(__file__).parent / "docs" / "introduction.md"
 
 PROBLEM = {
     "type": "object",
@@ -44,6 +32,7 @@ PROBLEM = {
                 "properties": {
                     "pointer": {"type": "string", "description": "JSON pointer (RFC 6901)."},
                     "parameter": {"type": "string", "description": "Name of a query parameter."},
+                    "header": {"type": "string", "description": "Name of a request header."},
                     "detail": {"type": "string"},
                 },
             },
@@ -64,8 +53,30 @@ HEADERS = {
         "description": 'The next page: `<...>; rel="next"` (RFC 8288); absent on the last.',
         "schema": {"type": "string"},
     },
+    "X-Total-Count": {
+        "description": "How many there are, on all pages; with `count=true`.",
+        "schema": {"type": "integer"},
+    },
     "WWW-Authenticate": {"description": "RFC 6750.", "schema": {"type": "string"}},
+    "Idempotent-Replayed": {
+        "description": "`true` when this is the answer to an earlier request.",
+        "schema": {"type": "string", "enum": ["true"]},
+    },
     "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}},
+}
+REQUEST_HEADERS = {
+    "Idempotency-Key": {
+        "description": "Makes the request safe to send again: a new random value for each book.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!#-~]+$"},
+    },
+    "If-Match": {
+        "description": "Only when the book still has one of these entity tags.",
+        "schema": {"type": "string", "pattern": "^[!-~ ]+$"},
+    },
+    "If-None-Match": {
+        "description": "Only when the book no longer has one of these entity tags.",
+        "schema": {"type": "string", "pattern": "^[!-~ ]+$"},
+    },
 }
 ERRORS = {
     400: "The body is not valid JSON.",
@@ -83,14 +94,54 @@ ERRORS = {
 ERROR_HEADERS = {401: "WWW-Authenticate", 429: "Retry-After", 503: "Retry-After"}
 
 
+ANSWERS = {
+    "AccessToken",
+    "Book",
+    "LoginAnswer",
+    "LoginUser",
+    "Me",
+    "Message",
+    "ScriptToken",
+    "Session",
+    "TokenPair",
+    "User",
+}
+
 View = TypeVar("View", bound=Callable[..., Any])
+
+
+# What an answer leads to: operation, operation that may follow, its parameters.
+BOOK_ID = {"book_id": "$response.body#/id"}
+OWNER = {"user_id": "$response.body#/user_uid"}
+FIRST_BOOK = {"book_id": "$response.body#/0/id"}
+LINKS: dict[str, dict[str, dict[str, str]]] = {
+    "create_book": {
+        "get_book": BOOK_ID,
+        "update_book": BOOK_ID,
+        "delete_book": BOOK_ID,
+        "list_books_of_user": OWNER,
+    },
+    "update_book": {"get_book": BOOK_ID, "delete_book": BOOK_ID},
+    "list_books": {"get_book": FIRST_BOOK, "update_book": FIRST_BOOK},
+    "create_script_token": {"end_session": {"session_id": "$response.body#/id"}},
+    "get_me": {"list_books_of_user": {"user_id": "$response.body#/id"}},
+    "list_users": {"get_user": {"user_id": "$response.body#/0/id"}},
+}
 
 
 def problems(*statuses: int) -> Callable[[View], View]:
     """Document errors of a view that its decorators and its path do not imply."""
+    return _note("problems", statuses)
 
+
+def request_headers(*names: str) -> Callable[[View], View]:
+    """Document which of REQUEST_HEADERS a view reads."""
+    return _note("request_headers", names)
+
+
+def _note(attribute: str, values: tuple[Any, ...]) -> Callable[[View], View]:
     def decorator(view: View) -> View:
-        view.problems = (*getattr(view, "problems", ()), *statuses)  # type: ignore[attr-defined]
+        setattr(view, attribute, (*getattr(view, attribute, ()), *values))
         return view
 
     return decorator
@@ -99,7 +150,7 @@ def problems(*statuses: int) -> Callable[[View], View]:
 def spec_options() -> dict[str, Any]:
     """Return what apispec is told of the API as a whole."""
     return {
-        "info": {"description": (HERE / "introduction.md").read_text("utf-8")},
+        "info": {"description": INTRODUCTION.read_text("utf-8")},
         "marshmallow_plugin": MarshmallowPlugin(schema_name_resolver=_schema_name),
     }
 
@@ -107,7 +158,7 @@ def spec_options() -> dict[str, Any]:
 def _schema_name(schema: Any) -> str:
     instance = resolve_schema_instance(schema)
     name = type(instance).__name__.removesuffix("Schema")
-    return f"{name}Update" if instance.partial else name
+    return name.removesuffix("Input") + "Update" if instance.partial else name
 
 
 def make_document(app: Flask) -> dict[str, Any]:
@@ -118,17 +169,19 @@ def make_document(app: Flask) -> dict[str, Any]:
         "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
     }
     components["headers"] = HEADERS
+    components["parameters"] = {
+        name: {"name": name, "in": "header", **header} for name, header in REQUEST_HEADERS.items()
+    }
     for unused in ("Error", "PaginationMetadata"):
         components["schemas"].pop(unused, None)
     components["schemas"]["Problem"] = PROBLEM
-    components["responses"] = {
-        HTTPStatus(status).name: _error_response(status) for status in ERRORS
-    }
+    components["responses"] = {f"Problem{status}": _error_response(status) for status in ERRORS}
     for rule in app.url_map.iter_rules():
         item = document["paths"].get(re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), {})
         for method in rule.methods or ():
             if method.lower() in item:
                 _complete(item[method.lower()], app.view_functions[rule.endpoint], rule.rule)
+    _require_what_is_always_there(components["schemas"])
     return document
 
 
@@ -144,12 +197,35 @@ def _complete(operation: dict[str, Any], view: Any, rule: str) -> None:
     if "<" in rule:
         statuses.add(404)
     statuses |= set(getattr(view, "problems", ()))
+    headers = getattr(view, "request_headers", ())
+    if headers:
+        parameters = operation.setdefault("parameters", [])
+        parameters += [{"$ref": f"#/components/parameters/{name}"} for name in headers]
+    if "If-None-Match" in headers:
+        etag = {"ETag": {"$ref": "#/components/headers/ETag"}}
+        responses["304"] = {"description": "You have the current version.", "headers": etag}
+        statuses.add(304)
     operation["responses"] = {
         str(status): responses[str(status)]
         if status < 400
-        else {"$ref": f"#/components/responses/{HTTPStatus(status).name}"}
+        else {"$ref": f"#/components/responses/Problem{status}"}
         for status in sorted(statuses)
     }
+    if view.__name__ in LINKS:
+        success = operation["responses"][str(min(statuses))]
+        success["links"] = {
+            target: {"operationId": target, "parameters": parameters}
+            for target, parameters in LINKS[view.__name__].items()
+        }
+
+
+def _require_what_is_always_there(schemas: dict[str, Any]) -> None:
+    # Answers have all of their members; marshmallow knows only what a request requires.
+    for name, schema in schemas.items():
+        if name in ANSWERS:
+            schema["required"] = list(schema["properties"])
+            for member in schema["properties"].values():
+                member.pop("readOnly", None)
 
 
 def _error_response(status: int) -> dict[str, Any]:
@@ -163,31 +239,3 @@ def _error_response(status: int) -> dict[str, Any]:
         name = ERROR_HEADERS[status]
         response["headers"] = {name: {"$ref": f"#/components/headers/{name}"}}
     return response
-
-
-@blueprint.get("/openapi.json")
-def openapi_json() -> Response:
-    return Response(current_app.extensions["openapi"], content_type="application/json")
-
-
-@blueprint.get("/docs")
-def docs() -> Response:
-    response = Response((HERE / "index.html").read_bytes(), content_type="text/html; charset=utf-8")
-    response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
-    return response
-
-
-@blueprint.get("/docs/start.js")
-def docs_start() -> Response:
-    return Response((HERE / "start.js").read_bytes(), content_type="text/javascript; charset=utf-8")
-
-
-@blueprint.get("/docs/assets/<path:name>")
-def docs_assets(name: str) -> Response:
-    return send_from_directory(SWAGGER_UI, name, max_age=86_400)
-
-
-def init_app(app: Flask) -> None:
-    """Serve the document and the page; after every blueprint is registered."""
-    app.register_blueprint(blueprint)
-    app.extensions["openapi"] = orjson.dumps(make_document(app), option=orjson.OPT_INDENT_2)

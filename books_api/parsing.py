@@ -31,7 +31,7 @@ class ORJSONProvider(JSONProvider):
 class InvalidInput(Exception):
     """A request that has the right form of message and the wrong content.
 
-    `messages` is marshmallow's tree of messages, `location` where they apply: json or query.
+    `messages` is marshmallow's tree of messages; `location` is json, query or header.
     """
 
     def __init__(self, messages: Any, location: str) -> None:

@@ -20,7 +20,7 @@ from books_api.auth import passwords, sessions
 from books_api.auth.models import User
 from books_api.config import Settings, database_url
 from books_api.embedded import Postgres, Redis
-from books_api.extensions import db, redis
+from books_api.extensions import autocommit, db, redis
 
 PASSWORD = "correct horse battery staple"
 KEY = "0f8e7d6c5b4a39281706f5e4d3c2b1a00f8e7d6c5b4a39281706f5e4d3c2b1a0"
@@ -116,6 +116,34 @@ def make_app(app: Flask, settings: Settings) -> Callable[..., Flask]:
         return create_app(replace(settings, **changes))
 
     return make
+
+
+@pytest.fixture
+def make_database(
+    app: Flask, make_app: Callable[..., Flask], settings: Settings
+) -> Iterator[Callable[..., Flask]]:
+    """Make an application on an empty database of its own."""
+    made: dict[str, Flask] = {}
+
+    def make(lc_ctype: str = "C.UTF-8") -> Flask:
+        name = f"books_{next(counter)}"
+        with app.app_context(), autocommit() as connection:
+            connection.execute(
+                text(
+                    f"CREATE DATABASE {name} TEMPLATE template0"
+                    f" ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE '{lc_ctype}'"
+                )
+            )
+        made[name] = make_app(database_url=settings.database_url.replace("/books?", f"/{name}?"))
+        return made[name]
+
+    yield make
+    for other in made.values():
+        with other.app_context():
+            db.engine.dispose()
+    with app.app_context(), autocommit() as connection:
+        for name in made:
+            connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
 
 
 @pytest.fixture

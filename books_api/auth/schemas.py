@@ -33,8 +33,18 @@ def new_password(**kwargs: Any) -> Text:
 
 def old_password(**kwargs: Any) -> Text:
     return Text(
-        1, PASSWORD_MAX, trim=False, load_only=True, metadata={"format": "password"}, **kwargs
+        1,
+        PASSWORD_MAX,
+        trim=False,
+        load_only=True,
+        metadata={"format": "password", "examples": ["correct horse battery staple"]},
+        **kwargs,
     )
+
+
+def username(**kwargs: Any) -> Text:
+    metadata = {"examples": ["ada"]}
+    return Text(USERNAME_MIN, USERNAME_MAX, normalize=True, metadata=metadata, **kwargs)
 
 
 def email(**kwargs: Any) -> Text:
@@ -42,8 +52,9 @@ def email(**kwargs: Any) -> Text:
         3,
         EMAIL_MAX,
         normalize=True,
+        trim=False,
         validate=Email(error="Must be an email address."),
-        metadata={"format": "email", "pattern": None, "examples": ["ada@example.com"]},
+        metadata={"format": "email", "examples": ["ada@example.com"]},
         **kwargs,
     )
 
@@ -68,15 +79,22 @@ class UserSchema(ResponseSchema):
 
 
 class SignupSchema(BaseSchema):
-    username = Text(USERNAME_MIN, USERNAME_MAX, normalize=True, required=True)
+    username = username(required=True)
     email = email(required=True)
     password = new_password(required=True)
-    first_name = Text(0, NAME_MAX, load_default="")
-    last_name = Text(0, NAME_MAX, load_default="")
+    first_name = Text(0, NAME_MAX, load_default="", metadata={"examples": ["Ada"]})
+    last_name = Text(0, NAME_MAX, load_default="", metadata={"examples": ["Lovelace"]})
 
 
 class LoginSchema(BaseSchema):
-    email = Text(1, EMAIL_MAX, normalize=True, required=True, metadata={"format": "email"})
+    email = Text(
+        1,
+        EMAIL_MAX,
+        normalize=True,
+        trim=False,
+        required=True,
+        metadata={"examples": ["ada@example.com"]},
+    )
     password = old_password(required=True)
 
 
@@ -109,10 +127,10 @@ class LoginAnswerSchema(ResponseSchema):
 class ProfileSchema(BaseSchema):
     """Changes to one's own account."""
 
-    username = Text(USERNAME_MIN, USERNAME_MAX, normalize=True)
+    username = username()
     email = email()
-    first_name = Text(0, NAME_MAX)
-    last_name = Text(0, NAME_MAX)
+    first_name = Text(0, NAME_MAX, metadata={"examples": ["Ada"]})
+    last_name = Text(0, NAME_MAX, metadata={"examples": ["Lovelace"]})
     current_password = old_password()
 
 
@@ -152,12 +170,13 @@ class SessionSchema(ResponseSchema):
 
 
 class ScriptTokenRequestSchema(BaseSchema):
-    name = Text(1, SESSION_NAME_MAX, required=True)
+    name = Text(1, SESSION_NAME_MAX, required=True, metadata={"examples": ["backup script"]})
     expires_in_days = fields.Integer(
         strict=True,
         required=True,
         validate=Range(1, 365, error="Must be from {min} to {max}."),
         error_messages={"invalid": "Must be a whole number."},
+        metadata={"examples": [30]},
     )
     read_only = boolean(load_default=True)
 

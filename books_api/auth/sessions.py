@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
@@ -36,21 +37,28 @@ def login(email: str, password: str, *, user_agent: str) -> tuple[User, TokenPai
     """Open a session. Raises WrongCredentials, alike for every reason, and TooBusy."""
     with autocommit() as connection:  # hashing takes long; no transaction waits for it
         row = connection.execute(
-            select(User.id, User.password_hash).where(func.lower(User.email) == func.lower(email))
+            select(User.id, User.password_hash, User.token_epoch).where(
+                func.lower(User.email) == func.lower(email)
+            )
         ).one_or_none()
     matches = passwords.verify_password(row.password_hash if row else None, password)
-    user = db.session.get(User, row.id, with_for_update={"read": True}) if row else None
+    renewed = None
+    if row and matches and passwords.is_outdated(row.password_hash):
+        renewed = passwords.hash_password(password)
+    # Whoever renews the hash locks out other logins, or two would wait for each other.
+    user = db.session.get(User, row.id, with_for_update={"read": not renewed}) if row else None
     if (
         row is None
         or user is None
         or not matches
         or not user.is_active
-        or user.password_hash != row.password_hash  # changed while we hashed
+        # A new password, which raises the epoch, and not another login that renewed the hash.
+        or (user.password_hash != row.password_hash and user.token_epoch != row.token_epoch)
     ):
         security_event("login_failed", logging.WARNING, user_id=row.id if row else None)
         raise WrongCredentials
-    if passwords.is_outdated(user.password_hash):
-        user.password_hash = passwords.hash_password(password)
+    if renewed:
+        user.password_hash = renewed
     pair = open_session(user, user_agent=user_agent)
     db.session.commit()
     security_event("login", user_id=user.id)
@@ -136,7 +144,6 @@ def rotate(identity: Identity) -> TokenPair:
     Later, or after that, somebody holds a copy: the session ends. Raises TokenRefused.
     """
     now = datetime.now(UTC)
-    user = live_user(identity)
     presented = UUID(identity.jti)
     session_id = UUID(identity.session_id)
     session = db.session.scalar(
@@ -158,6 +165,8 @@ def rotate(identity: Identity) -> TokenPair:
         )
         .returning(Session)
     )
+    # Read after the update, which may have waited: a new password is not taken for re-use.
+    user = live_user(identity)
     if session is not None:
         pair = _pair(user, session)
         db.session.commit()
@@ -250,7 +259,8 @@ def _reused(session: Session) -> TokenRefused:
     security_event(
         "refresh_token_reused", logging.WARNING, user_id=session.user_id, session_id=session.id
     )
-    _end(str(session.id), str(session.user_id))
+    with suppress(SessionNotFound):  # sent twice at once: the other one has ended it
+        _end(str(session.id), str(session.user_id))
     return TokenRefused("The refresh token was used before; the session has ended. Log in again.")
 
 

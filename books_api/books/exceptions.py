@@ -13,6 +13,16 @@ class NotTheOwner(Exception):
         super().__init__("Only the book's owner and admins may change or delete it.")
 
 
+class KeyReused(Exception):
+    def __init__(self) -> None:
+        super().__init__("This Idempotency-Key was used before, with another request.")
+
+
+class KeyInUse(Exception):
+    def __init__(self) -> None:
+        super().__init__("The first request with this Idempotency-Key is still running.")
+
+
 class BookChanged(Exception):
     """If-Match names another version; `current` is the book as it is now."""
 

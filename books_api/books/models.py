@@ -3,7 +3,8 @@
 from datetime import date
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Computed, ForeignKey, Index, String
+from sqlalchemy import CheckConstraint, Computed, ForeignKey, Index, String, Text
+from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
 from sqlalchemy.orm import Mapped, mapped_column
 
 from books_api.extensions import Model
@@ -14,6 +15,7 @@ AUTHOR_MAX = 1_000
 PUBLISHER_MAX = 500
 LANGUAGE_MAX = 35  # RFC 5646, 4.4.1
 PAGE_COUNT_MAX = 100_000
+IDEMPOTENCY_KEY_MAX = 255
 
 # The first day of a partial date: what books are sorted and filtered by.
 FIRST_DAY = (
@@ -21,15 +23,25 @@ FIRST_DAY = (
     " coalesce(nullif(substr(published_date, 6, 2), ''), '1')::integer,"
     " coalesce(nullif(substr(published_date, 9, 2), ''), '1')::integer)"
 )
+# What q searches. books_fold() is made by the migration: lower case, no accents, no punctuation.
+SEARCH = " || ".join(
+    f"setweight(to_tsvector('simple'::regconfig, books_fold({text})), '{weight}')"
+    for text, weight in (("title", "A"), ("author", "B"), ("coalesce(publisher, '')", "C"))
+)
+SEARCH_TEXT = "books_fold(title || ' ' || author || ' ' || coalesce(publisher, ''))"
 
 
 class Book(Model):
+    """A book. Its indexes on expressions are made by migrations: Alembic cannot compare them."""
+
     __tablename__ = "books"
     __table_args__ = (
         CheckConstraint(f"page_count BETWEEN 1 AND {PAGE_COUNT_MAX}", name="page_count"),
         CheckConstraint("isbn ~ '^97[89][0-9]{10}$'", name="isbn"),
         Index("ix_books_newest", "created_at", "id"),
         Index("ix_books_newest_of_user", "user_uid", "created_at", "id"),
+        Index("ix_books_updated", "updated_at", "id"),
+        Index("ix_books_isbn", "isbn"),
     )
 
     id: Mapped[UUIDKey]
@@ -45,3 +57,22 @@ class Book(Model):
     created_at: Mapped[Timestamp]
     updated_at: Mapped[Timestamp]
     version: Mapped[int] = mapped_column(server_default="1")
+    search: Mapped[str | None] = mapped_column(TSVECTOR, Computed(SEARCH, persisted=True))
+    search_text: Mapped[str | None] = mapped_column(Text, Computed(SEARCH_TEXT, persisted=True))
+
+
+class IdempotencyKey(Model):
+    """The first answer to a request that may be sent again."""
+
+    __tablename__ = "idempotency_keys"
+    __table_args__ = (Index("ix_idempotency_keys_created_at", "created_at"),)
+
+    user_id: Mapped[UUID] = mapped_column(
+        ForeignKey("users.id", ondelete="CASCADE"), primary_key=True
+    )
+    key: Mapped[str] = mapped_column(String(IDEMPOTENCY_KEY_MAX), primary_key=True)
+    fingerprint: Mapped[bytes]
+    status: Mapped[int]
+    headers: Mapped[dict[str, str]] = mapped_column(JSONB)
+    body: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[Timestamp]

@@ -7,7 +7,7 @@ from marshmallow import fields
 
 from books_api.auth import User, blueprint, identity, live_user, token_required
 from books_api.auth.schemas import UserSchema
-from books_api.books import service
+from books_api.books.lists import count_books, list_books
 from books_api.books.schemas import BookSchema
 
 NEWEST = 20
@@ -32,6 +32,6 @@ def get_me() -> dict[str, Any]:
     user_id = UUID(identity().user_id)
     return {
         **{name: getattr(user, name) for name in UserSchema().fields},
-        "book_count": service.count_books_of_user(user_id),
-        "books": service.list_books_of_user(user_id, limit=NEWEST).rows,
+        "book_count": count_books({"user_uid": user_id}),
+        "books": list_books(limit=NEWEST, filters={"user_uid": user_id}).rows,
     }

@@ -1,59 +1,81 @@
 """The catalogue over HTTP."""
 
+import hashlib
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 from flask import Response, request
 from flask_smorest import Blueprint
-from orjson import dumps
+from orjson import OPT_SORT_KEYS, dumps
+from sqlalchemy import Connection
 
 from books_api.auth import identity, token_required
-from books_api.books import service
-from books_api.books.schemas import BookSchema
-from books_api.fields import PageQuery
-from books_api.openapi import problems
+from books_api.books import lists, service
+from books_api.books.idempotency import Answer, once
+from books_api.books.models import IDEMPOTENCY_KEY_MAX
+from books_api.books.schemas import BookInputSchema, BookOfUserQuery, BookQuery, BookSchema
+from books_api.openapi import problems, request_headers
 from books_api.pagination import Page, link_next
-from books_api.parsing import DUMP_OPTIONS, Parser
+from books_api.parsing import DUMP_OPTIONS, InvalidInput, Parser
 
 blueprint = Blueprint("books", __name__, description="The catalogue")
 blueprint.ARGUMENTS_PARSER = Parser()
 
 ETAG = {"ETag": {"$ref": "#/components/headers/ETag"}}
 LOCATION = {"Location": {"$ref": "#/components/headers/Location"}}
-LINK = {"Link": {"$ref": "#/components/headers/Link"}}
+REPLAYED = {"Idempotent-Replayed": {"$ref": "#/components/headers/Idempotent-Replayed"}}
+PAGE = {
+    "Link": {"$ref": "#/components/headers/Link"},
+    "X-Total-Count": {"$ref": "#/components/headers/X-Total-Count"},
+}
+PAGE_PARAMETERS = ("limit", "cursor", "sort")
 
 
 @blueprint.route("/", methods=["GET"])
 @token_required()
-@blueprint.arguments(PageQuery(), location="query")
-@blueprint.response(200, BookSchema(many=True), headers=LINK)
+@blueprint.arguments(BookQuery(), location="query")
+@blueprint.response(200, BookSchema(many=True), headers=PAGE)
 @problems(422)
 def list_books(query: dict[str, Any]) -> Response:
     """List books
 
-    Newest first. The `Link` header leads to the next page.
+    Newest first, or best first with `q`. The `Link` header leads to the next page.
     """
-    return books_response(service.list_books(**query))
+    return books_response(lists.list_books, query)
 
 
 @blueprint.route("/", methods=["POST"])
 @token_required()
-@blueprint.arguments(BookSchema())
-@blueprint.response(201, BookSchema, headers={**ETAG, **LOCATION})
+@blueprint.arguments(BookInputSchema())
+@blueprint.response(201, BookSchema, headers={**ETAG, **LOCATION, **REPLAYED})
+@problems(409)
+@request_headers("Idempotency-Key")
 def create_book(values: dict[str, Any]) -> Response:
     """Add a book
 
-    You become its owner.
+    You become its owner. With an `Idempotency-Key` the request may be sent again for 24 hours:
+    it adds one book, and answers as it did first.
     """
-    book = service.create_book(values, owner=identity())
-    response = book_response(book, 201)
-    response.headers["Location"] = f"{request.path.rstrip('/')}/{book.id}"
-    return response
+    who = identity()
+    key = idempotency_key()
+    if key is None:
+        return created(service.create_book(values, owner=who))
+
+    def create(connection: Connection) -> Answer:
+        response = created(service.create_book(values, owner=who, connection=connection))
+        kept = {name: response.headers[name] for name in ("ETag", "Location")}
+        return Answer(response.status_code, kept, response.get_data(as_text=True))
+
+    fingerprint = hashlib.sha256(dumps(values, option=OPT_SORT_KEYS)).digest()
+    return answered(once(UUID(who.user_id), key, b"POST /books/" + fingerprint, create))
 
 
 @blueprint.route("/<uuid:book_id>", methods=["GET"])
 @token_required()
 @blueprint.response(200, BookSchema, headers=ETAG)
+@request_headers("If-None-Match")
 def get_book(book_id: UUID) -> Response:
     """Read a book
 
@@ -67,9 +89,10 @@ def get_book(book_id: UUID) -> Response:
 
 @blueprint.route("/<uuid:book_id>", methods=["PATCH"])
 @token_required()
-@blueprint.arguments(BookSchema(partial=True))
+@blueprint.arguments(BookInputSchema(partial=True))
 @blueprint.response(200, BookSchema, headers=ETAG)
 @problems(412)
+@request_headers("If-Match")
 def update_book(changes: dict[str, Any], book_id: UUID) -> Response:
     """Change a book
 
@@ -84,6 +107,7 @@ def update_book(changes: dict[str, Any], book_id: UUID) -> Response:
 @token_required()
 @blueprint.response(204)
 @problems(412)
+@request_headers("If-Match")
 def delete_book(book_id: UUID) -> Response:
     """Delete a book
 
@@ -95,15 +119,15 @@ def delete_book(book_id: UUID) -> Response:
 
 @blueprint.route("/user/<uuid:user_id>", methods=["GET"])
 @token_required()
-@blueprint.arguments(PageQuery(), location="query")
-@blueprint.response(200, BookSchema(many=True), headers=LINK)
+@blueprint.arguments(BookOfUserQuery(), location="query")
+@blueprint.response(200, BookSchema(many=True), headers=PAGE)
 @problems(422)
 def list_books_of_user(query: dict[str, Any], user_id: UUID) -> Response:
     """List a user's books
 
-    Newest first. The `Link` header leads to the next page.
+    Newest first, or best first with `q`. The `Link` header leads to the next page.
     """
-    return books_response(service.list_books_of_user(user_id, **query))
+    return books_response(partial(service.list_books_of_user, user_id), query, user_uid=user_id)
 
 
 def book_response(book: service.BookRow, status: int = 200) -> Response:
@@ -112,10 +136,45 @@ def book_response(book: service.BookRow, status: int = 200) -> Response:
     return Response(body, status, {"ETag": service.etag(book)}, content_type="application/json")
 
 
-def books_response(page: Page) -> Response:
-    """Answer with a page of books and the link to the next."""
+def created(book: service.BookRow) -> Response:
+    """Answer with a new book, and where it is."""
+    response = book_response(book, 201)
+    response.headers["Location"] = f"{request.path.rstrip('/')}/{book.id}"
+    return response
+
+
+def answered(answer: Answer) -> Response:
+    """Answer with what a request that may be sent again was answered with first."""
+    response = Response(answer.body, answer.status, answer.headers, content_type="application/json")
+    if answer.replayed:
+        response.headers["Idempotent-Replayed"] = "true"
+    return response
+
+
+def idempotency_key() -> str | None:
+    """Return the key, without the quotes that it may have; None when there is none."""
+    name = "Idempotency-Key"
+    value = request.headers.get(name)
+    if value is None:
+        return None
+    if len(value) > 1 and value[0] == value[-1] == '"':
+        value = value[1:-1]
+    if not (0 < len(value) <= IDEMPOTENCY_KEY_MAX and value.isascii() and value.isprintable()):
+        detail = f"Must have 1 to {IDEMPOTENCY_KEY_MAX} printable ASCII characters."
+        raise InvalidInput({name: [detail]}, "header")
+    return value
+
+
+def books_response(find: Callable[..., Page], query: dict[str, Any], **filters: Any) -> Response:
+    """Answer with a page of books, the link to the next, and their number when asked for it."""
+    page_query = {name: query.pop(name) for name in PAGE_PARAMETERS if name in query}
+    count = query.pop("count")
+    page = find(**page_query, filters=query)
     body = dumps([service.as_dict(book) for book in page.rows], option=DUMP_OPTIONS)
-    return Response(body, 200, link_next(page.cursor), content_type="application/json")
+    headers = link_next(page.cursor)
+    if count:
+        headers["X-Total-Count"] = str(lists.count_books({**query, **filters}))
+    return Response(body, 200, headers, content_type="application/json")
 
 
 def matched_versions() -> list[int] | None:

@@ -6,7 +6,7 @@ from datetime import date
 from typing import Any
 
 from marshmallow import ValidationError, fields
-from marshmallow.validate import Range
+from marshmallow.validate import OneOf, Range
 from stdnum import isbn as stdnum_isbn
 
 from books_api.books.models import (
@@ -16,9 +16,11 @@ from books_api.books.models import (
     PUBLISHER_MAX,
     TITLE_MAX,
 )
-from books_api.fields import BaseSchema, Text, Timestamp
+from books_api.fields import BaseSchema, PageQuery, QueryBoolean, Text, Timestamp
 
 PARTIAL_DATE = r"[0-9]{4}(-[0-9]{2}(-[0-9]{2})?)?"
+SORT_FIELDS = ("created_at", "updated_at", "title", "author", "published_date", "page_count")
+Q_MAX = 1_000  # the rest of a longer one is ignored
 ISBN = r"(?!0{10})[0-9]{9}[0-9X]|97[89][0-9]{10}"
 
 
@@ -47,9 +49,13 @@ class PartialDate(Text):
     """A date as precise as it is known, given back as it came."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(
-            4, 10, metadata={"pattern": f"^{PARTIAL_DATE}$", "examples": ["1937-09-21"]}, **kwargs
-        )
+        metadata = {
+            "format": "partial-date",
+            "pattern": f"^{PARTIAL_DATE}$",
+            "examples": ["1937-09-21"],
+            **kwargs.pop("metadata", {}),
+        }
+        super().__init__(4, 10, trim=False, metadata=metadata, **kwargs)
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
@@ -63,9 +69,12 @@ class ISBNField(Text):
     """An ISBN in any usual form; 13 digits in the answer."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(
-            10, 32, metadata={"format": "isbn", "examples": ["9780261102217"]}, **kwargs
-        )
+        metadata = {
+            "format": "isbn",
+            "examples": ["9780261102217"],
+            **kwargs.pop("metadata", {}),
+        }
+        super().__init__(10, 32, trim=False, metadata=metadata, **kwargs)
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
@@ -73,22 +82,94 @@ class ISBNField(Text):
         return parse_isbn(super()._deserialize(value, attr, data, **kwargs))
 
 
-class BookSchema(BaseSchema):
-    """A book, in and out. What the server decides is dump_only: sent in, it is a 422."""
+class BookInputSchema(BaseSchema):
+    """A book as a client sends it. PATCH is the same, `partial=True`."""
 
-    id = fields.UUID(dump_only=True)
-    title = Text(1, TITLE_MAX, required=True)
-    author = Text(1, AUTHOR_MAX, required=True)
-    publisher = Text(1, PUBLISHER_MAX, allow_none=True)
+    title = Text(1, TITLE_MAX, required=True, metadata={"examples": ["The Hobbit"]})
+    author = Text(1, AUTHOR_MAX, required=True, metadata={"examples": ["J. R. R. Tolkien"]})
+    publisher = Text(
+        1, PUBLISHER_MAX, allow_none=True, metadata={"examples": ["George Allen & Unwin"]}
+    )
     published_date = PartialDate(allow_none=True)
     page_count = fields.Integer(
         strict=True,
         allow_none=True,
         validate=Range(1, PAGE_COUNT_MAX, error="Must be from {min} to {max}."),
         error_messages={"invalid": "Must be a whole number."},
+        metadata={"examples": [310]},
     )
-    language = Text(1, LANGUAGE_MAX, allow_none=True)
+    language = Text(1, LANGUAGE_MAX, allow_none=True, metadata={"examples": ["en"]})
     isbn = ISBNField(allow_none=True)
+
+
+class BookSchema(BookInputSchema):
+    """A book, with what the server decides."""
+
+    class Meta:
+        fields = (
+            "id",
+            *(name for name in BookInputSchema().fields),
+            "user_uid",
+            "created_at",
+            "updated_at",
+        )
+
+    id = fields.UUID(dump_only=True)
     user_uid = fields.UUID(dump_only=True)
     created_at = Timestamp(dump_only=True)
     updated_at = Timestamp(dump_only=True)
+
+
+class Query(Text):
+    """What is searched for: any string at all is legal."""
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> str:
+        return str(value).replace("\0", " ")[: self.most]
+
+
+class BookQuery(PageQuery):
+    """Which books, in which order."""
+
+    sort = fields.String(
+        validate=OneOf(
+            [sign + name for name in SORT_FIELDS for sign in ("", "-")],
+            error="Must be one of: {choices}.",
+        ),
+        metadata={
+            "description": "A `-` turns it round. Title and author are sorted regardless of case,"
+            " accents and punctuation. The default is `-created_at`; with `q`, best first."
+        },
+    )
+    count = QueryBoolean(
+        load_default=False,
+        metadata={
+            "description": "`true` adds `X-Total-Count`, which costs the more the more match."
+        },
+    )
+    q = Query(
+        0,
+        Q_MAX,
+        metadata={
+            "description": "Words in title, author and publisher, regardless of case, accents and"
+            " punctuation; the last may be unfinished, and typos are forgiven. Or an ISBN."
+        },
+    )
+    author = Text(1, AUTHOR_MAX, metadata={"description": "Is contained in the author."})
+    publisher = Text(1, PUBLISHER_MAX, metadata={"description": "Is the publisher."})
+    language = Text(1, LANGUAGE_MAX, metadata={"description": "Is the language."})
+    isbn = ISBNField(metadata={"description": "Is the ISBN, in any form."})
+    user_uid = fields.UUID(
+        metadata={"description": "Is the owner."},
+        error_messages={"invalid_uuid": "Must be a UUID."},
+    )
+    published_from = PartialDate(metadata={"description": "Published on its first day or later."})
+    published_to = PartialDate(metadata={"description": "Published on its first day or earlier."})
+
+
+class BookOfUserQuery(BookQuery):
+    """Which books of a user, in which order."""
+
+    class Meta:
+        exclude = ("user_uid",)

@@ -1,56 +1,37 @@
 """What can be done with books. A read is one statement in autocommit; so is a write."""
 
 from collections.abc import Collection, Mapping
-from functools import lru_cache
+from contextlib import nullcontext
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import (
-    Row,
-    Select,
-    Uuid,
-    bindparam,
-    delete,
-    func,
-    insert,
-    select,
-    type_coerce,
-    update,
-)
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from books_api.auth import Identity, TokenRefused, get_user
 from books_api.books.exceptions import BookChanged, BookNotFound, NotTheOwner
+from books_api.books.lists import COLUMNS, FIELDS, list_books
 from books_api.books.models import Book
-from books_api.books.schemas import BookSchema
 from books_api.extensions import autocommit
 from books_api.models import new_id
-from books_api.pagination import Page, Sort, fetch_page, keyset
+from books_api.pagination import Page
 
 BookRow = Row[Any]
-FIELDS = tuple(BookSchema().dump_fields)
-UUID_FIELDS = ("id", "user_uid")
-# The fields of the answer, in its order, then the version. Ids stay text up to the JSON.
-COLUMNS = (
-    *(
-        type_coerce(getattr(Book, name), Uuid(as_uuid=False)).label(name)
-        if name in UUID_FIELDS
-        else getattr(Book, name)
-        for name in FIELDS
-    ),
-    Book.version,
-)
-NEWEST = Sort(Book.created_at, Book.id, descending=True)
 
 _GET = select(*COLUMNS).where(Book.id == bindparam("book_id"))
 _CREATE = insert(Book).returning(*COLUMNS)
 
 
-def create_book(values: Mapping[str, Any], *, owner: Identity) -> BookRow:
-    """Add a book and return it. Raises TokenRefused when the owner's account is gone."""
+def create_book(
+    values: Mapping[str, Any], *, owner: Identity, connection: Connection | None = None
+) -> BookRow:
+    """Add a book and return it; committed, unless it joins the transaction of a connection.
+
+    Raises TokenRefused when the owner's account is gone.
+    """
     parameters = {**values, "id": new_id(), "user_uid": UUID(owner.user_id)}
     try:
-        with autocommit() as connection:
+        with nullcontext(connection) if connection else autocommit() as connection:
             return connection.execute(_CREATE, parameters).one()
     except IntegrityError as error:
         raise TokenRefused("The account of this token is gone.") from error
@@ -65,24 +46,13 @@ def get_book(book_id: UUID) -> BookRow:
     return book
 
 
-def list_books(*, limit: int, cursor: str | None = None) -> Page:
-    """Return a page of books, newest first. Raises InvalidCursor."""
-    return _fetch({}, limit=limit, cursor=cursor)
-
-
-def list_books_of_user(user_id: UUID, *, limit: int, cursor: str | None = None) -> Page:
-    """Return a page of the user's books, newest first. Raises UserNotFound, InvalidCursor."""
-    page = _fetch({"user_uid": user_id}, limit=limit, cursor=cursor)
+def list_books_of_user(user_id: UUID, **query: Any) -> Page:
+    """Return a page of the user's books, as list_books() does. Raises UserNotFound too."""
+    filters = {**query.pop("filters", {}), "user_uid": user_id}
+    page = list_books(**query, filters=filters)
     if not page.rows:
         get_user(user_id)
     return page
-
-
-def count_books_of_user(user_id: UUID) -> int:
-    """Return how many books the user owns."""
-    with autocommit() as connection:
-        statement = select(func.count()).where(Book.user_uid == user_id)
-        return connection.execute(statement).scalar_one()
 
 
 def update_book(
@@ -157,22 +127,3 @@ def _explain(book_id: UUID, editor: Identity) -> BookRow:
 
 def _has(book: BookRow, changes: Mapping[str, Any]) -> bool:
     return all(getattr(book, name) == value for name, value in changes.items())
-
-
-def _fetch(filters: Mapping[str, Any], *, limit: int, cursor: str | None) -> Page:
-    names = frozenset(filters)
-    return fetch_page(
-        lambda after: _list_statement(names, after),
-        filters,
-        scope=f"books {sorted(filters.items())}",
-        limit=limit,
-        cursor=cursor,
-    )
-
-
-@lru_cache
-def _list_statement(filters: frozenset[str], after: bool) -> Select[Any]:
-    statement = select(*COLUMNS)
-    if "user_uid" in filters:
-        statement = statement.where(Book.user_uid == bindparam("user_uid"))
-    return keyset(statement, NEWEST, after=after)

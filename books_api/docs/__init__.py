@@ -1,0 +1,48 @@
+"""/openapi.json, written once at start, and the page at /docs, which needs no other host."""
+
+from importlib.resources import files
+from pathlib import Path
+
+import orjson
+from flask import Blueprint, Flask, Response, current_app, send_from_directory
+
+from books_api.openapi import make_document
+
+HERE = Path(__file__).parent
+SWAGGER_UI = Path(str(files("flask_swagger_ui"))) / "dist"
+# Swagger UI sets style attributes; everything else comes from this server.
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline';"
+    " img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none';"
+    " frame-ancestors 'none'"
+)
+
+blueprint = Blueprint("docs", __name__)
+
+
+@blueprint.get("/openapi.json")
+def openapi_json() -> Response:
+    return Response(current_app.extensions["openapi"], content_type="application/json")
+
+
+@blueprint.get("/docs")
+def docs() -> Response:
+    response = Response((HERE / "index.html").read_bytes(), content_type="text/html; charset=utf-8")
+    response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
+    return response
+
+
+@blueprint.get("/docs/start.js")
+def docs_start() -> Response:
+    return Response((HERE / "start.js").read_bytes(), content_type="text/javascript; charset=utf-8")
+
+
+@blueprint.get("/docs/assets/<path:name>")
+def docs_assets(name: str) -> Response:
+    return send_from_directory(SWAGGER_UI, name, max_age=86_400)
+
+
+def init_app(app: Flask) -> None:
+    """Serve the document and the page; after every blueprint is registered."""
+    app.register_blueprint(blueprint)
+    app.extensions["openapi"] = orjson.dumps(make_document(app), option=orjson.OPT_INDENT_2)

@@ -1,0 +1,55 @@
+"""Fixtures for the tests of accounts and sessions."""
+
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from books_api.auth import sessions
+from books_api.auth.limits import limiter
+from books_api.auth.models import User
+from books_api.extensions import db, redis
+
+
+@pytest.fixture
+def open_session(app):
+    """Open another session of an account; returns its pair of tokens."""
+
+    def open_session(account, user_agent="tests"):
+        with app.app_context():
+            pair = sessions.open_session(
+                db.session.get(User, UUID(account.id)), user_agent=user_agent
+            )
+            db.session.commit()
+            return pair
+
+    return open_session
+
+
+@pytest.fixture
+def events(caplog):
+    """Return the security events of one kind that have been logged so far."""
+    caplog.set_level("INFO", "books_api.security")
+
+    def events(kind):
+        return [
+            record.fields
+            for record in caplog.records
+            if record.name == "books_api.security" and record.fields["event"] == kind
+        ]
+
+    return events
+
+
+@pytest.fixture
+def redis_server(app, servers):
+    """Redis, to be broken: it runs again afterwards, empty and with its settings."""
+    with app.app_context():
+        data = Path(redis.client.config_get("dir")["dir"])
+    try:
+        yield servers.redis
+    finally:
+        servers.redis.kill()
+        (data / "dump.rdb").unlink(missing_ok=True)
+        servers.redis.start()
+        limiter._storage_dead = False  # or it counts in memory until it next asks Redis

@@ -1,0 +1,245 @@
+"""Login: what it answers, and what it does not tell."""
+
+from statistics import median
+from time import perf_counter
+
+import pytest
+from werkzeug.security import generate_password_hash
+
+from tests.auth.helpers import (
+    AUTH,
+    claims_of,
+    execute,
+    get_me,
+    released_together,
+    snapshot,
+)
+from tests.conftest import PASSWORD
+
+OUTDATED = "scrypt:1024:8:1"  # as werkzeug writes it; quick
+
+
+def login(client, email="alice@example.com", password=PASSWORD, **kwargs):
+    return client.post(f"{AUTH}/login", json={"email": email, "password": password}, **kwargs)
+
+
+def test_login_answers_as_the_contract_says(client, alice):
+    response = login(client)
+
+    assert response.status_code == 200
+    assert response.json.keys() == {"message", "access_token", "refresh_token", "user"}
+    assert response.json["user"] == {
+        "uid": alice.id,
+        "email": "alice@example.com",
+        "username": "alice",
+    }
+
+
+def test_tokens_carry_the_claims_of_the_contract(client, alice):
+    answer = login(client).json
+
+    common = {"sub", "jti", "sid", "epoch", "role", "type", "iss", "aud", "iat", "exp"}
+    access, refresh = claims_of(answer["access_token"]), claims_of(answer["refresh_token"])
+    assert common <= access.keys()
+    assert common <= refresh.keys()
+    assert (access["sub"], access["role"], access["type"]) == (alice.id, "user", "access")
+    assert (refresh["sid"], refresh["type"]) == (access["sid"], "refresh")
+    assert refresh["jti"] != access["jti"]
+
+
+def test_tokens_say_nothing_of_the_person(client, alice):
+    answer = login(client).json
+
+    for name in ("access_token", "refresh_token"):
+        claims = str(claims_of(answer[name]))
+        assert "alice" not in claims
+        assert "csrf" not in claims
+
+
+def test_access_token_is_good_for_15_minutes_and_refresh_token_for_7_days(client, alice):
+    answer = login(client).json
+
+    access, refresh = claims_of(answer["access_token"]), claims_of(answer["refresh_token"])
+    assert access["exp"] - access["iat"] == pytest.approx(15 * 60, abs=1)
+    assert refresh["exp"] - refresh["iat"] == pytest.approx(7 * 86400, abs=1)
+
+
+def test_email_is_taken_in_any_case_and_trimmed(client, make_user):
+    make_user(email="Élodie@example.com")
+
+    assert login(client, " éLODIE@EXAMPLE.com ").status_code == 200
+
+
+def test_email_is_taken_in_any_unicode_form(client, make_user):
+    make_user(email="élodie@example.com")
+
+    assert login(client, "e\u0301lodie@example.com").status_code == 200
+
+
+def test_each_login_opens_its_own_session(client, alice):
+    first, second = login(client).json, login(client).json
+
+    assert claims_of(first["access_token"])["sid"] != claims_of(second["access_token"])["sid"]
+
+
+def test_session_keeps_a_printable_user_agent_of_limited_length(app, client, alice):
+    login(client, headers={"User-Agent": "curl\x1b[2J\t" + "x" * 500})
+
+    (stored,) = execute(app, "SELECT user_agent FROM sessions WHERE user_agent <> 'tests'")
+    assert stored.user_agent == ("curl[2J" + "x" * 500)[:200]
+
+
+@pytest.fixture
+def refusals(client, make_user):
+    """The tries that must look alike, by what is wrong."""
+    make_user(email="active@example.com")
+    make_user(email="inactive@example.com", is_active=False)
+    return {
+        "unknown": lambda: login(client, "nobody@example.com"),
+        "wrong password": lambda: login(client, "active@example.com", PASSWORD + "!"),
+        "inactive": lambda: login(client, "inactive@example.com"),
+        "inactive, wrong password": lambda: login(client, "inactive@example.com", "wrong"),
+    }
+
+
+def test_refusals_look_the_same(refusals):
+    answers = [refuse() for refuse in refusals.values()]
+
+    assert {answer.status_code for answer in answers} == {401}
+    assert len({str(sorted({**answer.json, "request_id": ""}.items())) for answer in answers}) == 1
+    varying = ("X-Request-ID", "RateLimit-Remaining", "RateLimit-Reset", "Content-Length")
+    headers = [{k: v for k, v in answer.headers.items() if k not in varying} for answer in answers]
+    assert headers[1:] == headers[:-1]
+
+
+def test_refusals_take_the_same_time(refusals):
+    seconds = {name: [] for name in refusals}
+
+    for _ in range(5):
+        for name, refuse in refusals.items():
+            start = perf_counter()
+            refuse()
+            seconds[name].append(perf_counter() - start)
+
+    medians = [median(values) for values in seconds.values()]
+    assert max(medians) < 1.3 * min(medians), seconds
+
+
+def test_first_try_at_an_unknown_email_in_a_process_takes_no_longer(client):
+    seconds = []
+
+    for _ in range(3):
+        start = perf_counter()
+        login(client, "nobody@example.com")
+        seconds.append(perf_counter() - start)
+
+    assert seconds[0] < 1.5 * min(seconds[1:]), seconds
+
+
+def test_refusal_changes_nothing(app, refusals):
+    before = snapshot(app)
+
+    refusals["wrong password"]()
+
+    assert snapshot(app) == before
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"email": "alice@example.com"},
+        {"password": PASSWORD},
+        {"email": None, "password": None},
+        {"email": ["alice@example.com"], "password": PASSWORD},
+        {"email": {"$ne": ""}, "password": {"$ne": ""}},
+        {"email": "alice@example.com", "password": True},
+        {"email": "alice@example.com\0", "password": PASSWORD},
+        {"email": "alice@example.com", "password": PASSWORD + "\0"},
+        {"email": "alice@example.com", "password": "x" * 129},
+        {"email": "x" * 255, "password": PASSWORD},
+        {"email": "alice@example.com", "password": ""},
+        {"email": "alice@example.com", "password": PASSWORD, "role": "admin"},
+        {"email": "alice@example.com", "password": PASSWORD, "remember_me": True},
+    ],
+)
+def test_malformed_credentials_are_refused_before_they_are_tried(client, alice, body):
+    response = client.post(f"{AUTH}/login", json=body)
+
+    assert response.status_code == 422
+
+
+@pytest.mark.parametrize("email", ["' OR 1=1 --", "alice@example.com' --", "%", "alice%", "_"])
+def test_email_is_never_a_pattern_nor_sql(client, alice, email):
+    assert login(client, email).status_code == 401
+
+
+def test_login_of_a_reactivated_user_works(app, client, make_user):
+    make_user(email="back@example.com", is_active=False)
+    execute(app, "UPDATE users SET is_active = true")
+
+    response = login(client, "back@example.com")
+
+    assert get_me(client, response.json["access_token"]).status_code == 200
+
+
+def test_hash_of_an_older_strength_is_renewed(app, client, make_user):
+    make_user(email="old@example.com", password_hash=generate_password_hash(PASSWORD, OUTDATED))
+
+    login(client, "old@example.com")
+
+    ((stored,),) = execute(app, "SELECT password_hash FROM users")
+    assert stored.startswith("scrypt:32768:8:3$")
+    assert login(client, "old@example.com").status_code == 200
+
+
+def test_hash_of_an_older_strength_is_not_renewed_by_a_wrong_password(app, client, make_user):
+    old = generate_password_hash(PASSWORD, OUTDATED)
+    make_user(email="old@example.com", password_hash=old)
+
+    login(client, "old@example.com", "wrong password")
+
+    assert execute(app, "SELECT password_hash FROM users") == [(old,)]
+
+
+def test_renewing_the_hash_ends_no_session(app, client, make_user):
+    old = make_user(
+        email="old@example.com", password_hash=generate_password_hash(PASSWORD, OUTDATED)
+    )
+
+    login(client, "old@example.com")
+
+    assert get_me(client, old.access_token).status_code == 200
+
+
+def test_two_logins_that_renew_a_hash_at_once_both_succeed(app, make_user, servers):
+    make_user(email="old@example.com", password_hash=generate_password_hash(PASSWORD, OUTDATED))
+
+    answers = released_together(
+        servers,
+        "SELECT FROM users FOR UPDATE",
+        lambda: login(app.test_client(), "old@example.com"),
+        lambda: login(app.test_client(), "old@example.com"),
+    )
+
+    assert [answer.status_code for answer in answers] == [200, 200]
+
+
+def test_login_that_races_with_a_new_password_is_refused(app, client, alice, servers):
+    with_new_hash = "UPDATE users SET password_hash = 'changed', token_epoch = token_epoch + 1"
+
+    (answer,) = released_together(
+        servers, with_new_hash, lambda: login(app.test_client()), commit=True
+    )
+
+    assert answer.status_code == 401
+
+
+def test_login_that_races_with_deactivation_is_refused(app, client, alice, servers):
+    deactivation = "UPDATE users SET is_active = false, token_epoch = token_epoch + 1"
+
+    (answer,) = released_together(
+        servers, deactivation, lambda: login(app.test_client()), commit=True
+    )
+
+    assert answer.status_code == 401

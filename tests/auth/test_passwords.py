@@ -1,0 +1,197 @@
+"""Which passwords are taken, how they are hashed, and how many at once."""
+
+import unicodedata
+from statistics import median
+from time import perf_counter
+
+import pytest
+
+from books_api.auth import passwords
+from books_api.auth.exceptions import TooBusy, WeakPassword
+from books_api.auth.schemas import SignupSchema
+from tests.auth.helpers import AUTH, execute, together
+from tests.conftest import PASSWORD
+
+PERSON = {"username": "Ada.Lovelace", "email": "countess@example.com"}
+
+
+def signup(client, password):
+    return client.post(f"{AUTH}/signup", json={**PERSON, "password": password})
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        "password",
+        "12345678",
+        "123456789",
+        "qwertyuiop",
+        "iloveyou",
+        "trustno1",
+        "11111111",
+        "PASSWORD",
+        "Password1",
+        "sunshine",
+        "football",
+    ],
+)
+def test_common_password_is_refused(app, client, password):
+    response = signup(client, password)
+
+    assert response.status_code == 422
+    assert response.json["errors"][0]["pointer"] == "/password"
+    assert execute(app, "SELECT FROM users") == []
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        "Ada.Lovelace",
+        "ada.lovelace",
+        "ADA.LOVELACE",
+        "countess@example.com",
+        "Countess@Example.Com",
+        "countess",
+    ],
+)
+def test_username_or_email_as_password_is_refused(app, client, password):
+    response = signup(client, password)
+
+    assert response.status_code == 422
+    assert response.json["errors"][0]["pointer"] == "/password"
+    assert execute(app, "SELECT FROM users") == []
+
+
+def test_username_as_password_is_refused_in_any_unicode_form():
+    username = unicodedata.normalize("NFC", "Éléonoré")
+
+    with pytest.raises(WeakPassword):
+        passwords.check_password_strength(
+            unicodedata.normalize("NFD", username).upper(), username=username, email="e@example.com"
+        )
+
+
+@pytest.mark.parametrize(
+    "password",
+    ["x", "seven77", "e\u0301" * 7, "x" * 129, "long enough\0", None, 12345678, ["long enough"]],
+)
+def test_password_out_of_form_is_refused(client, password):
+    response = signup(client, password)
+
+    assert response.status_code == 422
+    assert response.json["errors"][0]["pointer"] == "/password"
+
+
+@pytest.mark.parametrize("escaped", [r"\ud800", r"long enough \udfff"])
+def test_password_with_a_lone_surrogate_is_refused(client, escaped):
+    body = f'{{"username": "ada", "email": "ada@example.com", "password": "{escaped}"}}'
+
+    response = client.post(f"{AUTH}/signup", data=body, content_type="application/json")
+
+    assert response.status_code == 400
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        "alllowercaseletters",
+        "no digits, no rules",
+        "94750284",
+        "        spaces   ",
+        "пароль не из списка",
+        "三体三体三体三体",
+        "😀😁😂🤣😃😄😅😆",
+        "é" * 128,
+        "e\u0301" * 128,
+        "\u200b" * 8,
+        "x" * 8 + "yzzy" * 30,
+    ],
+)
+def test_password_follows_no_composition_rule(password):
+    values = SignupSchema().load({**PERSON, "password": password})
+
+    passwords.check_password_strength(values["password"], **PERSON)
+
+
+def test_password_is_not_trimmed(client, make_user):
+    make_user(email="alice@example.com")
+
+    response = client.post(
+        f"{AUTH}/login", json={"email": "alice@example.com", "password": f" {PASSWORD} "}
+    )
+
+    assert response.status_code == 401
+
+
+def test_password_counts_in_any_unicode_form():
+    hashed = passwords.hash_password("Ame\u0301lie Poulain")
+
+    assert passwords.verify_password(hashed, "Am\u00e9lie Poulain")
+
+
+def test_password_of_128_characters_logs_in_however_the_client_spells_them(client, make_user):
+    password = "é" * 128
+    make_user(email="long@example.com", password_hash=passwords.hash_password(password))
+
+    response = client.post(
+        f"{AUTH}/login",
+        json={"email": "long@example.com", "password": unicodedata.normalize("NFD", password)},
+    )
+
+    assert response.status_code == 200
+
+
+def test_hash_has_owasps_strength_and_its_own_salt():
+    first, second = (passwords.hash_password(PASSWORD) for _ in range(2))
+
+    assert first.startswith("scrypt:32768:8:3$")
+    assert first != second
+
+
+def test_hash_of_nobody_matches_no_password():
+    assert not passwords.verify_password(None, "")
+
+
+def test_more_logins_than_can_wait_are_told_to_come_again(app, client, alice):
+    body = {"email": "alice@example.com", "password": "wrong password"}
+
+    answers = together(
+        *[lambda: app.test_client().post(f"{AUTH}/login", json=body) for _ in range(8)]
+    )
+
+    busy = [answer for answer in answers if answer.status_code == 503]
+    assert {answer.status_code for answer in answers} == {401, 503}
+    assert len(busy) == 3
+    assert all(int(answer.headers["Retry-After"]) >= 1 for answer in busy)
+
+
+def test_hashing_works_again_after_too_many_at_once(client, make_user):
+    email = make_user().email
+    with passwords._turn():  # the one that is hashed; the queue behind it is filled
+        for _ in range(passwords.WAITING):
+            passwords._admission.acquire()
+        try:
+            with pytest.raises(TooBusy):
+                passwords.hash_password(PASSWORD)
+        finally:
+            passwords._admission.release(passwords.WAITING)
+
+    response = client.post(f"{AUTH}/login", json={"email": email, "password": PASSWORD})
+
+    assert response.status_code == 200
+
+
+def test_logins_do_not_starve_other_requests(app, alice):
+    body = {"email": "alice@example.com", "password": "wrong password"}
+    seconds = []
+
+    def read():
+        client = app.test_client()
+        for _ in range(20):
+            start = perf_counter()
+            client.get(f"{AUTH}/sessions", headers=alice.headers)
+            seconds.append(perf_counter() - start)
+
+    together(read, *[lambda: app.test_client().post(f"{AUTH}/login", json=body) for _ in range(5)])
+
+    assert median(seconds) < 0.1

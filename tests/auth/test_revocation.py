@@ -1,0 +1,672 @@
+"""Revocation: what has ended stays ended, whatever happens to Redis."""
+
+import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from time import perf_counter
+from uuid import UUID
+
+import pytest
+import time_machine
+from redis import Redis
+from sqlalchemy import Engine, event
+
+from books_api.auth import service
+from books_api.auth.revocation import LOADED, PENDING, PREFIX, Entry, revoking
+from books_api.config import CLOCK_LEEWAY
+from books_api.extensions import db, redis
+from tests.auth.helpers import (
+    AUTH,
+    BOOKS,
+    NEW_PASSWORD,
+    REFRESH,
+    claims_of,
+    eventually,
+    execute,
+    forge,
+    locked,
+    rotate,
+    snapshot,
+    status_of,
+    together,
+)
+from tests.conftest import PASSWORD, bearer
+
+
+class World:
+    """Alice, whose session is to be ended, and those who can do it."""
+
+    def __init__(self, app, alice, admin, other, book_owner):
+        self.app, self.client = app, app.test_client()
+        self.alice, self.admin, self.bob = alice, admin, book_owner
+        self.other = other  # another session of Alice's
+        with app.app_context():
+            user = service.get_user(UUID(alice.id))
+            self.reset_token = service.make_reset_token(user)
+
+    def patch_alice(self, **changes):
+        return self.client.patch(
+            f"{AUTH}/users/{self.alice.id}", json=changes, headers=self.admin.headers
+        )
+
+
+@pytest.fixture
+def world(app, alice, admin, bob, open_session):
+    return World(app, alice, admin, open_session(alice), bob)
+
+
+def logout(world):
+    return world.client.post(f"{AUTH}/logout", headers=world.alice.headers)
+
+
+def logout_with_refresh_token(world):
+    return world.client.post(f"{AUTH}/logout", headers=bearer(world.alice.refresh_token))
+
+
+def logout_all(world):
+    return world.client.post(f"{AUTH}/logout-all", headers=bearer(world.other.access_token))
+
+
+def end_session(world):
+    session_id = claims_of(world.alice.access_token)["sid"]
+    return world.client.delete(
+        f"{AUTH}/sessions/{session_id}", headers=bearer(world.other.access_token)
+    )
+
+
+def change_role(world):
+    return world.patch_alice(role="admin")
+
+
+def deactivate(world):
+    return world.patch_alice(is_active=False)
+
+
+def change_password(world):
+    body = {"current_password": PASSWORD, "new_password": NEW_PASSWORD}
+    return world.client.post(
+        f"{AUTH}/password", json=body, headers=bearer(world.other.access_token)
+    )
+
+
+def reset_password(world):
+    body = {"token": world.reset_token, "new_password": NEW_PASSWORD}
+    return world.client.post(f"{AUTH}/password-reset", json=body)
+
+
+def delete_account(world):
+    return world.client.delete(
+        f"{AUTH}/me", json={"current_password": PASSWORD}, headers=world.alice.headers
+    )
+
+
+REVOCATIONS = [
+    logout,
+    logout_with_refresh_token,
+    logout_all,
+    end_session,
+    change_role,
+    deactivate,
+    change_password,
+    reset_password,
+    delete_account,
+]
+each_revocation = pytest.mark.parametrize("revoke", REVOCATIONS)
+# A session's entry and a user's epoch: all that Redis can forget.
+each_level = pytest.mark.parametrize("revoke", [logout, logout_all])
+
+
+def assert_dead(world):
+    assert status_of(world.client, world.alice.access_token) == 401
+    assert status_of(world.client, world.alice.refresh_token) == 401
+
+
+def assert_alive(world):
+    assert status_of(world.client, world.alice.access_token) == 200
+    assert status_of(world.client, world.alice.refresh_token) == 200
+
+
+@each_revocation
+def test_revoked_token_is_refused(world, revoke):
+    assert revoke(world).status_code in (200, 204)
+
+    assert_dead(world)
+
+
+@each_revocation
+def test_revoked_token_is_refused_after_redis_is_flushed(world, revoke):
+    revoke(world)
+    with world.app.app_context():
+        redis.client.flushall()
+
+    assert_dead(world)
+
+
+@each_revocation
+def test_revoked_refresh_token_cannot_be_exchanged(world, revoke):
+    revoke(world)
+
+    assert rotate(world.client, world.alice.refresh_token).status_code == 401
+
+
+@each_revocation
+def test_revocation_ends_nobody_elses_session(world, revoke):
+    revoke(world)
+
+    assert status_of(world.client, world.bob.access_token) == 200
+    assert status_of(world.client, world.admin.access_token) == 200
+
+
+@pytest.mark.parametrize("revoke", [logout, logout_with_refresh_token, end_session])
+def test_ending_a_session_leaves_the_users_others(world, revoke):
+    revoke(world)
+
+    assert status_of(world.client, world.other.access_token) == 200
+    assert status_of(world.client, world.other.refresh_token) == 200
+
+
+@pytest.mark.parametrize("revoke", [logout_all, change_role, deactivate, reset_password])
+def test_raising_the_epoch_ends_the_users_other_sessions(world, revoke):
+    revoke(world)
+
+    assert status_of(world.client, world.other.access_token) == 401
+    assert status_of(world.client, world.other.refresh_token) == 401
+
+
+def test_new_password_kills_the_tokens_of_the_session_that_set_it(world):
+    pair = change_password(world).json
+
+    assert status_of(world.client, world.other.access_token) == 401
+    assert status_of(world.client, world.other.refresh_token) == 401
+    assert status_of(world.client, pair["access_token"]) == 200
+    assert status_of(world.client, pair["refresh_token"]) == 200
+
+
+def test_access_token_of_before_a_refresh_dies_with_the_session(world):
+    pair = rotate(world.client, world.alice.refresh_token).json
+
+    world.client.post(f"{AUTH}/logout", headers=bearer(pair["access_token"]))
+
+    assert status_of(world.client, world.alice.access_token) == 401
+
+
+def test_access_token_got_by_get_dies_with_the_session(world):
+    headers = bearer(world.alice.refresh_token)
+    token = world.client.get(REFRESH, headers=headers).json["access_token"]
+
+    logout(world)
+
+    assert status_of(world.client, token) == 401
+
+
+def test_revoked_token_cannot_log_out_again(world):
+    logout(world)
+
+    assert logout(world).status_code == 401
+
+
+@pytest.mark.parametrize("revoke", [change_role, logout_all, reset_password])
+def test_tokens_issued_in_the_second_of_the_revocation_work(world, open_session, revoke):
+    with time_machine.travel(datetime.now(UTC), tick=False):
+        revoke(world)
+        pair = open_session(world.alice)
+
+        assert status_of(world.client, pair.access_token) == 200
+        assert status_of(world.client, pair.refresh_token) == 200
+        assert_dead(world)
+
+
+def test_tokens_that_a_new_password_answers_with_work_in_the_same_second(world):
+    with time_machine.travel(datetime.now(UTC), tick=False):
+        pair = change_password(world).json
+
+        assert status_of(world.client, pair["access_token"]) == 200
+        assert_dead(world)
+
+
+def test_reactivated_user_logs_in_and_the_old_tokens_stay_dead(world, open_session):
+    deactivate(world)
+    world.patch_alice(is_active=True)
+
+    assert status_of(world.client, open_session(world.alice).access_token) == 200
+    assert_dead(world)
+
+
+def test_role_counts_from_the_next_request(world, open_session):
+    change_role(world)
+    promoted = open_session(world.alice).access_token
+    world.patch_alice(role="user")
+
+    assert world.client.get(f"{AUTH}/users", headers=bearer(promoted)).status_code == 401
+
+
+# Redis forgets.
+
+
+def flush(redis_server, client):
+    client.flushall()
+
+
+def kill_and_start_empty(redis_server, client):
+    redis_server.kill()
+    redis_server.start()
+
+
+def evict_with_the_marker(redis_server, client):
+    client.delete(LOADED, *client.keys(f"{PREFIX}sid:*"), *client.keys(f"{PREFIX}epoch:*"))
+
+
+def lose_the_marker(redis_server, client):
+    client.delete(LOADED)
+
+
+@each_level
+@pytest.mark.parametrize(
+    "forget", [flush, kill_and_start_empty, evict_with_the_marker, lose_the_marker]
+)
+def test_redis_that_has_forgotten_lets_nobody_in(world, redis_server, revoke, forget):
+    revoke(world)
+    with world.app.app_context():
+        forget(redis_server, redis.client)
+
+    assert_dead(world)
+
+
+@pytest.mark.parametrize(
+    "forget", [flush, kill_and_start_empty, evict_with_the_marker, lose_the_marker]
+)
+def test_redis_that_has_forgotten_keeps_nobody_out(world, redis_server, forget):
+    logout_all(world)
+    with world.app.app_context():
+        forget(redis_server, redis.client)
+
+    assert status_of(world.client, world.bob.access_token) == 200
+
+
+@each_level
+def test_redis_that_comes_back_with_an_older_state_lets_nobody_in(world, redis_server, revoke):
+    assert status_of(world.client, world.alice.access_token) == 200
+    with world.app.app_context():
+        redis.client.save()  # with the marker, without what follows
+    revoke(world)
+    redis_server.kill()
+    redis_server.start()
+    with world.app.app_context():
+        remembered = Redis.from_url(redis_server.url).get(LOADED)
+
+    assert remembered is not None
+    assert_dead(world)
+
+
+def test_older_epoch_that_redis_comes_back_with_is_not_believed(world, redis_server, open_session):
+    logout_all(world)
+    with world.app.app_context():
+        redis.client.save()
+    world.alice = open_session(world.alice)
+    world.client.post(f"{AUTH}/logout-all", headers=bearer(world.alice.access_token))
+    redis_server.kill()
+    redis_server.start()
+
+    assert_dead(world)
+
+
+@each_level
+def test_many_requests_fill_redis_at_once(world, revoke):
+    revoke(world)
+    with world.app.app_context():
+        redis.client.flushall()
+
+    statuses = together(
+        *[lambda: status_of(world.app.test_client(), world.alice.access_token)] * 4,
+        *[lambda: status_of(world.app.test_client(), world.bob.access_token)] * 4,
+    )
+
+    assert statuses == [401] * 4 + [200] * 4
+
+
+def test_full_redis_lets_nobody_in(world, redis_server):
+    logout(world)
+    with world.app.app_context():
+        redis.client.flushall()
+        redis.client.config_set("maxmemory", "1")
+
+    response = world.client.get(f"{BOOKS}/", headers=world.alice.headers)
+
+    assert response.status_code == 503
+
+
+def test_redis_that_turns_into_a_replica_lets_nobody_in(world, redis_server):
+    logout(world)
+    with world.app.app_context():
+        redis.client.flushall()
+        redis.client.replicaof("127.0.0.1", 1)
+
+    response = world.client.get(f"{BOOKS}/", headers=world.alice.headers)
+
+    assert response.status_code == 503
+
+
+# A crash between Postgres and Redis.
+
+
+class Crash(Exception):
+    pass
+
+
+def entry_of(token, kind, value=1):
+    name = {"jti": "jti", "sid": "sid", "epoch": "sub"}[kind]
+    return Entry(f"{kind}:{claims_of(token)[name]}", value, datetime.now(UTC) + timedelta(hours=1))
+
+
+@pytest.mark.parametrize("kind", ["jti", "sid", "epoch"])
+def test_revocation_holds_when_the_process_dies_after_the_commit(world, kind):
+    with (
+        world.app.app_context(),
+        pytest.raises(Crash),
+        revoking([entry_of(world.alice.access_token, kind)]),
+    ):
+        db.session.commit()
+        raise Crash
+
+    assert status_of(world.client, world.alice.access_token) == 401
+
+
+@pytest.mark.parametrize("kind", ["jti", "sid", "epoch"])
+def test_revocation_that_is_rolled_back_refuses_nobody(world, kind):
+    with (
+        world.app.app_context(),
+        pytest.raises(Crash),
+        revoking([entry_of(world.alice.access_token, kind)]),
+    ):
+        raise Crash
+
+    assert status_of(world.client, world.alice.access_token) == 200
+
+
+@pytest.mark.parametrize("kind", ["jti", "sid", "epoch"])
+def test_revocation_under_way_is_asked_of_postgres(world, kind):
+    entry = entry_of(world.alice.access_token, kind)
+    with world.app.app_context():
+        with revoking([entry]):
+            under_way = redis.client.get(PREFIX + entry.key)
+            before = status_of(world.client, world.alice.access_token)
+            db.session.commit()
+            committed = status_of(world.client, world.alice.access_token)
+
+    assert under_way.startswith(PENDING)
+    assert (before, committed) == (200, 401)
+
+
+@each_revocation
+def test_revocation_holds_when_redis_dies_at_the_commit(world, redis_server, revoke):
+    def die(session):
+        redis_server.kill()
+
+    status_of(world.client, world.alice.access_token)
+    with listening(db.session, "after_commit", die):
+        response = revoke(world)
+    redis_server.start()
+
+    assert response.status_code in (200, 204)
+    assert_dead(world)
+
+
+def test_write_to_redis_that_comes_late_does_not_undo_a_later_revocation(world, open_session):
+    with world.app.app_context():
+        user = service.get_user(UUID(world.alice.id))
+        user.token_epoch += 1
+        with revoking([entry_of(world.alice.access_token, "epoch", 1)]):
+            db.session.commit()
+            between = open_session(world.alice).access_token
+            deactivate(world)  # by another process, whole, while this one is held up
+
+    assert status_of(world.client, between) == 401
+
+
+def test_write_to_redis_that_comes_late_does_not_hide_a_revocation_under_way(world):
+    between = forge(world.alice.access_token, epoch=1)  # issued between the two
+    first, second = (entry_of(between, "epoch", value) for value in (1, 2))
+    with world.app.app_context(), revoking([first]):
+        db.session.commit()
+        with world.app.app_context(), pytest.raises(Crash), revoking([second]):
+            db.session.commit()
+            raise Crash  # the second write never comes, and then the first
+
+    assert status_of(world.client, between) == 401
+
+
+def test_later_revocation_does_not_shorten_an_earlier_one(app, world):
+    script = world.client.post(
+        f"{AUTH}/sessions",
+        json={"name": "cron", "expires_in_days": 365},
+        headers=world.alice.headers,
+    ).json
+    logout_all(world)
+    world.patch_alice(is_verified=True, role="admin")
+
+    with app.app_context():
+        forgotten = redis.client.expiretime(f"{PREFIX}epoch:{world.alice.id}")
+    assert forgotten >= claims_of(script["access_token"])["exp"] + CLOCK_LEEWAY
+
+
+@each_level
+def test_redis_is_not_filled_while_a_revocation_is_under_way(world, servers, revoke):
+    entry = entry_of(world.alice.access_token, "sid")
+    with (
+        world.app.app_context(),
+        locked(servers, "SELECT") as lock,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        with revoking([entry]):
+            redis.client.flushall()
+            status = pool.submit(status_of, world.app.test_client(), world.alice.access_token)
+            lock.wait_for(1)
+            db.session.commit()
+
+        assert status.result() == 401
+
+
+# Redis is away.
+
+
+def listening(target, name, listener):
+    class Listening:
+        def __enter__(self):
+            event.listen(target, name, listener)
+
+        def __exit__(self, *error):
+            event.remove(target, name, listener)
+
+    return Listening()
+
+
+def test_protected_route_answers_503_while_redis_is_away(world, redis_server):
+    redis_server.kill()
+
+    response = world.client.get(f"{BOOKS}/", headers=world.alice.headers)
+
+    assert response.status_code == 503
+    assert int(response.headers["Retry-After"]) >= 1
+    assert response.content_type == "application/problem+json"
+
+
+def test_revoked_token_is_not_let_in_while_redis_is_away(world, redis_server):
+    logout(world)
+    redis_server.kill()
+
+    assert status_of(world.client, world.alice.access_token) == 503
+    assert status_of(world.client, world.alice.refresh_token) == 503
+
+
+def test_token_that_is_wrong_is_401_while_redis_is_away(world, redis_server):
+    redis_server.kill()
+
+    assert world.client.get(f"{BOOKS}/", headers=bearer("a.b.c")).status_code == 401
+
+
+def test_good_token_works_within_a_second_of_redis_being_back(world, redis_server):
+    logout(world)
+    redis_server.kill()
+    status_of(world.client, world.bob.access_token)
+    redis_server.start()
+
+    assert eventually(lambda: status_of(world.client, world.bob.access_token) == 200, 1)
+    assert_dead(world)
+
+
+def test_silent_redis_is_503_soon(world, redis_server):
+    status_of(world.client, world.alice.access_token)
+    with world.app.app_context():
+        process = redis.client.info("server")["process_id"]
+    os.kill(process, signal.SIGSTOP)
+    try:
+        start = perf_counter()
+        response = world.client.get(f"{BOOKS}/", headers=world.alice.headers)
+        seconds = perf_counter() - start
+    finally:
+        os.kill(process, signal.SIGCONT)
+
+    assert response.status_code == 503
+    assert seconds < 1.5
+
+
+@each_revocation
+def test_nothing_is_revoked_while_redis_is_away(world, redis_server, revoke):
+    def die(connection, cursor, statement, parameters, context, executemany):
+        if "pg_advisory_xact_lock_shared" in statement:
+            redis_server.kill()
+
+    status_of(world.client, world.alice.access_token)
+    before = snapshot(world.app)
+    with listening(Engine, "before_cursor_execute", die):
+        response = revoke(world)
+    redis_server.start()
+
+    assert response.status_code == 503
+    assert snapshot(world.app) == before
+    assert_alive(world)
+
+
+# What it costs, and what it leaves behind.
+
+
+@pytest.fixture
+def commands(servers, app):
+    """Return what a function makes the application send to Redis."""
+
+    def commands(function):
+        with Redis.from_url(servers.redis.url) as probe, probe.monitor() as monitor:
+            function()
+            probe.echo("that is all")
+            seen = []
+            for command in monitor.listen():
+                if "that is all" in command["command"]:
+                    return seen
+                seen.append(command["command"])
+
+    return commands
+
+
+@pytest.fixture
+def statements():
+    """Return what a function makes the application send to Postgres."""
+
+    def statements(function):
+        seen = []
+
+        def see(connection, cursor, statement, parameters, context, executemany):
+            seen.append(statement)
+
+        with listening(Engine, "before_cursor_execute", see):
+            function()
+        return seen
+
+    return statements
+
+
+def test_protected_get_makes_one_round_trip_to_redis(client, alice, commands):
+    client.get(f"{BOOKS}/", headers=alice.headers)  # connects, and fills Redis
+
+    (command,) = commands(lambda: client.get(f"{BOOKS}/", headers=alice.headers))
+
+    assert command.startswith("MGET ")
+
+
+def test_list_of_books_makes_one_statement(client, alice, statements):
+    client.get(f"{BOOKS}/", headers=alice.headers)
+
+    assert len(statements(lambda: client.get(f"{BOOKS}/", headers=alice.headers))) == 1
+
+
+def test_authentication_makes_no_statement(client, alice, statements):
+    client.get(f"{BOOKS}/", headers=alice.headers)
+
+    refused = statements(lambda: client.get(f"{BOOKS}/?limit=0", headers=alice.headers))
+
+    assert refused == []
+
+
+def test_revoked_token_costs_no_statement(world, statements):
+    logout_all(world)
+
+    assert statements(lambda: status_of(world.client, world.alice.access_token)) == []
+
+
+def test_every_key_in_redis_expires(world):
+    for revoke in REVOCATIONS:
+        revoke(world)
+    assert_dead(world)
+
+    with world.app.app_context():
+        lives = {key: redis.client.ttl(key) for key in redis.client.keys()}
+    assert {key for key in lives if key.startswith(PREFIX)} > {LOADED}
+    assert [key for key, seconds in lives.items() if seconds < 0] == []
+
+
+def test_entries_last_as_long_as_the_tokens_that_they_block(world):
+    logout(world)
+    session = claims_of(world.alice.refresh_token)
+
+    with world.app.app_context():
+        forgotten = redis.client.expiretime(f"{PREFIX}sid:{session['sid']}")
+    assert 0 <= forgotten - (session["exp"] + CLOCK_LEEWAY) <= 1
+
+
+def test_redis_and_the_ledger_are_empty_when_the_last_token_has_expired(
+    make_app, alice, open_session
+):
+    life = timedelta(seconds=2)
+    app = make_app(access_token_expires=life, refresh_token_expires=life, session_expires=life)
+    client = app.test_client()
+    with time_machine.travel(datetime.now(UTC) - life - timedelta(seconds=CLOCK_LEEWAY - 1)):
+        execute(app, "DELETE FROM sessions")
+        with app.app_context():
+            user = service.get_user(UUID(alice.id))
+            pairs = [service.sessions.open_session(user, user_agent="") for _ in range(2)]
+            db.session.commit()
+        for pair, ending in zip(pairs, ("logout", "logout-all"), strict=True):
+            assert (
+                client.post(f"{AUTH}/{ending}", headers=bearer(pair.access_token)).status_code
+                == 200
+            )
+            assert status_of(client, pair.refresh_token) == 401
+
+    with app.app_context():
+        kept = redis.client.keys(f"{PREFIX}*:*")
+        assert len(kept) == 3
+        assert eventually(lambda: set(redis.client.keys()) <= {LOADED}, 4)
+
+
+def test_pruning_deletes_what_has_expired_and_nothing_else(app, world):
+    logout(world)
+    logout_all(world)
+    execute(
+        app, "UPDATE revocations SET expires_at = now() - interval '1 second' WHERE key LIKE 'sid%'"
+    )
+
+    result = app.test_cli_runner().invoke(args=["maintenance", "prune"])
+
+    assert result.exit_code == 0
+    keys = [row.key.partition(":")[0] for row in execute(app, "SELECT key FROM revocations")]
+    assert sorted(keys) == ["epoch", "jti"]

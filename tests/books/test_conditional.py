@@ -1,0 +1,204 @@
+"""Entity tags: reading what has changed, changing what has not (RFC 9110, 13)."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from books_api import PREFIX
+
+
+def utf8(text):
+    """The text as WSGI hands over the bytes of a header."""
+    return text.encode().decode("latin-1")
+
+
+HAVE_IT = ['"1"', 'W/"1"', "*", '"9", "1"', '"9",W/"1"', ' "1" ', '"a,b", "1"']
+# The second version, and what is no version at all.
+HAVE_IT_NOT = [
+    *('"2"', 'W/"2"', '"2", "3"', '"11"', '"01"', '"+1"', '"1.0"', '" 1"', '"1 "', '"-1"'),
+    *('"99999999999999999999"', '"2147483648"', '"4294967297"', '"18446744073709551617"'),
+    *(
+        "garbage",
+        '"',
+        '""',
+        '"1',
+        ",",
+        ",,,",
+        "W/",
+        'W/"',
+        utf8('"²"'),
+        utf8('"\uff11"'),
+        utf8('"\u0661"'),
+    ),
+    *('"\x00"', '"\xff"', "1" * 10_000, ",".join(['"2"'] * 1_000)),
+]
+WRITES = [("PATCH", {"title": "Momo"}), ("DELETE", None)]
+
+
+@pytest.fixture
+def book(make_book, alice):
+    return make_book(alice)
+
+
+@pytest.fixture
+def path(book):
+    return f"{PREFIX}/books/{book['id']}"
+
+
+@pytest.mark.parametrize("tags", HAVE_IT)
+def test_what_the_reader_has_is_not_sent_again(client, alice, path, tags):
+    response = client.get(path, headers={**alice.headers, "If-None-Match": tags})
+
+    assert (response.status_code, response.data, response.headers["ETag"]) == (304, b"", '"1"')
+
+
+@pytest.mark.parametrize("tags", HAVE_IT_NOT)
+def test_what_the_reader_has_not_is_sent(client, alice, book, path, tags):
+    response = client.get(path, headers={**alice.headers, "If-None-Match": tags})
+
+    assert (response.status_code, response.json) == (200, book)
+
+
+def test_a_304_has_no_content_headers(client, alice, path):
+    response = client.get(path, headers={**alice.headers, "If-None-Match": '"1"'})
+
+    assert not {"Content-Type", "Content-Length"} & set(response.headers.keys())
+
+
+def test_a_change_makes_the_readers_version_old(client, alice, path):
+    client.patch(path, json={"title": "Momo"}, headers=alice.headers)
+
+    response = client.get(path, headers={**alice.headers, "If-None-Match": '"1"'})
+
+    assert (response.status_code, response.headers["ETag"]) == (200, '"2"')
+
+
+def test_a_reader_whose_if_match_fails_gets_no_error_that_is_not_a_problem(client, alice, path):
+    headers = {**alice.headers, "If-None-Match": '"1"', "If-Match": '"7"'}
+
+    response = client.get(path, headers=headers)
+
+    assert response.status_code < 400 or response.mimetype == "application/problem+json"
+
+
+@pytest.mark.parametrize("tags", HAVE_IT)
+@pytest.mark.parametrize(("method", "values"), WRITES)
+def test_a_write_on_the_current_version_is_done(client, alice, path, method, values, tags):
+    headers = {**alice.headers, "If-Match": tags}
+
+    response = client.open(path, method=method, json=values, headers=headers)
+
+    assert response.status_code in (200, 204)
+
+
+@pytest.mark.parametrize("tags", HAVE_IT_NOT)
+def test_a_change_of_another_version_is_412(client, alice, path, tags):
+    headers = {**alice.headers, "If-Match": tags}
+
+    response = client.patch(path, json={"title": "Momo"}, headers=headers)
+
+    assert response.status_code == 412
+
+
+@pytest.mark.parametrize("tags", HAVE_IT_NOT)
+def test_a_deletion_of_another_version_is_412(client, alice, path, tags):
+    response = client.delete(path, headers={**alice.headers, "If-Match": tags})
+
+    assert response.status_code == 412
+
+
+@pytest.mark.parametrize(("method", "values"), WRITES)
+def test_a_412_shows_the_book_as_it_is(client, alice, book, path, method, values):
+    headers = {**alice.headers, "If-Match": '"7"'}
+
+    response = client.open(path, method=method, json=values, headers=headers)
+
+    assert (response.json["current"], response.headers["ETag"]) == (book, '"1"')
+
+
+@pytest.mark.parametrize(("method", "values"), WRITES)
+def test_what_is_412_is_not_done(client, alice, book, path, method, values):
+    client.open(path, method=method, json=values, headers={**alice.headers, "If-Match": '"7"'})
+
+    assert client.get(path, headers=alice.headers).json == book
+
+
+@pytest.mark.parametrize(("method", "values"), WRITES)
+def test_a_stranger_to_the_book_is_403_whatever_the_version(client, bob, path, method, values):
+    headers = {**bob.headers, "If-Match": '"7"'}
+
+    response = client.open(path, method=method, json=values, headers=headers)
+
+    assert response.status_code == 403
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"title": "Momo"},
+        {"title": " Momo "},
+        {"title": "Momo", "isbn": "3-522-11940-1"},
+        {"title": "Momo", "publisher": None, "page_count": None},
+    ],
+)
+def test_a_change_sent_again_is_not_a_conflict(client, alice, path, values):
+    headers = {**alice.headers, "If-Match": '"1"'}
+    first = client.patch(path, json=values, headers=headers)
+
+    response = client.patch(path, json=values, headers=headers)
+
+    assert (response.status_code, response.json) == (200, first.json)
+
+
+def test_a_change_sent_again_makes_no_new_version(client, alice, path):
+    headers = {**alice.headers, "If-Match": '"1"'}
+    client.patch(path, json={"title": "Momo"}, headers=headers)
+
+    response = client.patch(path, json={"title": "Momo"}, headers=headers)
+
+    assert response.headers["ETag"] == '"2"'
+
+
+def test_a_change_of_which_a_part_is_there_is_412(client, alice, path):
+    headers = {**alice.headers, "If-Match": '"1"'}
+    client.patch(path, json={"title": "Momo"}, headers=headers)
+
+    response = client.patch(path, json={"title": "Momo", "page_count": 304}, headers=headers)
+
+    assert response.status_code == 412
+
+
+def test_of_simultaneous_changes_of_one_version_one_wins(app, alice, path):
+    headers = {**alice.headers, "If-Match": '"1"'}
+
+    def send(number):
+        values = {"title": f"Edition {number}"}
+        return app.test_client().patch(path, json=values, headers=headers).status_code
+
+    with ThreadPoolExecutor(8) as pool:
+        statuses = sorted(pool.map(send, range(8)))
+
+    assert statuses == [200] + [412] * 7
+
+
+def test_the_winner_of_simultaneous_changes_is_what_is_stored(app, client, alice, path):
+    headers = {**alice.headers, "If-Match": '"1"'}
+
+    def send(number):
+        return app.test_client().patch(path, json={"title": str(number)}, headers=headers)
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(send, range(8)))
+
+    [winner] = [answer.json for answer in answers if answer.status_code == 200]
+    assert client.get(path, headers=alice.headers).json == winner
+
+
+def test_simultaneous_changes_without_if_match_are_all_counted(app, client, alice, path):
+    def send(number):
+        app.test_client().patch(path, json={"page_count": number + 1}, headers=alice.headers)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(send, range(8)))
+
+    assert client.get(path, headers=alice.headers).headers["ETag"] == '"9"'

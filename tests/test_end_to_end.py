@@ -1,0 +1,205 @@
+"""The main job on real input: gunicorn with wsgi:app, and a plain HTTP client."""
+
+import csv
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from flask import Flask
+from sqlalchemy import text
+
+from books_api import PREFIX
+from books_api.config import Settings
+from books_api.extensions import db
+from tests.conftest import NEVER, Account
+from tests.processes import (
+    ROOT,
+    TIMEOUT,
+    clean_environ,
+    free_port,
+    running,
+    wait_until_serving,
+)
+
+BOOKS = ROOT / "tests" / "data" / "books500.csv"
+
+
+@dataclass
+class Service:
+    """A running gunicorn with two workers."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+    log: Path
+    access_log: Path
+
+    def stop(self) -> int:
+        """Stop it as systemd does, and return its exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(TIMEOUT)
+
+
+class Client(requests.Session):
+    """An HTTP client that takes nothing but the status expected."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self.url = url
+        self.trust_env = False
+
+    def call(self, method: str, path: str, status: int, **options: Any) -> requests.Response:
+        response = self.request(method, f"{self.url}{path}", timeout=TIMEOUT, **options)
+        assert response.status_code == status, response.text
+        return response
+
+    def use(self, token: str) -> None:
+        self.headers["Authorization"] = f"Bearer {token}"
+
+
+@pytest.fixture
+def service(app: Flask, settings: Settings, tmp_path: Path) -> Iterator[Service]:
+    port = free_port()
+    log, access_log = tmp_path / "gunicorn.log", tmp_path / "access.log"
+    environ = clean_environ(
+        tmp_path,
+        BIND=f"127.0.0.1:{port}",
+        DATABASE_URL=settings.database_url,
+        REDIS_URL=settings.redis_url,
+        JWT_SECRET_KEY=settings.jwt_secret_key,
+        LOGIN_LIMIT=NEVER,
+        SIGNUP_LIMIT=NEVER,
+    )
+    arguments = ["-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", "--workers", "2"]
+    arguments += ["--access-logfile", str(access_log), "--access-logformat", "%(s)s", "wsgi:app"]
+    with running(arguments, log, cwd=ROOT, env=environ) as process:
+        url = f"http://127.0.0.1:{port}"
+        wait_until_serving(f"{url}/readyz", process, log)
+        yield Service(url, process, log, access_log)
+
+
+@pytest.fixture
+def client(service: Service) -> Iterator[Client]:
+    with Client(service.url + PREFIX) as client:
+        yield client
+
+
+def real_books() -> list[dict[str, Any]]:
+    """Return the records of the data set as the API takes them."""
+    with BOOKS.open(encoding="utf-8", newline="") as file:
+        return [
+            {
+                "title": row["title"],
+                "author": row["authors"],
+                "publisher": row["publisher"],
+                "published_date": f"{datetime.strptime(row['publication_date'], '%m/%d/%Y'):%F}",
+                "page_count": int(row["  num_pages"]),
+                "language": row["language_code"],
+                "isbn": row["isbn13"],
+            }
+            for row in csv.DictReader(file)
+        ]
+
+
+def walk(client: Client, path: str) -> Iterator[list[dict[str, Any]]]:
+    """Yield the pages of a list, led by Link alone."""
+    response = client.call("GET", path, 200)
+    yield response.json()
+    while "next" in response.links:
+        response = client.get(response.links["next"]["url"], timeout=TIMEOUT)
+        assert response.status_code == 200, response.text
+        yield response.json()
+
+
+def test_a_client_keeps_500_real_books(service: Service, client: Client) -> None:
+    account = {"email": "zoë@example.com", "password": "correct horse battery staple"}
+    names = {"username": "Zoë", "first_name": "Zoë", "last_name": "Dvořák"}
+    user = client.call("POST", "/auth/signup", 201, json=account | names).json()
+    tokens = client.call("POST", "/auth/login", 200, json=account).json()
+    client.use(tokens["access_token"])
+
+    sent = real_books()
+    assert len(sent) == 500
+    assert not all(book["title"].isascii() for book in sent)
+    created = [client.call("POST", "/books/", 201, json=book).json() for book in sent]
+    pages = list(walk(client, "/books/?limit=100"))
+    listed = [book for page in pages for book in page]
+
+    assert [len(page) for page in pages] == [100] * 5
+    assert listed == created[::-1]
+    assert [{name: book[name] for name in sent[0]} for book in created] == sent
+    assert {book["user_uid"] for book in listed} == {user["id"]}
+
+    first, second, *rest = [f"/books/{book['id']}" for book in created]
+    assert client.call("GET", first, 200).json() == created[0]
+    changed = client.call("PATCH", first, 200, json={"title": "三体"}).json()
+    assert changed["title"] == "三体"
+    assert client.call("GET", first, 200).json() == changed
+    client.call("DELETE", second, 204)
+    client.call("GET", second, 404)
+    remaining = [book["id"] for page in walk(client, "/books/?limit=100") for book in page]
+    assert remaining == [path.rpartition("/")[2] for path in [first, *rest]][::-1]
+
+    client.use(tokens["refresh_token"])
+    refreshed = client.call("GET", "/auth/refresh-token", 200).json()["access_token"]
+    client.use(refreshed)
+    client.call("GET", first, 200)
+    client.call("POST", "/auth/logout", 200)
+    for token in (tokens["access_token"], refreshed):
+        client.use(token)
+        client.call("GET", first, 401)
+    client.use(tokens["refresh_token"])
+    client.call("GET", "/auth/refresh-token", 401)
+
+    assert service.stop() == 0
+    assert max(service.access_log.read_text().split()) < "500"
+    assert "ERROR" not in service.log.read_text()
+
+
+def test_sigterm_finishes_the_request_in_flight(
+    service: Service,
+    client: Client,
+    app: Flask,
+    alice: Account,
+    make_user: Callable[..., Account],
+) -> None:
+    client.use(alice.access_token)
+    book = client.call("POST", "/books/", 201, json={"title": "Emma", "author": "J. Austen"}).json()
+    answers = []
+
+    def change() -> None:
+        answers.append(client.patch(f"{client.url}/books/{book['id']}", json={"title": "Persuasion"}))
+
+    with app.app_context():
+        db.session.execute(text("SELECT FROM books FOR UPDATE"))  # holds up the change
+        request = threading.Thread(target=change)
+        request.start()
+        with db.engine.connect() as other:
+            waiting = text("SELECT FROM pg_locks WHERE NOT granted")
+            while not other.execute(waiting).all():
+                time.sleep(0.01)
+        service.process.send_signal(signal.SIGTERM)
+        while "Handling signal: term" not in service.log.read_text():
+            time.sleep(0.01)
+        db.session.rollback()
+    request.join(TIMEOUT)
+
+    assert [answer.status_code for answer in answers] == [200]
+    assert service.process.wait(TIMEOUT) == 0
+
+
+def test_sighup_reloads_without_losing_a_request(service: Service) -> None:
+    statuses = set()
+    service.process.send_signal(signal.SIGHUP)
+    while service.log.read_text().count("Booting worker") < 4:
+        statuses.add(requests.get(f"{service.url}/healthz", timeout=TIMEOUT).status_code)
+
+    assert statuses == {200}

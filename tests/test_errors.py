@@ -1,0 +1,323 @@
+"""Every error as problem details (RFC 9457), one row of the contract after the other."""
+
+import io
+import json
+import uuid
+from http import HTTPStatus
+
+import pytest
+
+from books_api import PREFIX
+
+BOOKS = f"{PREFIX}/books"
+NOBODY = uuid.UUID(int=0)
+MEMBERS = {"type", "title", "status", "detail", "instance", "request_id"}
+MEBIBYTE = 1024 * 1024
+MOMO = {"title": "Momo", "author": "Michael Ende"}
+JSON = "application/json"
+
+
+@pytest.fixture
+def send(client, alice, bob, make_book):
+    """Send a request as bob; {book} in its path is alice's, {mine} is bob's."""
+    books = {"book": make_book(alice)["id"], "mine": make_book(bob)["id"], "user": alice.id}
+
+    def send(method, path, *, token=True, headers=None, **options):
+        headers = {**(bob.headers if token else {}), **(headers or {})}
+        return client.open(path.format(**books), method=method, headers=headers, **options)
+
+    return send
+
+
+def chunked(body):
+    """What makes a request's body come without a Content-Length, as servers hand it over."""
+    return {
+        "input_stream": io.BytesIO(body),
+        "content_type": JSON,
+        "environ_overrides": {"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"},
+    }
+
+
+def book_of(size):
+    """A valid body of exactly so many bytes."""
+    return json.dumps(MOMO).encode().ljust(size)
+
+
+ERRORS = {
+    "malformed": (400, "POST", f"{BOOKS}/", {"data": b"{", "content_type": JSON}),
+    "no_body": (400, "POST", f"{BOOKS}/", {"data": b"", "content_type": JSON}),
+    "no_token": (401, "GET", f"{BOOKS}/", {"token": False}),
+    "bad_token": (401, "GET", f"{BOOKS}/", {"headers": {"Authorization": "Bearer x"}}),
+    "other_scheme": (401, "GET", f"{BOOKS}/", {"headers": {"Authorization": "Basic eDp5"}}),
+    "wrong_role": (403, "GET", f"{PREFIX}/auth/users", {}),
+    "not_the_owner": (403, "PATCH", f"{BOOKS}/{{book}}", {"json": MOMO}),
+    "no_book": (404, "GET", f"{BOOKS}/{NOBODY}", {}),
+    "no_user": (404, "GET", f"{BOOKS}/user/{NOBODY}", {}),
+    "no_id": (404, "GET", f"{BOOKS}/three", {}),
+    "no_path": (404, "GET", f"{PREFIX}/nothing", {}),
+    "no_path_outside": (404, "GET", "/nothing", {}),
+    "no_version": (404, "GET", "/api/v2/books", {}),
+    "root": (404, "GET", "/", {}),
+    "method": (405, "PUT", f"{BOOKS}/", {"json": MOMO}),
+    "method_outside": (405, "POST", "/healthz", {}),
+    "taken": (409, "PATCH", f"{PREFIX}/auth/me", {"json": {"username": "ALICE"}}),
+    "changed": (
+        *(412, "PATCH", f"{BOOKS}/{{mine}}"),
+        {"json": MOMO, "headers": {"If-Match": '"7"'}},
+    ),
+    "large": (413, "POST", f"{BOOKS}/", {"data": book_of(MEBIBYTE + 1), "content_type": JSON}),
+    "large_chunked": (413, "POST", f"{BOOKS}/", chunked(book_of(MEBIBYTE + 1))),
+    "no_type": (415, "POST", f"{BOOKS}/", {"data": json.dumps(MOMO)}),
+    "wrong_type": (415, "POST", f"{BOOKS}/", {"data": "x", "content_type": "text/plain"}),
+    "invalid_body": (422, "POST", f"{BOOKS}/", {"json": {}}),
+    "invalid_query": (422, "GET", f"{BOOKS}/?limit=0", {}),
+    "invalid_cursor": (422, "GET", f"{BOOKS}/?cursor=x", {}),
+}
+EVERY_ERROR = pytest.mark.parametrize(
+    ("status", "method", "path", "options"),
+    ERRORS.values(),
+    ids=[f"{error[0]}_{name}" for name, error in ERRORS.items()],
+)
+
+
+def renewed(options):
+    """The options with a stream that nobody has read."""
+    stream = options.get("input_stream")
+    return {**options, "input_stream": io.BytesIO(stream.getvalue())} if stream else options
+
+
+@EVERY_ERROR
+def test_an_error_has_its_status(send, status, method, path, options):
+    response = send(method, path, **renewed(options))
+
+    assert (response.status_code, response.json["status"]) == (status, status)
+
+
+@EVERY_ERROR
+def test_an_error_is_a_problem(send, status, method, path, options):
+    response = send(method, path, **renewed(options))
+
+    assert response.headers["Content-Type"] == "application/problem+json"
+
+
+@EVERY_ERROR
+def test_an_error_has_all_members_as_text(send, status, method, path, options):
+    response = send(method, path, **renewed(options))
+
+    missing = {
+        name for name in MEMBERS - {"status"} if not isinstance(response.json.get(name), str)
+    }
+    assert not missing
+    assert response.json["detail"]
+
+
+@EVERY_ERROR
+def test_an_error_has_no_members_that_the_contract_does_not_name(
+    send, status, method, path, options
+):
+    response = send(method, path, **renewed(options))
+
+    assert set(response.json) <= MEMBERS | {"errors", "current"}
+
+
+@EVERY_ERROR
+def test_an_error_is_titled_by_its_status(send, status, method, path, options):
+    response = send(method, path, **renewed(options))
+
+    assert (response.json["type"], response.json["title"]) == (
+        "about:blank",
+        HTTPStatus(status).phrase,
+    )
+
+
+@EVERY_ERROR
+def test_an_error_has_the_id_of_its_request(send, status, method, path, options):
+    response = send(method, path, **renewed(options))
+
+    assert response.json["request_id"] == response.headers["X-Request-ID"] != ""
+
+
+def test_an_error_names_the_path_of_its_request(send):
+    response = send("GET", "/nö thing?limit=5")
+
+    assert response.json["instance"] == "/n%C3%B6%20thing"
+
+
+def test_two_requests_have_two_ids(send):
+    ids = {send("GET", "/nothing").json["request_id"] for _ in range(2)}
+
+    assert len(ids) == 2
+
+
+def test_the_id_of_a_request_is_not_the_clients(send):
+    response = send("GET", "/nothing", headers={"X-Request-ID": "0123456789abcdef"})
+
+    assert response.json["request_id"] != "0123456789abcdef"
+
+
+def test_the_id_of_a_request_may_be_a_trusted_proxys(make_app):
+    proxied = make_app(trusted_proxies=1).test_client()
+
+    response = proxied.get("/nothing", headers={"X-Request-ID": "0123456789abcdef"})
+
+    assert response.json["request_id"] == "0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    "given", ["", "short", "x" * 65, "0123456789 bcdef", "0123456789\x00", "é" * 9]
+)
+def test_an_id_that_no_proxy_makes_is_replaced(make_app, given):
+    proxied = make_app(trusted_proxies=1).test_client()
+
+    response = proxied.get("/nothing", headers={"X-Request-ID": given})
+
+    assert response.json["request_id"] not in ("", given)
+
+
+@pytest.mark.parametrize("name", [name for name, error in ERRORS.items() if error[0] == 401])
+def test_a_401_says_how_to_authenticate(send, name):
+    _, method, path, options = ERRORS[name]
+
+    response = send(method, path, **options)
+
+    assert response.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("PUT", f"{BOOKS}/", {"GET", "HEAD", "OPTIONS", "POST"}),
+        ("PUT", BOOKS, {"GET", "HEAD", "OPTIONS", "POST"}),
+        ("PATCH", BOOKS, {"GET", "HEAD", "OPTIONS", "POST"}),
+        ("DELETE", BOOKS, {"GET", "HEAD", "OPTIONS", "POST"}),
+        ("PUT", f"{BOOKS}/{NOBODY}", {"DELETE", "GET", "HEAD", "OPTIONS", "PATCH"}),
+        ("POST", f"{BOOKS}/{NOBODY}/", {"DELETE", "GET", "HEAD", "OPTIONS", "PATCH"}),
+        ("POST", f"{BOOKS}/user/{NOBODY}", {"GET", "HEAD", "OPTIONS"}),
+        ("GET", f"{PREFIX}/auth/login", {"OPTIONS", "POST"}),
+        ("PUT", f"{PREFIX}/auth/me", {"DELETE", "GET", "HEAD", "OPTIONS", "PATCH"}),
+        ("TRACE", f"{BOOKS}/", {"GET", "HEAD", "OPTIONS", "POST"}),
+        ("BREW", f"{BOOKS}/", {"GET", "HEAD", "OPTIONS", "POST"}),
+        ("POST", "/healthz", {"GET", "HEAD", "OPTIONS"}),
+        ("DELETE", "/readyz", {"GET", "HEAD", "OPTIONS"}),
+        ("POST", "/openapi.json", {"GET", "HEAD", "OPTIONS"}),
+        ("PUT", "/docs", {"GET", "HEAD", "OPTIONS"}),
+    ],
+)
+def test_a_405_names_what_is_allowed(client, method, path, allowed):
+    response = client.open(path, method=method)
+
+    methods = set(response.headers.get("Allow", "").replace(" ", "").split(","))
+    assert (response.status_code, methods) == (405, allowed)
+
+
+def test_a_409_names_the_field(send):
+    response = send("PATCH", f"{PREFIX}/auth/me", json={"username": "Alice"})
+
+    assert response.json["errors"][0]["pointer"] == "/username"
+
+
+def test_a_412_has_the_current_book(send):
+    book = send("GET", f"{BOOKS}/{{mine}}").json
+
+    response = send("DELETE", f"{BOOKS}/{{mine}}", headers={"If-Match": '"7"'})
+
+    assert response.json["current"] == book
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"data": book_of(MEBIBYTE), "content_type": JSON}, chunked(book_of(MEBIBYTE))],
+    ids=["content_length", "chunked"],
+)
+def test_a_body_of_1_mib_is_taken(send, options):
+    response = send("POST", f"{BOOKS}/", **renewed(options))
+
+    assert response.status_code == 201
+
+
+def test_a_body_that_is_said_to_be_too_large_is_not_read(send):
+    overrides = {"CONTENT_LENGTH": str(10**15)}
+
+    response = send("POST", f"{BOOKS}/", data=b"{}", content_type=JSON, environ_overrides=overrides)
+
+    assert response.status_code == 413
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        *(None, "", " ", "x", "json", "text/plain", "text/json", "application/xml", "*/*"),
+        *("application/x-www-form-urlencoded", "multipart/form-data; boundary=x"),
+        *("application/jsonp", "application/json-patch+json", "application/*", "application"),
+        "application/json, text/plain",
+    ],
+)
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+def test_what_is_not_sent_as_json_is_415(send, method, content_type):
+    path = f"{BOOKS}/" if method == "POST" else f"{BOOKS}/{{mine}}"
+
+    response = send(method, path, data=json.dumps(MOMO), content_type=content_type)
+
+    assert response.status_code == 415
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "application/json",
+        "application/json; charset=utf-8",
+        'application/json;charset="UTF-8"',
+        "Application/JSON",
+        "application/json ; profile=x",
+    ],
+)
+def test_json_may_be_named_with_parameters_and_in_any_case(send, content_type):
+    response = send("POST", f"{BOOKS}/", data=json.dumps(MOMO), content_type=content_type)
+
+    assert response.status_code == 201
+
+
+def test_a_422_of_a_body_points_into_it(send):
+    response = send("POST", f"{BOOKS}/", json={**MOMO, "page_count": 0})
+
+    [error] = response.json["errors"]
+    assert (error["pointer"], error.keys()) == ("/page_count", {"pointer", "detail"})
+
+
+def test_a_422_of_a_body_that_is_no_object_points_at_all_of_it(send):
+    response = send("POST", f"{BOOKS}/", json=[])
+
+    assert [error["pointer"] for error in response.json["errors"]] == [""]
+
+
+def test_a_422_of_a_query_names_its_parameter(send):
+    response = send("GET", f"{BOOKS}/?limit=0")
+
+    [error] = response.json["errors"]
+    assert (error["parameter"], error.keys()) == ("limit", {"parameter", "detail"})
+
+
+@pytest.mark.parametrize("path", ["/nothing", f"{PREFIX}/books//", f"{PREFIX}/nothing/"])
+def test_no_path_is_redirected(send, path):
+    response = send("GET", path)
+
+    assert response.status_code in (200, 404)
+
+
+@pytest.mark.parametrize("accept", ["text/html", "application/xml", "*/*", "image/*;q=0.1", "\xff"])
+def test_an_error_is_a_problem_whatever_the_client_accepts(send, accept):
+    response = send("GET", "/nothing", headers={"Accept": accept})
+
+    assert response.mimetype == "application/problem+json"
+
+
+def test_an_error_is_not_taken_for_another_type(send):
+    response = send("GET", "/nothing")
+
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_a_refused_head_request_has_no_body(send):
+    response = send("HEAD", "/nothing")
+
+    assert (response.status_code, response.data) == (404, b"")

@@ -1,0 +1,260 @@
+"""Postgres or Redis away, stuck or full: 503 with Retry-After, and afterwards all is well."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from flask import Flask
+from sqlalchemy import text
+
+from books_api import PREFIX
+from books_api.extensions import autocommit, db, redis
+
+BOOKS = f"{PREFIX}/books"
+MOMO = {"title": "Momo", "author": "Michael Ende"}
+REQUESTS = [
+    ("GET", "/books/{book}", None),
+    ("GET", "/books/", None),
+    ("GET", "/books/user/{user}", None),
+    ("POST", "/books/", MOMO),
+    ("PATCH", "/books/{book}", MOMO),
+    ("DELETE", "/books/{book}", None),
+    ("GET", "/auth/me", None),
+    ("PATCH", "/auth/me", {"first_name": "Alice"}),
+    ("GET", "/auth/sessions", None),
+    ("POST", "/auth/logout", None),
+]
+
+
+@pytest.fixture
+def book(client, alice, make_book):
+    """Alice's book, read once, so that connections stand and Redis is filled."""
+    book = make_book(alice)
+    client.get(f"{BOOKS}/{book['id']}", headers=alice.headers)
+    return book
+
+
+@contextmanager
+def away(server: Any, *mode: str) -> Iterator[None]:
+    server.stop(*mode)
+    try:
+        yield
+    finally:
+        server.start()
+
+
+@contextmanager
+def held(app: Flask, statement: str, **parameters: Any) -> Iterator[None]:
+    """A transaction of somebody else that holds what the statement locks."""
+    with app.app_context(), db.engine.connect() as connection:
+        connection.execute(text(statement), parameters)
+        yield
+        connection.rollback()
+
+
+@pytest.fixture
+def make_impatient_app(make_app, settings) -> Iterator[Callable[..., Flask]]:
+    """Make an application whose connections have the given settings of Postgres."""
+    made = []
+
+    def make(**options: Any) -> Flask:
+        words = " ".join(f"-c {name}={value}" for name, value in options.items())
+        made.append(make_app(database_url=f"{settings.database_url}&options={quote(words)}"))
+        return made[-1]
+
+    yield make
+    for app in made:
+        with app.app_context():
+            db.engine.dispose()
+
+
+def answers(client, account, book):
+    """The status and Retry-After of every kind of request."""
+    found = {}
+    for method, path, values in REQUESTS:
+        path = PREFIX + path.format(book=book["id"], user=account.id)
+        response = client.open(path, method=method, json=values, headers=account.headers)
+        found[method, path] = (response.status_code, "Retry-After" in response.headers)
+    return found
+
+
+def assert_unavailable(response):
+    assert (response.status_code, response.mimetype) == (503, "application/problem+json")
+    assert response.headers["Retry-After"].isdigit()
+
+
+def test_every_request_is_503_while_postgres_is_away(servers, client, alice, book):
+    with away(servers.postgres):
+        found = answers(client, alice, book)
+
+    assert set(found.values()) == {(503, True)}, found
+
+
+def test_every_request_is_503_while_redis_is_away(servers, client, alice, book):
+    with away(servers.redis):
+        found = answers(client, alice, book)
+
+    assert set(found.values()) == {(503, True)}, found
+
+
+@pytest.mark.parametrize("mode", ["fast", "immediate"])
+def test_the_first_request_after_a_restart_of_postgres_succeeds(servers, client, alice, book, mode):
+    with away(servers.postgres, mode):
+        pass
+
+    response = client.get(f"{BOOKS}/{book['id']}", headers=alice.headers)
+
+    assert (response.status_code, response.json) == (200, book)
+
+
+def test_the_first_request_after_a_failed_one_succeeds_once_postgres_is_back(
+    servers, client, alice, book
+):
+    with away(servers.postgres):
+        client.get(f"{BOOKS}/{book['id']}", headers=alice.headers)
+
+    response = client.get(f"{BOOKS}/{book['id']}", headers=alice.headers)
+
+    assert response.status_code == 200
+
+
+def test_the_first_request_after_a_failed_one_succeeds_once_redis_is_back(
+    servers, client, alice, book
+):
+    with away(servers.redis):
+        client.get(f"{BOOKS}/{book['id']}", headers=alice.headers)
+
+    response = client.get(f"{BOOKS}/{book['id']}", headers=alice.headers)
+
+    assert response.status_code == 200
+
+
+def test_an_outage_of_postgres_is_a_problem_that_tells_nothing_of_it(servers, client, alice, book):
+    with away(servers.postgres):
+        response = client.get(f"{BOOKS}/{book['id']}", headers=alice.headers)
+
+    assert_unavailable(response)
+    assert not any(word in response.text for word in ("postgres", "socket", "SELECT", "psycopg2"))
+
+
+def test_a_strangers_request_is_401_while_redis_is_away(servers, client, book):
+    with away(servers.redis):
+        response = client.get(f"{BOOKS}/{book['id']}")
+
+    assert response.status_code == 401
+
+
+def test_a_redis_that_is_silent_is_503_within_a_second(app, client, alice, book):
+    with app.app_context():
+        redis_pid = redis.client.info("server")["process_id"]
+    begin = time.monotonic()
+
+    os.kill(redis_pid, signal.SIGSTOP)
+    try:
+        response = client.get(f"{BOOKS}/{book['id']}", headers=alice.headers)
+    finally:
+        os.kill(redis_pid, signal.SIGCONT)
+
+    assert_unavailable(response)
+    assert time.monotonic() - begin < 1
+
+
+def test_a_redis_that_has_forgotten_all_is_filled_again(app, client, alice, book):
+    with app.app_context():
+        redis.client.flushall()
+
+    response = client.get(f"{BOOKS}/{book['id']}", headers=alice.headers)
+
+    assert response.status_code == 200
+
+
+def test_a_pool_without_a_free_connection_is_503(make_app, alice, book):
+    app = make_app(database_pool_size=1)
+
+    with held(app, "SELECT 1"):
+        response = app.test_client().get(f"{BOOKS}/{book['id']}", headers=alice.headers)
+
+    assert_unavailable(response)
+
+
+def test_a_statement_over_its_time_is_503(app, make_impatient_app, alice, book):
+    impatient = make_impatient_app(statement_timeout=100).test_client()
+
+    with held(app, "LOCK TABLE books IN ACCESS EXCLUSIVE MODE"):
+        response = impatient.get(f"{BOOKS}/{book['id']}", headers=alice.headers)
+
+    assert_unavailable(response)
+
+
+@pytest.mark.parametrize(("method", "values"), [("PATCH", MOMO), ("DELETE", None)])
+def test_a_wait_for_a_lock_over_its_time_is_503(
+    app, make_impatient_app, alice, book, method, values
+):
+    impatient = make_impatient_app(lock_timeout=100).test_client()
+    path = f"{BOOKS}/{book['id']}"
+
+    with held(app, "SELECT FROM books WHERE id = :id FOR UPDATE", id=book["id"]):
+        response = impatient.open(path, method=method, json=values, headers=alice.headers)
+
+    assert_unavailable(response)
+
+
+def test_what_was_503_is_not_done(app, client, make_impatient_app, alice, book):
+    impatient = make_impatient_app(lock_timeout=100).test_client()
+    path = f"{BOOKS}/{book['id']}"
+
+    with held(app, "SELECT FROM books WHERE id = :id FOR UPDATE", id=book["id"]):
+        impatient.patch(path, json=MOMO, headers=alice.headers)
+
+    assert client.get(path, headers=alice.headers).json == book
+
+
+def test_a_connection_works_after_its_statement_was_over_its_time(
+    app, make_impatient_app, alice, book
+):
+    impatient = make_impatient_app(statement_timeout=100).test_client()
+    path = f"{BOOKS}/{book['id']}"
+    with held(app, "LOCK TABLE books IN ACCESS EXCLUSIVE MODE"):
+        impatient.get(path, headers=alice.headers)
+
+    response = impatient.get(path, headers=alice.headers)
+
+    assert response.status_code == 200
+
+
+def test_a_write_on_a_standby_is_503(make_impatient_app, alice, book):
+    standby = make_impatient_app(default_transaction_read_only="on").test_client()
+
+    response = standby.post(f"{BOOKS}/", json=MOMO, headers=alice.headers)
+
+    assert_unavailable(response)
+
+
+def test_a_connection_that_postgres_has_closed_is_replaced(app, client, alice, book):
+    with app.app_context(), autocommit() as connection:
+        connection.execute(
+            text(
+                "SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        )
+
+    statuses = {
+        client.get(f"{BOOKS}/{book['id']}", headers=alice.headers).status_code for _ in range(3)
+    }
+
+    assert statuses == {200}
+
+
+def test_a_database_that_is_not_migrated_is_a_500_without_sql(make_database, alice):
+    unmigrated = make_database().test_client()
+
+    response = unmigrated.get(f"{BOOKS}/", headers=alice.headers)
+
+    assert (response.status_code, response.mimetype) == (500, "application/problem+json")
+    assert not any(word in response.text for word in ("SELECT", "books.", "psycopg2", "Traceback"))

@@ -1,0 +1,159 @@
+"""The query of a list: limit and cursor."""
+
+import base64
+import re
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from books_api import PREFIX
+
+BOOKS = f"{PREFIX}/books/"
+LISTS = [BOOKS, f"{PREFIX}/books/user/{{id}}", f"{PREFIX}/auth/users"]
+EVERY_LIST = pytest.mark.parametrize("path", LISTS, ids=["books", "books_of_user", "users"])
+
+
+@pytest.fixture
+def cursor(client, alice, make_book):
+    for _ in range(2):
+        make_book(alice)
+    response = client.get(f"{PREFIX}/books/?limit=1", headers=alice.headers)
+    [link] = re.findall("<(.+)>", response.headers["Link"])
+    return parse_qs(urlsplit(link).query)["cursor"][0]
+
+
+@EVERY_LIST
+@pytest.mark.parametrize("limit", ["1", "100", "020"])
+def test_a_limit_within_its_bounds_is_taken(client, admin, path, limit):
+    response = client.get(
+        path.format(id=admin.id), query_string={"limit": limit}, headers=admin.headers
+    )
+
+    assert response.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("limit=0", "limit=-0", "limit=101", "limit=-1"),
+        *("limit", "limit=", "limit=%20", "limit=%205"),
+        *("limit=5%20", "limit=5%0A", "limit=%2B5", "limit=+5", "limit=1.0", "limit=1e1"),
+        *("limit=1_0", "limit=0x10", "limit=ten", "limit=null", "limit=true", "limit=1,2"),
+        *("limit=%EF%BC%95", "limit=%D9%A5", "limit=%C2%B2"),  # digits, but not of ASCII
+        *("limit=2147483648", "limit=9223372036854775808", "limit=18446744073709551617"),
+        "limit=" + "1" * 5_000,
+        *("limit=%00", "limit=1%00", "limit=%ff", "limit=%ed%a0%80", "limit=%", "limit=%zz"),
+    ],
+)
+def test_a_limit_that_is_none_is_refused(client, alice, query):
+    response = client.get(BOOKS, query_string=query, headers=alice.headers)
+
+    assert (response.status_code, response.json["errors"][0]["parameter"]) == (422, "limit")
+
+
+@pytest.mark.parametrize(
+    ("query", "parameter"),
+    [
+        ("page=1", "page"),
+        ("offset=20", "offset"),
+        ("Limit=5", "Limit"),
+        ("limit[]=5", "limit[]"),
+        ("%20limit=5", " limit"),
+        ("=5", ""),
+        ("%00=5", "\0"),
+        ("a/b=5", "a/b"),
+        ("_schema=5", "_schema"),
+        ("%F0%9F%93%9A=5", "📚"),
+    ],
+)
+def test_an_unknown_parameter_is_refused(client, alice, query, parameter):
+    response = client.get(BOOKS, query_string=query, headers=alice.headers)
+
+    assert (response.status_code, response.json["errors"][0]["parameter"]) == (422, parameter)
+
+
+@EVERY_LIST
+@pytest.mark.parametrize(
+    ("query", "parameter"),
+    [
+        ("limit=0", "limit"),
+        ("limit=1&limit=1", "limit"),
+        ("limit=1&limit=2", "limit"),
+        ("cursor=a&cursor=a", "cursor"),
+        ("cursor=AAAA", "cursor"),
+        ("page=1", "page"),
+    ],
+)
+def test_every_list_refuses_what_is_wrong_unknown_or_repeated(
+    client, admin, path, query, parameter
+):
+    response = client.get(path.format(id=admin.id), query_string=query, headers=admin.headers)
+
+    assert (response.status_code, response.json["errors"][0]["parameter"]) == (422, parameter)
+
+
+def test_every_wrong_parameter_is_named(client, alice):
+    response = client.get(f"{PREFIX}/books/?limit=0&page=2&cursor=", headers=alice.headers)
+
+    assert {error["parameter"] for error in response.json["errors"]} == {"limit", "page", "cursor"}
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        *("", " ", "x", "null", "-1", "0", "=", "====", "AAAA", "A" * 11, "A" * 2_000, "A" * 2_001),
+        *("\0", "\u00e9", "三体", "😀", "{}", "[]", "'", "%", "../..", "\n"),
+        *("A" * 100_000, "📚" * 2_000),
+        base64.urlsafe_b64encode(b"\0" * 8 + b'["2024-01-01T00:00:00+00:00","x"]').decode(),
+    ],
+)
+def test_a_cursor_that_was_made_up_is_refused(client, alice, cursor):
+    response = client.get(BOOKS, query_string={"cursor": cursor}, headers=alice.headers)
+
+    assert (response.status_code, response.json["errors"][0]["parameter"]) == (422, "cursor")
+
+
+@pytest.mark.parametrize("position", [0, 5, 11, 20, 40, 60, -10])
+def test_a_cursor_of_which_a_character_was_changed_is_refused(client, alice, cursor, position):
+    other = "A" if cursor[position] != "A" else "B"
+    tampered = cursor[:position] + other + cursor[position:][1:]
+
+    response = client.get(BOOKS, query_string={"cursor": tampered}, headers=alice.headers)
+
+    assert response.status_code == 422
+
+
+@pytest.mark.parametrize("cut", [slice(1, None), slice(None, -1), slice(None, 20), slice(11, None)])
+def test_a_cursor_that_was_cut_is_refused(client, alice, cursor, cut):
+    response = client.get(BOOKS, query_string={"cursor": cursor[cut]}, headers=alice.headers)
+
+    assert response.status_code == 422
+
+
+def test_a_cursor_of_another_key_is_refused(make_app, alice, cursor):
+    other = make_app(
+        jwt_secret_key="c4b3a2918070f6e5d4c3b2a1908070605f4e3d2c1b0a9988776655443322110f",
+        jwt_secret_key_previous="0f8e7d6c5b4a39281706f5e4d3c2b1a00f8e7d6c5b4a39281706f5e4d3c2b1a0",
+    )
+
+    response = other.test_client().get(
+        BOOKS, query_string={"cursor": cursor}, headers=alice.headers
+    )
+
+    assert response.status_code == 422
+
+
+@settings(
+    max_examples=50,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(query=st.text(st.characters(codec="ascii"), max_size=40))
+def test_no_query_is_more_than_a_422(client, alice, query):
+    response = client.get(BOOKS, query_string=query, headers=alice.headers)
+
+    assert response.status_code in (200, 422)
