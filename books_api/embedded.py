@@ -87,7 +87,7 @@ class _Server:
                 self._launch(lock.fileno())
             if self._serves():
                 return
-            time.sleep(0.01)
+            time.sleep(0.05)
         raise self._error("it does not answer")
 
     def _end(self, number: signal.Signals) -> None:

@@ -1,9 +1,10 @@
 """JSON in and out through orjson, and the rules that hold for every request's input."""
 
+from functools import cache
 from typing import Any, NoReturn
 
 import orjson
-from flask import Flask, Request, Response
+from flask import Flask, Request, Response, request
 from flask.json.provider import JSONProvider
 from marshmallow import RAISE, Schema, ValidationError
 from webargs.flaskparser import FlaskParser
@@ -39,10 +40,21 @@ class InvalidInput(Exception):
         self.messages, self.location = messages, location
 
 
+@cache
+def _defaults(schema: Schema) -> dict[str, Any]:
+    return dict(schema.load({}))
+
+
 class Parser(FlaskParser):
     """Webargs with a strict body (415, 400) and a strict query string (422)."""
 
     DEFAULT_UNKNOWN_BY_LOCATION = {"json": None, "query": RAISE}
+
+    def parse(self, argmap: Any, req: Request | None = None, **kwargs: Any) -> Any:
+        """Parse as webargs does; an empty query string is answered from the defaults."""
+        if kwargs.get("location") == "query" and not request.query_string:
+            return dict(_defaults(argmap))
+        return super().parse(argmap, req, **kwargs)
 
     def load_json(self, req: Request, schema: Schema) -> Any:
         if req.mimetype != "application/json":

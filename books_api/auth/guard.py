@@ -59,6 +59,19 @@ def role_required(role: Role) -> Callable[[View], View]:
     return decorator
 
 
+def sent_by_admin() -> bool:
+    """Tell whether a request that needs no token bears an admin's.
+
+    Raises TokenRefused for one that is not good, and Forbidden when it is read-only.
+    """
+    if "Authorization" not in request.headers:
+        return False
+    who = authenticate(("access",))
+    if who.scope is not None:
+        _check_scope(who.scope, login=False)
+    return who.is_admin
+
+
 def authenticate(accepted: tuple[str, ...]) -> Identity:
     """Return whose bearer token the request carries (RFC 6750, 2.1). Raises TokenRefused."""
     scheme, _, token = request.headers.get("Authorization", "").strip().partition(" ")

@@ -65,12 +65,17 @@ def init_app(app: Flask) -> None:
     app.config["RATELIMIT_STORAGE_OPTIONS"] = {
         "connection_pool": app.extensions["redis"].connection_pool
     }
+    before = list(app.before_request_funcs.get(None, []))
+    after = list(app.after_request_funcs.get(None, []))
     limiter.init_app(app)
+    # Its hooks look for default limits and headers of its own, which we have not, on every
+    # request. Our limits are checked by their decorators.
+    app.before_request_funcs[None] = before
+    app.after_request_funcs[None] = after
 
-    app.after_request(_describe_limit)
 
-
-def _describe_limit(response: Response) -> Response:
+def describe_limit(response: Response) -> Response:
+    """Add the RateLimit headers where a limit was checked."""
     limit = limiter.current_limit
     if limit is not None:
         try:

@@ -4,7 +4,8 @@ A revocation is a row of `revocations`, written in the transaction that revokes.
 of Redis with the same life. Three rules keep the copy from ever saying less than the truth:
 
 - Before the commit the key is set to PENDING, after it to its value. Who meets PENDING asks
-  Postgres, so a crash between the two, or a rollback, does no harm.
+  Postgres, so a crash between the two, or a rollback, does no harm. A value replaces only its own
+  transaction's PENDING, so one that is written late does not undo what was revoked since.
 - LOADED says that the copy is whole. Without it (restart, failover, eviction, FLUSHALL) the copy
   is filled again before anything is let in. It holds the server's run_id, checked on every new
   connection: a Redis that came back has to be filled even if it remembers LOADED.
@@ -12,6 +13,7 @@ of Redis with the same life. Three rules keep the copy from ever saying less tha
 """
 
 import math
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -32,7 +34,12 @@ from books_api.extensions import autocommit, db, jwt, redis
 PREFIX = "{books}:"
 LOADED = PREFIX + "loaded"
 LOADING = PREFIX + "loading"
-PENDING = "?"
+PENDING = "?"  # and a text of its transaction
+CONFIRM = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then
+    redis.call('SET', KEYS[1], ARGV[2], 'KEEPTTL')
+end
+"""
 REFRESH_SECONDS = 300  # the copy is made anew this often, whatever happened to it
 ADVISORY_LOCK = 0x626F6F6B  # any number, as long as nothing else locks it
 BATCH = 1_000  # keys sent to Redis at once, within its time-out
@@ -69,7 +76,7 @@ def is_revoked(identity: Identity) -> bool:
         if values[0] is None:
             raise CopyLost("The copy of the revocations is lost again.")
     _, token, session, epoch = values
-    if PENDING in values:
+    if any(value is not None and value.startswith(PENDING) for value in values):
         token, session, epoch = _ask_postgres(keys)
     return token is not None or session is not None or int(epoch or 0) > identity.epoch
 
@@ -87,21 +94,23 @@ def revoking(entries: Sequence[Entry]) -> Iterator[None]:
     Raises RedisError, with nothing changed, when Redis is away.
     """
     db.session.execute(select(func.pg_advisory_xact_lock_shared(ADVISORY_LOCK)))
-    statement = insert(Revocation)
-    db.session.execute(
+    statement = insert(Revocation).values(
+        [{"key": e.key, "value": e.value, "expires_at": e.forget_at} for e in entries]
+    )
+    rows = db.session.execute(
         statement.on_conflict_do_update(
             index_elements=[Revocation.key],
             set_={
                 "value": statement.excluded.value,
                 "expires_at": func.greatest(Revocation.expires_at, statement.excluded.expires_at),
             },
-        ),
-        [{"key": e.key, "value": e.value, "expires_at": e.forget_at} for e in entries],
-    )
-    _write(redis.client, {e.key: (PENDING, e.forget_at) for e in entries})
+        ).returning(Revocation.key, Revocation.value, Revocation.expires_at)
+    ).all()
+    pending = PENDING + secrets.token_hex(8)
+    _write(redis.client, {key: (pending, expires_at) for key, _, expires_at in rows})
     yield
     with suppress(RedisError):  # it is committed: PENDING sends who asks to Postgres
-        _write(redis.client, {e.key: (str(e.value), e.forget_at) for e in entries})
+        _confirm(redis.client, pending, {key: str(value) for key, value, _ in rows})
 
 
 def check_server(connection: Any) -> None:
@@ -144,13 +153,10 @@ def prune() -> int:
 
 def _ask_postgres(keys: Sequence[str]) -> list[str | None]:
     with autocommit() as connection:
-        found = dict(
-            connection.execute(
-                select(Revocation.key, Revocation.value).where(Revocation.key.in_(keys))
-            )
-            .tuples()
-            .all()
+        rows = connection.execute(
+            select(Revocation.key, Revocation.value).where(Revocation.key.in_(keys))
         )
+        found = {row.key: row.value for row in rows}
     return [str(found[key]) if key in found else None for key in keys]
 
 
@@ -163,6 +169,13 @@ def _write(client: Redis, values: Mapping[str, tuple[str, datetime]]) -> None:
     with client.pipeline(transaction=False) as pipe:
         for key, (value, expires_at) in values.items():
             pipe.set(PREFIX + key, value, exat=math.ceil(expires_at.timestamp()))
+        pipe.execute()
+
+
+def _confirm(client: Redis, pending: str, values: Mapping[str, str]) -> None:
+    with client.pipeline(transaction=False) as pipe:
+        for key, value in values.items():
+            pipe.eval(CONFIRM, 1, PREFIX + key, pending, value)
         pipe.execute()
 
 

@@ -8,8 +8,8 @@ from flask_smorest import Blueprint
 
 from books_api.auth import service, sessions
 from books_api.auth.exceptions import SignupDisabled
-from books_api.auth.guard import identity, role_required, token_required
-from books_api.auth.limits import limit_account, limited
+from books_api.auth.guard import identity, role_required, sent_by_admin, token_required
+from books_api.auth.limits import describe_limit, limit_account, limited
 from books_api.auth.models import Role, User
 from books_api.auth.schemas import (
     AccessTokenSchema,
@@ -39,6 +39,9 @@ blueprint.ARGUMENTS_PARSER = Parser()
 LINK = {"Link": {"$ref": "#/components/headers/Link"}}
 
 
+blueprint.after_request(describe_limit)
+
+
 @blueprint.after_request
 def forbid_storing(response: Response) -> Response:
     response.headers["Cache-Control"] = "no-store"  # RFC 6749, 5.1
@@ -55,7 +58,7 @@ def signup(values: dict[str, Any]) -> User:
 
     Email and username are unique, whatever their case.
     """
-    if not current_app.config["SETTINGS"].signup_enabled:
+    if not current_app.config["SETTINGS"].signup_enabled and not sent_by_admin():
         raise SignupDisabled
     return service.create_user(**values)
 

@@ -1,5 +1,6 @@
 """Messages about accounts and sessions: their form, never the database."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from marshmallow import fields
@@ -59,8 +60,15 @@ def email(**kwargs: Any) -> Text:
     )
 
 
-def boolean(**kwargs: Any) -> fields.Boolean:
-    return fields.Boolean(truthy={True}, falsy={False}, **kwargs)
+class StrictBoolean(fields.Boolean):
+    """true or false, and not the 1 that Python takes for true."""
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> bool:
+        if not isinstance(value, bool):
+            raise self.make_error("invalid", input=value)
+        return value
 
 
 class UserSchema(ResponseSchema):
@@ -152,8 +160,8 @@ class UserUpdateSchema(BaseSchema):
     """What an admin may change."""
 
     role = fields.String(validate=OneOf(list(Role), error="Must be one of: {choices}."))
-    is_active = boolean()
-    is_verified = boolean()
+    is_active = StrictBoolean()
+    is_verified = StrictBoolean()
 
 
 class SessionSchema(ResponseSchema):
@@ -178,7 +186,7 @@ class ScriptTokenRequestSchema(BaseSchema):
         error_messages={"invalid": "Must be a whole number."},
         metadata={"examples": [30]},
     )
-    read_only = boolean(load_default=True)
+    read_only = StrictBoolean(load_default=True)
 
 
 class ScriptTokenSchema(SessionSchema):

@@ -124,7 +124,9 @@ def logout_everywhere(identity: Identity) -> None:
 
 def delete_account(identity: Identity, current_password: str) -> None:
     """Delete one's own account with its books. Raises WrongPassword and LastAdmin."""
-    _confirm(identity, current_password)
+    _check_password(identity, current_password)
+    _keep_an_admin_without(UUID(identity.user_id))  # locks in its order, so before our own row
+    live_user(identity, for_update=True)
     delete_user(UUID(identity.user_id))
 
 
@@ -195,6 +197,12 @@ def delete_user(user_id: UUID) -> None:
 
 
 def _confirm(identity: Identity, password: str) -> User:
+    _check_password(identity, password)
+    # Refuses when there is a new password by now: that has raised the epoch.
+    return live_user(identity, for_update=True)
+
+
+def _check_password(identity: Identity, password: str) -> None:
     with autocommit() as connection:  # hashing takes long; no transaction waits for it
         password_hash = connection.scalar(
             select(User.password_hash).where(User.id == UUID(identity.user_id))
@@ -202,10 +210,6 @@ def _confirm(identity: Identity, password: str) -> User:
     if not passwords.verify_password(password_hash, password):
         security_event("password_confirmation_failed", logging.WARNING, user_id=identity.user_id)
         raise WrongPassword
-    user = live_user(identity, for_update=True)
-    if user.password_hash != password_hash:
-        raise WrongPassword
-    return user
 
 
 def _new_hash(user: User, password: str, *, field: str) -> str:
@@ -223,7 +227,8 @@ def _set_password_hash(user: User, password_hash: str) -> None:
 
 
 def _lock(user_id: UUID) -> User:
-    user = db.session.get(User, user_id, with_for_update=True)
+    # What this session has read before, it has read without the lock.
+    user = db.session.get(User, user_id, with_for_update=True, populate_existing=True)
     if user is None:
         raise UserNotFound
     return user

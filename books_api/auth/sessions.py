@@ -115,7 +115,9 @@ def open_script_session(
 
 def live_user(identity: Identity, *, for_update: bool = False) -> User:
     """Return the user of a verified token. Raises TokenRefused when the account is gone."""
-    user = db.session.get(User, UUID(identity.user_id), with_for_update=for_update)
+    user = db.session.get(
+        User, UUID(identity.user_id), with_for_update=for_update, populate_existing=for_update
+    )
     if user is None or not user.is_active or user.token_epoch != identity.epoch:
         raise TokenRefused("The token has been revoked.")
     return user

@@ -129,14 +129,12 @@ def derive_jti(jti: UUID, use: TokenType) -> UUID:
 
 def issue_access_token(user: User, session: Session, *, at: datetime, jti: UUID) -> str:
     """Return a token for the API, good for minutes; a script's lives as long as its session."""
-    settings = _settings()
     claims = _claims(user, session, at, jti)
+    expires_at = session.expires_at
     if session.refresh_jti is None:
         claims["scope"] = "read" if session.read_only else "full"
-        expires_at = session.expires_at
     else:
-        last = session.created_at + settings.session_expires
-        expires_at = min(at + settings.access_token_expires, last)
+        expires_at = min(expires_at, at + _settings().access_token_expires)
     claims["exp"] = int(expires_at.timestamp())
     return str(create_access_token(str(user.id), additional_claims=claims, expires_delta=False))
 

@@ -11,6 +11,7 @@ from typing import Any
 from marshmallow import ValidationError
 from sqlalchemy import (
     CTE,
+    TEXT,
     ColumnElement,
     Date,
     Integer,
@@ -23,7 +24,6 @@ from sqlalchemy import (
     func,
     literal_column,
     select,
-    type_coerce,
 )
 
 from books_api.books.models import PAGE_COUNT_MAX, Book
@@ -41,9 +41,7 @@ UUID_FIELDS = ("id", "user_uid")
 # The fields of the answer, in its order, then the version. Ids stay text up to the JSON.
 COLUMNS = (
     *(
-        type_coerce(getattr(Book, name), Uuid(as_uuid=False)).label(name)
-        if name in UUID_FIELDS
-        else getattr(Book, name)
+        cast(getattr(Book, name), TEXT).label(name) if name in UUID_FIELDS else getattr(Book, name)
         for name in FIELDS
     ),
     Book.version,
