@@ -10,6 +10,7 @@ from books_api import checks
 from books_api.auth import revocation, sessions
 from books_api.auth.cli import group as users
 from books_api.books import idempotency
+from books_api.books.cli import group as books
 from books_api.commands import FAILED, OperatorGroup
 
 maintenance = OperatorGroup("maintenance", help="Keep the database small.")
@@ -40,5 +41,5 @@ def prune() -> None:
 
 def init_app(app: Flask) -> None:
     """Add the commands to `flask`."""
-    for command in (users, maintenance, doctor):
+    for command in (users, books, maintenance, doctor):
         app.cli.add_command(command)

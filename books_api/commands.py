@@ -18,6 +18,11 @@ def fail(message: str, status: int = FAILED) -> NoReturn:
     sys.exit(status)
 
 
+def first_line(error: Exception) -> str:
+    """Return the reason of a database or Redis error, without its statement and parameters."""
+    return str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+
+
 class OperatorGroup(AppGroup):
     """A group whose commands say in one line that Postgres or Redis is away."""
 
@@ -25,5 +30,4 @@ class OperatorGroup(AppGroup):
         try:
             return super().invoke(ctx)
         except (DBAPIError, RedisError) as error:
-            reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
-            fail(f"nothing was changed: {reason}")
+            fail(f"nothing was changed: {first_line(error)}")

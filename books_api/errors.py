@@ -16,6 +16,7 @@ from werkzeug.exceptions import HTTPException, InternalServerError, NotFound, To
 
 from books_api.auth import exceptions as auth
 from books_api.books import exceptions as books
+from books_api.books.formats import UnknownColumn, UnreadableCatalogue
 from books_api.logs import logger, request_id
 from books_api.pagination import InvalidCursor
 from books_api.parsing import InvalidInput
@@ -42,6 +43,8 @@ STATUS: dict[type[Exception], HTTPStatus] = {
     books.KeyInUse: HTTPStatus.CONFLICT,
     books.KeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
     books.NotTheOwner: HTTPStatus.FORBIDDEN,
+    UnknownColumn: HTTPStatus.UNPROCESSABLE_ENTITY,
+    UnreadableCatalogue: HTTPStatus.UNPROCESSABLE_ENTITY,
 }
 # Postgres is away, overloaded or told to stop: try again. By SQLSTATE and its class.
 UNAVAILABLE_CLASSES = (

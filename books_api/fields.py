@@ -15,6 +15,7 @@ SURROGATE = re.compile("[\ud800-\udfff]")
 # What is trimmed: ECMA-262's \s, and what Python calls a space besides. The pattern says it so.
 SPACES = "".join(filter(str.isspace, map(chr, range(0x10000)))) + "\ufeff"
 SPACE = r"[\s\u001c-\u001f\u0085]"
+STORABLE = r"^[^\u0000]*$"
 NOT_SPACE = r"[^\s\u001c-\u001f\u0085\u0000]"
 
 
@@ -53,12 +54,12 @@ class Text(fields.String):
     def __init__(
         self, least: int, most: int, *, normalize: bool = False, trim: bool = True, **kwargs: Any
     ) -> None:
-        metadata: dict[str, Any] = {"maxLength": most}
+        metadata: dict[str, Any] = {"maxLength": most, **kwargs.pop("metadata", {})}
         if least:
             metadata["minLength"] = least
-            if trim:
-                metadata["pattern"] = _trimmed_pattern(least)
-        super().__init__(metadata={**metadata, **kwargs.pop("metadata", {})}, **kwargs)
+        if "format" not in metadata:
+            metadata["pattern"] = _trimmed_pattern(least) if least and trim else STORABLE
+        super().__init__(metadata=metadata, **kwargs)
         self.least, self.most = least, most
         self.normalize, self.trim = normalize, trim
 

@@ -11,6 +11,7 @@ from flask import Flask
 
 from books_api.extensions import api
 
+IDEMPOTENCY_KEY = r'[!#-~]([ -~]{0,253}[!-~])?|"[ -~]{1,255}"'  # as it is, or in quotes
 INTRODUCTION = Path(__file__).parent / "docs" / "introduction.md"
 
 PROBLEM = {
@@ -44,9 +45,14 @@ PROBLEM = {
     },
 }
 HEADERS = {
-    "ETag": {"description": "Entity tag of the version.", "schema": {"type": "string"}},
+    "ETag": {
+        "description": "Entity tag of the version.",
+        "required": True,
+        "schema": {"type": "string"},
+    },
     "Location": {
         "description": "Where the new resource is.",
+        "required": True,
         "schema": {"type": "string", "format": "uri-reference"},
     },
     "Link": {
@@ -57,25 +63,33 @@ HEADERS = {
         "description": "How many there are, on all pages; with `count=true`.",
         "schema": {"type": "integer"},
     },
-    "WWW-Authenticate": {"description": "RFC 6750.", "schema": {"type": "string"}},
+    "WWW-Authenticate": {
+        "description": "RFC 6750.",
+        "required": True,
+        "schema": {"type": "string"},
+    },
     "Idempotent-Replayed": {
         "description": "`true` when this is the answer to an earlier request.",
         "schema": {"type": "string", "enum": ["true"]},
     },
-    "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}},
+    "Retry-After": {
+        "description": "Seconds to wait.",
+        "required": True,
+        "schema": {"type": "integer"},
+    },
 }
 REQUEST_HEADERS = {
     "Idempotency-Key": {
         "description": "Makes the request safe to send again: a new random value for each book.",
-        "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!#-~]+$"},
+        "schema": {"type": "string", "pattern": f"^({IDEMPOTENCY_KEY})$"},
     },
     "If-Match": {
         "description": "Only when the book still has one of these entity tags.",
-        "schema": {"type": "string", "pattern": "^[!-~ ]+$"},
+        "schema": {"type": "string"},
     },
     "If-None-Match": {
         "description": "Only when the book no longer has one of these entity tags.",
-        "schema": {"type": "string", "pattern": "^[!-~ ]+$"},
+        "schema": {"type": "string"},
     },
 }
 ERRORS = {
@@ -85,18 +99,19 @@ ERRORS = {
     404: "There is no such resource.",
     409: "Taken by another, or against a rule of the whole.",
     412: "The book has changed since you read it.",
-    413: "The body is larger than 1 MiB.",
-    415: "The body is not sent as application/json.",
+    413: "The body is larger than 1 MiB, or 16 MiB to import.",
+    415: "The body is not sent in a media type of this operation.",
     422: "A field or a query parameter is wrong.",
     429: "Too many requests.",
     503: "Postgres or Redis is away, or busy.",
 }
-ERROR_HEADERS = {401: "WWW-Authenticate", 429: "Retry-After", 503: "Retry-After"}
-
+ERROR_HEADERS = {401: "WWW-Authenticate", 412: "ETag", 429: "Retry-After", 503: "Retry-After"}
 
 ANSWERS = {
     "AccessToken",
     "Book",
+    "ImportOutcome",
+    "ImportReport",
     "LoginAnswer",
     "LoginUser",
     "Me",
@@ -110,28 +125,42 @@ ANSWERS = {
 View = TypeVar("View", bound=Callable[..., Any])
 
 
-# What an answer leads to: operation, operation that may follow, its parameters.
-BOOK_ID = {"book_id": "$response.body#/id"}
-OWNER = {"user_id": "$response.body#/user_uid"}
-FIRST_BOOK = {"book_id": "$response.body#/0/id"}
-LINKS: dict[str, dict[str, dict[str, str]]] = {
+# What an answer leads to: operation, operation that may follow, what it takes from the answer.
+CREDENTIALS = {"email": "$request.body#/email", "password": "$request.body#/password"}
+USER = {"parameters": {"user_id": "$response.body#/id"}}
+OWNER = {"parameters": {"user_id": "$response.body#/user_uid"}}
+BOOK = {"parameters": {"book_id": "$response.body#/id"}}
+FIRST_BOOK = {"parameters": {"book_id": "$response.body#/0/id"}}
+SAME_BOOK = {"parameters": {"book_id": "$request.path.book_id"}}
+SAME_VERSION = {"parameters": {**BOOK["parameters"], "If-Match": "$response.header.ETag"}}
+LINKS: dict[str, dict[str, dict[str, Any]]] = {
+    "signup": {"login": {"requestBody": CREDENTIALS}, "get_user": USER},
+    "login": {"get_me": {}, "create_book": {}, "create_script_token": {}},
     "create_book": {
-        "get_book": BOOK_ID,
-        "update_book": BOOK_ID,
-        "delete_book": BOOK_ID,
+        "get_book": BOOK,
+        "update_book": SAME_VERSION,
+        "delete_book": SAME_VERSION,
         "list_books_of_user": OWNER,
     },
-    "update_book": {"get_book": BOOK_ID, "delete_book": BOOK_ID},
+    "get_book": {"update_book": SAME_VERSION, "delete_book": SAME_VERSION},
+    "update_book": {"get_book": BOOK, "delete_book": SAME_VERSION},
+    "delete_book": {"get_book": SAME_BOOK},
     "list_books": {"get_book": FIRST_BOOK, "update_book": FIRST_BOOK},
-    "create_script_token": {"end_session": {"session_id": "$response.body#/id"}},
-    "get_me": {"list_books_of_user": {"user_id": "$response.body#/id"}},
-    "list_users": {"get_user": {"user_id": "$response.body#/0/id"}},
+    "create_script_token": {"end_session": {"parameters": {"session_id": "$response.body#/id"}}},
+    "get_me": {"list_books_of_user": USER},
+    "list_users": {"get_user": {"parameters": {"user_id": "$response.body#/0/id"}}},
+    "get_user": {"update_user": USER, "list_books_of_user": USER},
 }
 
 
 def problems(*statuses: int) -> Callable[[View], View]:
     """Document errors of a view that its decorators and its path do not imply."""
     return _note("problems", statuses)
+
+
+def request_body(*content_types: str) -> Callable[[View], View]:
+    """Document a body that no schema describes."""
+    return _note("request_body", content_types)
 
 
 def request_headers(*names: str) -> Callable[[View], View]:
@@ -166,7 +195,12 @@ def make_document(app: Flask) -> dict[str, Any]:
     document: dict[str, Any] = api.spec.to_dict()
     components = document["components"]
     components["securitySchemes"] = {
-        "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+        "bearer": {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": "JWT",
+            "description": "An access token; at `/auth/refresh-token` a refresh token.",
+        }
     }
     components["headers"] = HEADERS
     components["parameters"] = {
@@ -182,6 +216,7 @@ def make_document(app: Flask) -> dict[str, Any]:
             if method.lower() in item:
                 _complete(item[method.lower()], app.view_functions[rule.endpoint], rule.rule)
     _require_what_is_always_there(components["schemas"])
+    components["schemas"]["Profile"]["dependentRequired"] = {"email": ["current_password"]}
     return document
 
 
@@ -192,6 +227,9 @@ def _complete(operation: dict[str, Any], view: Any, rule: str) -> None:
     if hasattr(view, "token_types"):
         operation["security"] = [{"bearer": []}]
         statuses |= {401, 403}
+    if hasattr(view, "request_body"):
+        content = {name: {"schema": {"type": "string"}} for name in view.request_body}
+        operation["requestBody"] = {"required": True, "content": content}
     if "requestBody" in operation:
         statuses |= {400, 413, 415, 422}
     if "<" in rule:
@@ -214,16 +252,17 @@ def _complete(operation: dict[str, Any], view: Any, rule: str) -> None:
     if view.__name__ in LINKS:
         success = operation["responses"][str(min(statuses))]
         success["links"] = {
-            target: {"operationId": target, "parameters": parameters}
-            for target, parameters in LINKS[view.__name__].items()
+            target: {"operationId": target, **members}
+            for target, members in LINKS[view.__name__].items()
         }
 
 
 def _require_what_is_always_there(schemas: dict[str, Any]) -> None:
-    # Answers have all of their members; marshmallow knows only what a request requires.
+    # Answers have all of their members, and may get more; marshmallow knows only requests.
     for name, schema in schemas.items():
         if name in ANSWERS:
             schema["required"] = list(schema["properties"])
+            schema.pop("additionalProperties", None)
             for member in schema["properties"].values():
                 member.pop("readOnly", None)
 

@@ -27,6 +27,8 @@ def client_network() -> str:
         return address
     if parsed.version == 4:
         return address
+    if parsed.ipv4_mapped:  # an IPv4 client of a socket that takes both
+        return str(parsed.ipv4_mapped)
     return str(ipaddress.ip_network((parsed, 64), strict=False))
 
 

@@ -52,11 +52,13 @@ def forbid_storing(response: Response) -> Response:
 @limited("signup_limit")
 @blueprint.arguments(SignupSchema())
 @blueprint.response(201, UserSchema)
-@problems(403, 409)
+@blueprint.doc(security=[{}, {"bearer": []}])
+@problems(401, 403, 409)
 def signup(values: dict[str, Any]) -> User:
     """Make an account
 
-    Email and username are unique, whatever their case.
+    Email and username are unique, whatever their case. Where sign-up is closed, only an admin
+    makes accounts, and sends a token.
     """
     if not current_app.config["SETTINGS"].signup_enabled and not sent_by_admin():
         raise SignupDisabled

@@ -15,9 +15,14 @@ from books_api.auth.models import (
     Role,
 )
 from books_api.auth.passwords import PASSWORD_MAX, PASSWORD_MIN
-from books_api.fields import BaseSchema, ResponseSchema, Text, Timestamp
+from books_api.fields import STORABLE, BaseSchema, ResponseSchema, Text, Timestamp
 
 RESET_TOKEN_MAX = 500
+PASSWORD = {
+    "format": "password",
+    "pattern": STORABLE,
+    "examples": ["correct horse battery staple"],
+}
 
 
 def new_password(**kwargs: Any) -> Text:
@@ -27,7 +32,7 @@ def new_password(**kwargs: Any) -> Text:
         normalize=True,
         trim=False,
         load_only=True,
-        metadata={"format": "password", "examples": ["correct horse battery staple"]},
+        metadata=PASSWORD,
         **kwargs,
     )
 
@@ -38,7 +43,7 @@ def old_password(**kwargs: Any) -> Text:
         PASSWORD_MAX,
         trim=False,
         load_only=True,
-        metadata={"format": "password", "examples": ["correct horse battery staple"]},
+        metadata=PASSWORD,
         **kwargs,
     )
 

@@ -4,7 +4,7 @@ q is searched in two steps of one statement: full text, all words, the last one 
 unfinished; only when nothing has them all, by similarity of trigrams, which finds typos.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -15,6 +15,7 @@ from sqlalchemy import (
     ColumnElement,
     Date,
     Integer,
+    Row,
     Select,
     Uuid,
     bindparam,
@@ -47,6 +48,7 @@ COLUMNS = (
     Book.version,
 )
 RANK_SCALE = 1_000_000  # ranks are compared as integers, which a cursor can hold exactly
+ITERATED = 2_000  # books of a batch
 SIMILAR_MAX = 100  # characters of q that are compared by trigrams
 
 
@@ -110,6 +112,28 @@ def list_books(
     )
 
 
+def iterate_books(
+    filters: Mapping[str, Any], fields: tuple[str, ...]
+) -> Iterator[Sequence[Row[Any]]]:
+    """Yield the fields of all books that the filters let through, oldest first, in batches.
+
+    No transaction stays open between them: who reads slowly holds nothing.
+    """
+    parameters = _parameters(filters)
+    names = frozenset(parameters)
+    parameters["rows"] = ITERATED
+    after = False
+    while True:
+        with autocommit() as connection:
+            rows = connection.execute(_iteration(names, fields, after), parameters).all()
+        if rows:
+            yield rows
+        if len(rows) < ITERATED:
+            return
+        parameters |= {"after_key": rows[-1].sort_key, "after_id": str(rows[-1].id)}
+        after = True
+
+
 def count_books(filters: Mapping[str, Any]) -> int:
     """Return how many books the filters let through."""
     parameters = _parameters(filters)
@@ -153,6 +177,17 @@ def _page_statement(names: frozenset[str], sort: str, after: bool) -> Select[Any
         .join_from(page, Book, page.c.id == Book.id)
         .order_by(page.c.sort_key.desc(), page.c.id.desc())
     )
+
+
+@lru_cache
+def _iteration(names: frozenset[str], fields: tuple[str, ...], after: bool) -> Select[Any]:
+    statement: Any = select(*(getattr(Book, name) for name in fields), Book.id)
+    if "q" in names:
+        found = _found(names)
+        statement = statement.join_from(Book, found, found.c.id == Book.id)
+    else:
+        statement = _filtered(statement, names)
+    return keyset(statement, SORTS["created_at"], after=after)
 
 
 @lru_cache

@@ -1,6 +1,7 @@
 """The catalogue over HTTP."""
 
 import hashlib
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -16,7 +17,7 @@ from books_api.books import lists, service
 from books_api.books.idempotency import Answer, once
 from books_api.books.models import IDEMPOTENCY_KEY_MAX
 from books_api.books.schemas import BookInputSchema, BookOfUserQuery, BookQuery, BookSchema
-from books_api.openapi import problems, request_headers
+from books_api.openapi import IDEMPOTENCY_KEY, problems, request_headers
 from books_api.pagination import Page, link_next
 from books_api.parsing import DUMP_OPTIONS, InvalidInput, Parser
 
@@ -157,12 +158,10 @@ def idempotency_key() -> str | None:
     value = request.headers.get(name)
     if value is None:
         return None
-    if len(value) > 1 and value[0] == value[-1] == '"':
-        value = value[1:-1]
-    if not (0 < len(value) <= IDEMPOTENCY_KEY_MAX and value.isascii() and value.isprintable()):
+    if not re.fullmatch(IDEMPOTENCY_KEY, value):
         detail = f"Must have 1 to {IDEMPOTENCY_KEY_MAX} printable ASCII characters."
         raise InvalidInput({name: [detail]}, "header")
-    return value
+    return value[1:-1] if value[0] == '"' else value
 
 
 def books_response(find: Callable[..., Page], query: dict[str, Any], **filters: Any) -> Response:

@@ -16,9 +16,19 @@ from books_api.books.models import (
     PUBLISHER_MAX,
     TITLE_MAX,
 )
-from books_api.fields import BaseSchema, PageQuery, QueryBoolean, Text, Timestamp
+from books_api.fields import (
+    BaseSchema,
+    PageQuery,
+    QueryBoolean,
+    ResponseSchema,
+    Text,
+    Timestamp,
+)
 
 PARTIAL_DATE = r"[0-9]{4}(-[0-9]{2}(-[0-9]{2})?)?"
+# What the document says of it; no pattern knows which months have a day 31.
+YEAR = "([1-9][0-9]{3}|0[1-9][0-9]{2}|00[1-9][0-9]|000[1-9])"
+PARTIAL_DATE_PATTERN = rf"^{YEAR}(-(0[1-9]|1[0-2])(-(0[1-9]|[12][0-9]|3[01]))?)?$"
 SORT_FIELDS = ("created_at", "updated_at", "title", "author", "published_date", "page_count")
 Q_MAX = 1_000  # the rest of a longer one is ignored
 ISBN = r"(?!0{10})[0-9]{9}[0-9X]|97[89][0-9]{10}"
@@ -51,7 +61,7 @@ class PartialDate(Text):
     def __init__(self, **kwargs: Any) -> None:
         metadata = {
             "format": "partial-date",
-            "pattern": f"^{PARTIAL_DATE}$",
+            "pattern": PARTIAL_DATE_PATTERN,
             "examples": ["1937-09-21"],
             **kwargs.pop("metadata", {}),
         }
@@ -120,13 +130,13 @@ class BookSchema(BookInputSchema):
     updated_at = Timestamp(dump_only=True)
 
 
-class Query(Text):
-    """What is searched for: any string at all is legal."""
+class Query(fields.String):
+    """What is searched for: any string at all is legal, and its first Q_MAX characters count."""
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
     ) -> str:
-        return str(value).replace("\0", " ")[: self.most]
+        return str(value).replace("\0", " ")[:Q_MAX]
 
 
 class BookQuery(PageQuery):
@@ -149,8 +159,6 @@ class BookQuery(PageQuery):
         },
     )
     q = Query(
-        0,
-        Q_MAX,
         metadata={
             "description": "Words in title, author and publisher, regardless of case, accents and"
             " punctuation; the last may be unfinished, and typos are forgiven. Or an ISBN."
@@ -173,3 +181,49 @@ class BookOfUserQuery(BookQuery):
 
     class Meta:
         exclude = ("user_uid",)
+
+
+class ExportQuery(BookQuery):
+    """Which books, in which format."""
+
+    class Meta:
+        exclude = ("limit", "cursor", "sort", "count")
+
+    format = fields.String(
+        load_default="csv",
+        validate=OneOf(["csv", "ndjson"], error="Must be one of: {choices}."),
+    )
+
+
+class ImportQuery(BaseSchema):
+    """How to import."""
+
+    error_messages = {"unknown": "Is not a parameter of this request."}
+
+    dry_run = QueryBoolean(
+        load_default=False, metadata={"description": "Say what would happen; change nothing."}
+    )
+    duplicates = QueryBoolean(
+        load_default=False, metadata={"description": "Import also what is already there."}
+    )
+
+
+class ImportOutcomeSchema(ResponseSchema):
+    """What became of a record that was not imported."""
+
+    line = fields.Integer()
+    outcome = fields.String(validate=OneOf(["already there", "rejected"]))
+    reason = fields.String()
+
+
+class ImportReportSchema(ResponseSchema):
+    """What became of the records: the three counts add up to those read."""
+
+    dry_run = fields.Boolean()
+    recognised = fields.String()
+    read = fields.Integer()
+    imported = fields.Integer()
+    already_there = fields.Integer()
+    rejected = fields.Integer()
+    repairs = fields.Dict(keys=fields.String(), values=fields.Integer())
+    records = fields.List(fields.Nested(ImportOutcomeSchema))

@@ -1,0 +1,133 @@
+"""Import and export over HTTP."""
+
+import hashlib
+import shutil
+from collections.abc import Iterator
+from itertools import chain
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any
+from uuid import UUID
+
+import orjson
+from flask import Response, request, stream_with_context
+from sqlalchemy import Connection
+from werkzeug.exceptions import UnsupportedMediaType
+
+from books_api.auth import identity, token_required
+from books_api.books.exporter import Format, export_books
+from books_api.books.formats import Record, open_catalogue
+from books_api.books.idempotency import Answer, once
+from books_api.books.importer import import_records
+from books_api.books.routes import answered, blueprint, idempotency_key
+from books_api.books.schemas import ExportQuery, ImportQuery, ImportReportSchema
+from books_api.extensions import db
+from books_api.openapi import problems, request_body, request_headers
+
+BODY_MAX = 16 * 1024 * 1024
+IN_MEMORY = 1024 * 1024
+FORMATS: dict[str, Format] = {
+    "text/csv": "csv",
+    "application/x-ndjson": "jsonl",
+    "application/jsonl": "jsonl",
+}
+EXPORTS: dict[str, tuple[Format, str]] = {
+    "csv": ("csv", "text/csv; charset=utf-8"),
+    "ndjson": ("jsonl", "application/x-ndjson"),
+}
+
+
+@blueprint.route("/import", methods=["POST"])
+@token_required()
+@blueprint.arguments(ImportQuery(), location="query")
+@blueprint.response(200, ImportReportSchema)
+@request_body(*FORMATS)
+@request_headers("Idempotency-Key")
+@problems(409)
+def import_books(query: dict[str, Any]) -> Response:
+    """Import books
+
+    CSV with a header, or NDJSON, up to 16 MiB; columns are known by the names that Goodreads,
+    StoryGraph, LibraryThing and this API give them. All of it is one transaction. The answer says
+    what became of every record that was not imported; `dry_run=true` only says it.
+    """
+    content_type = request.mimetype
+    if content_type not in FORMATS:
+        raise UnsupportedMediaType(f"The body must be sent as {' or '.join(FORMATS)}.")
+    owner = UUID(identity().user_id)
+    key = idempotency_key()
+    with SpooledTemporaryFile(IN_MEMORY) as body:
+        # All of it, before anything is done: a request that is cut off imports nothing.
+        request.max_content_length = BODY_MAX
+        shutil.copyfileobj(request.stream, body)
+        body.seek(0)
+        fingerprint = hashlib.file_digest(body, "sha256")
+        body.seek(0)
+
+        def work(connection: Connection) -> Answer:
+            return _import(body, FORMATS[content_type], owner, connection, **query)
+
+        if query["dry_run"] or key is None:
+            with db.engine.connect() as connection:
+                answer = work(connection)
+                if not query["dry_run"]:
+                    connection.commit()
+            return answered(answer)
+        fingerprint.update(f"POST /books/import {content_type} {sorted(query.items())}".encode())
+        return answered(once(owner, key, fingerprint.digest(), work))
+
+
+def _import(
+    body: IO[bytes],
+    format: Format,
+    owner: UUID,
+    connection: Connection,
+    *,
+    dry_run: bool,
+    duplicates: bool,
+) -> Answer:
+    catalogue = open_catalogue(body, format=format)
+    outcomes: list[dict[str, Any]] = []
+
+    def on_outcome(record: Record, outcome: str, reason: str) -> None:
+        outcomes.append({"line": record.line, "outcome": outcome, "reason": reason})
+
+    report = import_records(
+        catalogue.records,
+        owner,
+        connection=connection,
+        on_outcome=on_outcome,
+        duplicates=duplicates,
+    )
+    document = {
+        "dry_run": dry_run,
+        "recognised": catalogue.description,
+        "read": report.read,
+        "imported": report.imported,
+        "already_there": report.already_there,
+        "rejected": report.rejected,
+        "repairs": dict(report.repairs),
+        "records": sorted(outcomes, key=lambda outcome: int(outcome["line"])),
+    }
+    return Answer(200, {}, orjson.dumps(document).decode())
+
+
+@blueprint.route("/export", methods=["GET"])
+@token_required()
+@blueprint.arguments(ExportQuery(), location="query")
+@blueprint.response(200, {"type": "string"}, content_type="text/csv")
+@problems(422)
+def export(query: dict[str, Any]) -> Response:
+    """Export books
+
+    Yours, or another user's with `user_uid`, oldest first, with the filters of the list: CSV, or
+    NDJSON with `format=ndjson`. What is exported can be imported again.
+    """
+    format, content_type = EXPORTS[query.pop("format")]
+    pieces = export_books(format, {"user_uid": UUID(identity().user_id), **query})
+    first = next(pieces, b"")  # an error of the query is still an answer of its own
+    streamed: Iterator[bytes] = chain([first], pieces)
+    return Response(
+        stream_with_context(streamed),
+        content_type=content_type,
+        headers={"Content-Disposition": f'attachment; filename="books.{format}"'},
+    )
