@@ -37,6 +37,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     errors.init_app(app)  # after the extensions, whose own handlers it replaces
     for blueprint in (auth.blueprint, books.blueprint):
         api.register_blueprint(blueprint, url_prefix=f"{PREFIX}/{blueprint.name}")
+    answer_without_slash(app)
     app.register_blueprint(health.blueprint)
     docs.init_app(app)
     cli.init_app(app)
@@ -45,6 +46,13 @@ def create_app(settings: Settings | None = None) -> Flask:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=0)  # type: ignore[method-assign]
     return app
+
+
+def answer_without_slash(app: Flask) -> None:
+    """Give every collection a rule without its slash, or other methods there are 404, not 405."""
+    for rule in list(app.url_map.iter_rules()):
+        if rule.rule.endswith("/"):
+            app.add_url_rule(rule.rule.rstrip("/"), rule.endpoint, methods=rule.methods)
 
 
 def forbid_sniffing(response: Response) -> Response:

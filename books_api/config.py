@@ -11,6 +11,8 @@ from limits import parse_many
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from books_api.extensions import make_redis_client
+
 KEY_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}  # RFC 7518, 3.2
 WELL_KNOWN_KEYS = {
     "a-string-secret-at-least-256-bits-long",  # jwt.io
@@ -31,7 +33,7 @@ def database_url(url: str) -> str:
     if match is None:
         raise ConfigError("DATABASE_URL must begin with postgresql://.")
     rest = re.sub(r"([?&])ssl=", r"\1sslmode=", match[1])  # asyncpg's word
-    hosts = re.match(r"((?:[^@/?]*@)?)([^/?@]*,[^/?]*)(/[^?]*)(\??)(.*)", rest)
+    hosts = re.match(r"((?:[^@/?]*@)?)([^/?@]*,[^/?@]*)(/[^?]*)(\??)(.*)", rest)
     if hosts:  # libpq's list of hosts, in the form that SQLAlchemy reads
         user, names, path, _, query = hosts.groups()
         parts = [f"host={name}" for name in names.split(",")]
@@ -40,6 +42,9 @@ def database_url(url: str) -> str:
         rest = f"{user}{path}?{'&'.join(parts + [query] * bool(query))}"
     try:
         parsed = make_url(DRIVER + rest)
+        _, arguments = parsed.get_dialect()().create_connect_args(parsed)
+        for port in filter(None, str(arguments.get("port", "")).split(",")):
+            _check_port(port)
     except (ArgumentError, ValueError):
         raise ConfigError("DATABASE_URL is not a valid URL.") from None
     if not parsed.database:
@@ -80,10 +85,7 @@ class Settings:
             redis_url = f"redis://{environ['REDIS_HOST']}:{read.integer('REDIS_PORT', 6379)}/0"
         if not redis_url:
             raise ConfigError("REDIS_URL is not set.")
-        if not re.match(r"(rediss?|unix|redis\+sentinel)://.", redis_url):
-            raise ConfigError(
-                "REDIS_URL must begin with redis://, rediss://, unix:// or redis+sentinel://."
-            )
+        _check_redis_url(redis_url)
         previous = environ.get("JWT_SECRET_KEY_PREVIOUS")
         if previous:
             _check_key("JWT_SECRET_KEY_PREVIOUS", previous, algorithm)
@@ -154,9 +156,33 @@ class _Reader:
         return text
 
 
+def _check_redis_url(url: str) -> None:
+    if not re.match(r"(rediss?|unix|redis\+sentinel)://.", url):
+        raise ConfigError(
+            "REDIS_URL must begin with redis://, rediss://, unix:// or redis+sentinel://."
+        )
+    try:
+        client = make_redis_client(url)  # connects when it is first used
+        for port in re.findall(r":([^:/?#@\]]*)(?=[,/?#]|$)", url.partition("://")[2]):
+            if not url.startswith("unix:"):
+                _check_port(port)
+        client.close()
+    except ValueError:
+        raise ConfigError("REDIS_URL is not a valid URL.") from None
+
+
+def _check_port(text: str) -> None:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
+        raise ValueError("not a port")
+
+
 def _check_key(name: str, key: str, algorithm: str) -> None:
     least = KEY_BYTES[algorithm]
-    if len(key.encode()) < least:
+    try:
+        length = len(key.encode())
+    except UnicodeEncodeError:
+        raise ConfigError(f"{name} is not UTF-8 text.") from None
+    if length < least:
         raise ConfigError(f"{name} must have at least {least} bytes for {algorithm}.")
     if key in WELL_KNOWN_KEYS or len(set(key)) < 10:
         raise ConfigError(
@@ -199,7 +225,6 @@ CONNECT = {
 }
 # Milliseconds. Every wait has an end: a stuck query must not hold its worker.
 SESSION = {
-    "timezone": "UTC",
     "statement_timeout": 5_000,
     "lock_timeout": 2_000,
     "idle_in_transaction_session_timeout": 10_000,
@@ -208,10 +233,10 @@ SESSION = {
 
 
 def engine_options(settings: Settings) -> dict[str, Any]:
-    """Return SQLAlchemy's engine options. An `options` in DATABASE_URL wins over ours."""
-    connect = dict(CONNECT)
-    if "options=" not in settings.database_url:
-        connect["options"] = " ".join(f"-c {name}={value}" for name, value in SESSION.items())
+    """Return SQLAlchemy's engine options. What `options` in DATABASE_URL sets wins over ours."""
+    ours = " ".join(f"-c {name}={value}" for name, value in SESSION.items())
+    theirs = make_url(settings.database_url).query.get("options", "")
+    connect = {**CONNECT, "options": f"{ours} {theirs} -c timezone=UTC"}
     return {
         "pool_size": settings.database_pool_size,
         "max_overflow": 0,

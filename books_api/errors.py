@@ -152,14 +152,14 @@ def handle_invalid_cursor(error: InvalidCursor) -> Response:
 
 
 def handle_invalid_input(error: InvalidInput) -> Response:
-    kind = {"query": "parameter", "header": "header"}.get(error.location, "pointer")
-    found = list(_messages(error.messages))
-    errors = [
-        {kind: where if kind == "pointer" else where.removeprefix("/"), "detail": text}
-        for where, text in found
-    ]
+    if error.location == "json":
+        kind, found = "pointer", list(_messages(error.messages))
+    else:
+        kind = "parameter" if error.location == "query" else "header"
+        found = [(name, text) for name, texts in error.messages.items() for text in texts]
+    errors = [{kind: where, "detail": text} for where, text in found]
     (where, text), *_ = found
-    name = where.removeprefix("/")
+    name = where.removeprefix("/") if kind == "pointer" else where
     detail = f"{name}: {text}" if name else text
     if len(errors) > 1:
         detail += f" And {len(errors) - 1} more."
@@ -170,7 +170,7 @@ def _messages(tree: Any, pointer: str = "") -> Iterator[tuple[str, str]]:
     """Flatten marshmallow's tree of messages to JSON pointers (RFC 6901) and sentences."""
     if isinstance(tree, Mapping):
         for key, branch in tree.items():
-            step = "" if key == "_schema" else "/" + str(key).replace("~", "~0").replace("/", "~1")
+            step = "/" + str(key).replace("~", "~0").replace("/", "~1")
             yield from _messages(branch, pointer + step)
     else:
         for text in [tree] if isinstance(tree, str) else tree:

@@ -43,24 +43,28 @@ class Redis:
     """One Redis client for each application, in app.extensions["redis"]."""
 
     def init_app(self, app: Flask, url: str, on_connect: Callable[[Any], None]) -> None:
-        # The library's own defaults retry for up to a minute.
-        options: dict[str, Any] = {
-            "socket_timeout": REDIS_TIMEOUT,
-            "socket_connect_timeout": REDIS_TIMEOUT,
-            "retry": Retry(NoBackoff(), 1, (RedisConnectionError, RedisTimeoutError)),
-            "decode_responses": True,
-            "redis_connect_func": on_connect,
-        }
-        if url.startswith("redis+sentinel://"):
-            app.extensions["redis"] = _sentinel_client(url, options)
-        else:
-            app.extensions["redis"] = RedisClient.from_url(url, **options)
+        app.extensions["redis"] = make_redis_client(url, on_connect)
 
     @property
     def client(self) -> RedisClient:
         """The current application's client."""
         client: RedisClient = current_app.extensions["redis"]
         return client
+
+
+def make_redis_client(url: str, on_connect: Callable[[Any], None] | None = None) -> RedisClient:
+    """Return a client, which connects when it is first used. Raises ValueError for a bad URL."""
+    # The library's own defaults retry for up to a minute.
+    options: dict[str, Any] = {
+        "socket_timeout": REDIS_TIMEOUT,
+        "socket_connect_timeout": REDIS_TIMEOUT,
+        "retry": Retry(NoBackoff(), 1, (RedisConnectionError, RedisTimeoutError)),
+        "decode_responses": True,
+        "redis_connect_func": on_connect,
+    }
+    if url.startswith("redis+sentinel://"):
+        return _sentinel_client(url, options)
+    return RedisClient.from_url(url, **options)
 
 
 def _sentinel_client(url: str, options: dict[str, Any]) -> RedisClient:
@@ -74,6 +78,8 @@ def _sentinel_client(url: str, options: dict[str, Any]) -> RedisClient:
     nodes = []
     for node in hosts.split(","):
         host, _, port = node.partition(":")
+        if not host:
+            raise ValueError("a Sentinel without a host")
         nodes.append((host, int(port or 26379)))
     sentinel: Any = Sentinel(  # type: ignore[no-untyped-call]  # it has no types
         nodes, socket_timeout=REDIS_TIMEOUT, socket_connect_timeout=REDIS_TIMEOUT

@@ -93,6 +93,19 @@ def _trimmed_pattern(least: int) -> str:
     return f"^{SPACE}*{NOT_SPACE}{middle}{NOT_SPACE}{SPACE}*$"
 
 
+class WholeNumber(fields.Integer):
+    """A JSON number without a fraction: 5, and 5.0 too (JSON Schema Core, 4.2.3)."""
+
+    default_error_messages = {"invalid": "Must be a whole number."}
+
+    def _validated(self, value: Any) -> int:
+        if isinstance(value, float) and value.is_integer():
+            return int(value)
+        if type(value) is not int:
+            raise self.make_error("invalid")
+        return value
+
+
 class QueryInteger(fields.Integer):
     """A whole number in a query string: ASCII digits, and not all that int() reads."""
 

@@ -92,6 +92,13 @@ REQUEST_HEADERS = {
         "schema": {"type": "string"},
     },
 }
+JSON_LINE = '{"title": "The Hobbit", "author": "J. R. R. Tolkien", "isbn": "9780261102217"}\n'
+# What can be sent where no schema describes the body.
+CATALOGUES = {
+    "text/csv": "Title,Author,ISBN\nThe Hobbit,J. R. R. Tolkien,9780261102217\n",
+    "application/x-ndjson": JSON_LINE,
+    "application/jsonl": JSON_LINE,
+}
 ERRORS = {
     400: "The body is not valid JSON.",
     401: "No token, or one that is malformed, expired or revoked; or wrong credentials.",
@@ -163,6 +170,11 @@ def request_body(*content_types: str) -> Callable[[View], View]:
     return _note("request_body", content_types)
 
 
+def response_body(*content_types: str) -> Callable[[View], View]:
+    """Document an answer that no schema describes."""
+    return _note("response_body", content_types)
+
+
 def request_headers(*names: str) -> Callable[[View], View]:
     """Document which of REQUEST_HEADERS a view reads."""
     return _note("request_headers", names)
@@ -228,8 +240,14 @@ def _complete(operation: dict[str, Any], view: Any, rule: str) -> None:
         operation["security"] = [{"bearer": []}]
         statuses |= {401, 403}
     if hasattr(view, "request_body"):
-        content = {name: {"schema": {"type": "string"}} for name in view.request_body}
+        content = {
+            name: {"schema": {"type": "string", "minLength": 1}, "example": CATALOGUES[name]}
+            for name in view.request_body
+        }
         operation["requestBody"] = {"required": True, "content": content}
+    if hasattr(view, "response_body"):
+        content = {name: {"schema": {"type": "string"}} for name in view.response_body}
+        responses["200"]["content"] = content
     if "requestBody" in operation:
         statuses |= {400, 413, 415, 422}
     if "<" in rule:

@@ -8,7 +8,7 @@ from flask import Flask, Request, Response, request
 from flask.json.provider import JSONProvider
 from marshmallow import RAISE, Schema, ValidationError
 from webargs.flaskparser import FlaskParser
-from werkzeug.exceptions import BadRequest, UnsupportedMediaType
+from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
 
 DUMP_OPTIONS = orjson.OPT_UTC_Z
 
@@ -54,19 +54,27 @@ class Parser(FlaskParser):
         """Parse as webargs does; an empty query string is answered from the defaults."""
         if kwargs.get("location") == "query" and not request.query_string:
             return dict(_defaults(argmap))
-        return super().parse(argmap, req, **kwargs)
+        try:
+            return super().parse(argmap, req, **kwargs)
+        except UnicodeDecodeError:  # raw bytes in the query string, from a careless client
+            raise BadRequest("The query string is not UTF-8.") from None
 
     def load_json(self, req: Request, schema: Schema) -> Any:
         if req.mimetype != "application/json":
             raise UnsupportedMediaType("The body must be sent as application/json.")
         body = req.get_data(cache=False)
+        if len(body) == req.max_content_length and req.environ["wsgi.input"].read(1):
+            raise RequestEntityTooLarge  # werkzeug cuts a chunked body off there, silently
         if not body:
             raise BadRequest("The body is empty; it must be a JSON object.")
         try:
-            return orjson.loads(body)
+            data = orjson.loads(body)
         except orjson.JSONDecodeError as error:
             # Not UTF-8, nested too deep, NaN or a lone surrogate: orjson has one class for all.
             raise BadRequest(f"The body is not valid JSON: {error}.") from None
+        if not isinstance(data, dict):
+            raise InvalidInput(["Must be a JSON object."], "json")
+        return data
 
     def load_querystring(self, req: Request, schema: Schema) -> Any:
         repeated = {

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -21,7 +21,6 @@ def clean_environ(home: Path, **values: str) -> dict[str, str]:
     return {
         "HOME": str(home),
         "PATH": os.environ["PATH"],
-        "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",
         "PYTHON_DOTENV_DISABLED": "1",
         **values,
@@ -76,12 +75,21 @@ def run(
     )
 
 
+def wait_until(condition: Callable[[], object]) -> None:
+    """Wait until the condition holds."""
+    deadline = time.monotonic() + TIMEOUT
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 def wait_until_serving(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     """Wait until the URL answers; fail with the log when the process ends before."""
-    deadline = time.monotonic() + TIMEOUT
-    while time.monotonic() < deadline and process.poll() is None:
+
+    def answers() -> bool:
+        assert process.poll() is None, log.read_text()
         with suppress(requests.ConnectionError):
-            requests.get(url, timeout=TIMEOUT)
-            return
-        time.sleep(0.02)
-    raise AssertionError(f"{url} does not answer: {log.read_text()}")
+            return bool(requests.get(url, timeout=TIMEOUT))
+        return False
+
+    wait_until(answers)

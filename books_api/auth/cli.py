@@ -2,6 +2,7 @@
 
 import json
 import sys
+import unicodedata
 from typing import Any
 
 import click
@@ -30,7 +31,13 @@ ROLE = click.Choice([role.value for role in Role])
 def read_password(from_stdin: bool) -> str:
     """Return the password: of stdin's first line, or asked for twice, hidden."""
     if from_stdin:
-        return sys.stdin.readline().rstrip("\r\n")
+        try:
+            try:
+            return sys.stdin.buffer.readline().decode().rstrip("\r\n")
+        except UnicodeDecodeError:
+            fail("password: Is not UTF-8 text.", USAGE)
+        except UnicodeDecodeError:
+            fail("password: Must be UTF-8.", USAGE)
     return str(click.prompt("Password", hide_input=True, confirmation_prompt=True))
 
 
@@ -46,9 +53,14 @@ def check(**values: Any) -> dict[str, Any]:
 
 def find(email: str) -> User:
     try:
-        return service.find_user(email)
+        return service.find_user(unicodedata.normalize("NFC", email))
     except (UserNotFound, ValueError):
         fail(f"There is no user with the email {click.format_filename(email)}.")
+
+
+def printable(text: str) -> str:
+    """Keep what strangers call themselves from moving the operator's cursor."""
+    return "".join(character if character.isprintable() else "\ufffd" for character in text)
 
 
 @group.command()
@@ -89,7 +101,8 @@ def list_(as_json: bool) -> None:
             else:
                 active = "yes" if user.is_active else "no"
                 click.echo(
-                    f"{user.email:40} {user.username:24} {user.role:6} {active:6}"
+                    f"{printable(user.email):40} {printable(user.username):24}"
+                    f" {user.role:6} {active:6}"
                     f" {user.created_at:%Y-%m-%d}"
                 )
         cursor = page.cursor

@@ -32,7 +32,19 @@ def client_network() -> str:
     return str(ipaddress.ip_network((parsed, 64), strict=False))
 
 
-limiter = Limiter(client_network, in_memory_fallback_enabled=True, key_prefix="{books}")
+class PatientLimiter(Limiter):
+    """Counts in memory also for the second thread that finds Redis away, and those after it."""
+
+    def _check_request_limit(
+        self, callable_name: str | None = None, in_middleware: bool = True
+    ) -> None:
+        try:
+            super()._check_request_limit(callable_name, in_middleware)
+        except RedisError:  # while this one asked, another has found out
+            super()._check_request_limit(callable_name, in_middleware)
+
+
+limiter = PatientLimiter(client_network, in_memory_fallback_enabled=True, key_prefix="{books}")
 
 
 def limited(setting: str) -> Callable[[View], View]:
@@ -81,7 +93,7 @@ def describe_limit(response: Response) -> Response:
     limit = limiter.current_limit
     if limit is not None:
         try:
-            remaining, reset_at = limit.remaining, limit.reset_at
+            reset_at, remaining = limit.window
         except RedisError:  # away since the limit was checked
             return response
         seconds = max(1, math.ceil(reset_at - time.time()))

@@ -258,7 +258,7 @@ def update_user(changes: dict[str, Any], user_id: UUID) -> User:
 
     For admins. A new role, or is_active, ends the user's sessions at once.
     """
-    return service.update_user(user_id, changes)
+    return service.update_user(user_id, changes, editor=identity())
 
 
 def user_agent() -> str:

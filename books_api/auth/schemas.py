@@ -15,7 +15,7 @@ from books_api.auth.models import (
     Role,
 )
 from books_api.auth.passwords import PASSWORD_MAX, PASSWORD_MIN
-from books_api.fields import STORABLE, BaseSchema, ResponseSchema, Text, Timestamp
+from books_api.fields import STORABLE, BaseSchema, ResponseSchema, Text, Timestamp, WholeNumber
 
 RESET_TOKEN_MAX = 500
 PASSWORD = {
@@ -184,11 +184,9 @@ class SessionSchema(ResponseSchema):
 
 class ScriptTokenRequestSchema(BaseSchema):
     name = Text(1, SESSION_NAME_MAX, required=True, metadata={"examples": ["backup script"]})
-    expires_in_days = fields.Integer(
-        strict=True,
+    expires_in_days = WholeNumber(
         required=True,
         validate=Range(1, 365, error="Must be from {min} to {max}."),
-        error_messages={"invalid": "Must be a whole number."},
         metadata={"examples": [30]},
     )
     read_only = StrictBoolean(load_default=True)

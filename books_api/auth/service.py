@@ -94,6 +94,8 @@ def update_profile(identity: Identity, changes: Mapping[str, Any]) -> User:
     for name, value in changes.items():
         setattr(user, name, value)
     _commit_unique()
+    if "email" in changes:
+        security_event("email_changed", user_id=user.id, session_id=identity.session_id)
     return user
 
 
@@ -119,7 +121,7 @@ def logout_everywhere(identity: Identity) -> None:
     user = live_user(identity, for_update=True)
     with revoking([sessions.raise_epoch(user)]):
         db.session.commit()
-    security_event("logout_everywhere", user_id=user.id)
+    security_event("logout_everywhere", user_id=user.id, session_id=identity.session_id)
 
 
 def delete_account(identity: Identity, current_password: str) -> None:
@@ -127,7 +129,7 @@ def delete_account(identity: Identity, current_password: str) -> None:
     _check_password(identity, current_password)
     _keep_an_admin_without(UUID(identity.user_id))  # locks in its order, so before our own row
     live_user(identity, for_update=True)
-    delete_user(UUID(identity.user_id))
+    delete_user(UUID(identity.user_id), editor=identity)
 
 
 def set_password(user_id: UUID, new_password: str, field: str = "new_password") -> None:
@@ -153,20 +155,23 @@ def reset_password(token: str, new_password: str) -> None:
         user_id, epoch = _reset_serializer().loads(token, max_age=RESET_SECONDS)
         user = get_user(UUID(user_id))
     except (BadData, UserNotFound):
-        raise ResetTokenRefused from None
+        raise _refused_reset() from None
     if user.token_epoch != epoch or not user.is_active:
-        raise ResetTokenRefused
+        raise _refused_reset()
     new_hash = _new_hash(user, new_password, field="new_password")
     user = _lock(user.id)
     if user.token_epoch != epoch:
-        raise ResetTokenRefused
+        raise _refused_reset()
     _set_password_hash(user, new_hash)
 
 
-def update_user(user_id: UUID, changes: Mapping[str, Any]) -> User:
+def update_user(
+    user_id: UUID, changes: Mapping[str, Any], *, editor: Identity | None = None
+) -> User:
     """Change role, is_active or is_verified; the first two end the user's sessions.
 
-    Raises UserNotFound, and LastAdmin when no active admin would be left.
+    Without an editor it is the operator who does it. Raises UserNotFound, and
+    LastAdmin when no active admin would be left.
     """
     if changes.get("role", Role.ADMIN) != Role.ADMIN or changes.get("is_active") is False:
         _keep_an_admin_without(user_id)
@@ -181,11 +186,11 @@ def update_user(user_id: UUID, changes: Mapping[str, Any]) -> User:
             db.session.commit()
     else:
         db.session.commit()
-    security_event("user_changed", user_id=user_id, **changes)
+    security_event("user_changed", user_id=user_id, **_by(editor), **changes)
     return user
 
 
-def delete_user(user_id: UUID) -> None:
+def delete_user(user_id: UUID, *, editor: Identity | None = None) -> None:
     """Delete an account with its books; its tokens are dead. Raises UserNotFound, LastAdmin."""
     _keep_an_admin_without(user_id)
     user = _lock(user_id)
@@ -193,7 +198,7 @@ def delete_user(user_id: UUID) -> None:
     db.session.delete(user)
     with revoking([entry]):
         db.session.commit()
-    security_event("user_deleted", user_id=user_id)
+    security_event("user_deleted", user_id=user_id, **_by(editor))
 
 
 def _confirm(identity: Identity, password: str) -> User:
@@ -208,8 +213,19 @@ def _check_password(identity: Identity, password: str) -> None:
             select(User.password_hash).where(User.id == UUID(identity.user_id))
         )
     if not passwords.verify_password(password_hash, password):
-        security_event("password_confirmation_failed", logging.WARNING, user_id=identity.user_id)
+        security_event(
+            "password_confirmation_failed",
+            logging.WARNING,
+            user_id=identity.user_id,
+            session_id=identity.session_id,
+        )
         raise WrongPassword
+
+
+def _by(editor: Identity | None) -> dict[str, Any]:
+    if editor is None:
+        return {"editor_id": None, "session_id": None}
+    return {"editor_id": editor.user_id, "session_id": editor.session_id}
 
 
 def _new_hash(user: User, password: str, *, field: str) -> str:
@@ -224,6 +240,11 @@ def _set_password_hash(user: User, password_hash: str) -> None:
     with revoking([sessions.raise_epoch(user)]):
         db.session.commit()
     security_event("password_set", user_id=user.id)
+
+
+def _refused_reset() -> ResetTokenRefused:
+    security_event("password_reset_failed", logging.WARNING)
+    return ResetTokenRefused()
 
 
 def _lock(user_id: UUID) -> User:

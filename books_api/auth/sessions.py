@@ -31,6 +31,7 @@ LOST_ANSWER = timedelta(seconds=30)
 class TokenPair:
     access_token: str
     refresh_token: str
+    session_id: UUID
 
 
 def login(email: str, password: str, *, user_agent: str) -> tuple[User, TokenPair]:
@@ -61,7 +62,7 @@ def login(email: str, password: str, *, user_agent: str) -> tuple[User, TokenPai
         user.password_hash = renewed
     pair = open_session(user, user_agent=user_agent)
     db.session.commit()
-    security_event("login", user_id=user.id)
+    security_event("login", user_id=user.id, session_id=pair.session_id)
     return user, pair
 
 
@@ -279,6 +280,7 @@ def _pair(user: User, session: Session) -> TokenPair:
     return TokenPair(
         issue_access_token(user, session, at=at, jti=jti),
         issue_refresh_token(user, session, at=at),
+        session.id,
     )
 
 

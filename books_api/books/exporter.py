@@ -2,10 +2,11 @@
 
 import csv
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import orjson
+from sqlalchemy import Row
 
 from books_api.books.formats import FIELDS
 from books_api.books.lists import iterate_books
@@ -15,14 +16,15 @@ Format = Literal["csv", "jsonl"]
 
 def export_books(format: Format, filters: Mapping[str, Any]) -> Iterator[bytes]:
     """Yield the books that the filters let through, in pieces of some hundred KiB."""
-    return _csv(filters) if format == "csv" else _jsonl(filters)
+    batches = iterate_books(filters, FIELDS)
+    return _csv(batches) if format == "csv" else _jsonl(batches)
 
 
-def _csv(filters: Mapping[str, Any]) -> Iterator[bytes]:
+def _csv(batches: Iterator[Sequence[Row[Any]]]) -> Iterator[bytes]:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(FIELDS)
-    for rows in iterate_books(filters, FIELDS):
+    for rows in batches:
         writer.writerows(row[: len(FIELDS)] for row in rows)
         yield buffer.getvalue().encode()
         buffer.seek(0)
@@ -30,8 +32,8 @@ def _csv(filters: Mapping[str, Any]) -> Iterator[bytes]:
     yield buffer.getvalue().encode()
 
 
-def _jsonl(filters: Mapping[str, Any]) -> Iterator[bytes]:
-    for rows in iterate_books(filters, FIELDS):
+def _jsonl(batches: Iterator[Sequence[Row[Any]]]) -> Iterator[bytes]:
+    for rows in batches:
         yield b"".join(
             orjson.dumps(dict(zip(FIELDS, row, strict=False)), option=orjson.OPT_APPEND_NEWLINE)
             for row in rows

@@ -1,74 +1,49 @@
-"""Catalogues as people have them: recognise encoding, format, delimiter and columns; read records.
+"""Catalogues as people have them: recognise format, delimiter and columns; read records.
 
-What is recognised is said, never guessed silently. Lines are bounded, so that a file of one endless
-line costs no memory.
+What is recognised is said, never guessed silently.
 """
 
-import codecs
 import csv
-import gzip
-import re
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from io import TextIOWrapper
 from itertools import chain, islice
-from typing import IO, Any, Literal, cast
+from typing import IO, Any, Literal
 
 import orjson
 
+from books_api.books.columns import UnknownColumn, check_fields, find_columns, shown
+from books_api.books.encodings import LINE_MAX, UnreadableCatalogue, open_text, read_lines
 from books_api.books.records import date_form
 
-LINE_MAX = 1024 * 1024  # characters
+Format = Literal["csv", "jsonl"]
 LOOKED_AT = 100  # records whose dates are looked at to name their form
-SAMPLE = 1024 * 1024  # bytes looked at to tell what a file is
+REREAD_MAX = 64 * LINE_MAX  # characters read again behind quotes that do not match
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
-FIELDS = ("title", "author", "publisher", "published_date", "page_count", "language", "isbn")
-GZIP_MAGIC = b"\x1f\x8b"
-
-# Column names without case, spaces and punctuation, best first: our own, "Goodreads-books",
-# exports of Goodreads, StoryGraph and LibraryThing, goodbooks-10k.
-KNOWN_COLUMNS: dict[str, tuple[str, ...]] = {
-    "title": ("title",),
-    "author": ("author", "authors", "primaryauthor"),
-    "additional_authors": ("additionalauthors", "secondaryauthor"),
-    "publisher": ("publisher",),
-    "published_date": (
-        "publisheddate",
-        "publicationdate",
-        "yearpublished",
-        "originalpublicationyear",
-        "date",
-    ),
-    "page_count": ("pagecount", "numpages", "numberofpages", "pages"),
-    "language": ("language", "languagecode", "languages"),
-    "isbn13": ("isbn13",),
-    "isbn": ("isbn", "isbnuid"),
-}
-
-
-class UnreadableCatalogue(Exception):
-    """The file as a whole cannot be read; the text says why in one line."""
-
-
-class UnknownColumn(Exception):
-    """A mapping names a field or a column that there is not, or one twice."""
+# Rejected records: line, reason and the record as it was; of JSON Lines, that is one cell.
+REJECTED_COLUMNS = ["line", "reason"]
+JSON_COLUMNS = ["record"]
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A record as it was: where it began, its cells, and why it cannot be read, if so."""
+    """A record as it was: where it began, its cells, and why it cannot be read, if so.
+
+    `typed` values are JSON's; the others are text, in which an empty cell means unknown.
+    """
 
     line: int
     cells: list[str]
     values: Mapping[str, Any] = field(default_factory=dict)
     reason: str | None = None
+    typed: bool = False
 
 
 @dataclass(slots=True)
 class Catalogue:
     """A catalogue that is recognised and not yet read. `description` says what was recognised."""
 
-    format: Literal["csv", "jsonl"]
     header: list[str]
     records: Iterator[Record]
     description: str
@@ -77,7 +52,7 @@ class Catalogue:
 def open_catalogue(
     raw: IO[bytes],
     *,
-    format: Literal["csv", "jsonl"] | None = None,
+    format: Format | None = None,
     mapping: Mapping[str, str] | None = None,
 ) -> Catalogue:
     """Recognise a seekable binary file.
@@ -85,102 +60,63 @@ def open_catalogue(
     `mapping` leads from fields of a book to columns of the file, besides those known by name.
     Raises UnreadableCatalogue and UnknownColumn.
     """
-    if raw.read(2) == GZIP_MAGIC:
-        raw.seek(0)
-        raw = cast(IO[bytes], gzip.open(raw))  # noqa: SIM115  # lives as long as its file
-    raw.seek(0)
-    encoding = _encoding(raw)
-    text = TextIOWrapper(raw, encoding=encoding, newline="")
-    lines = _lines(text)
-    first = next((line for line in lines if line.strip()), None)
+    mapping = mapping or {}
+    check_fields(mapping)
+    text, encoding = open_text(raw)
+    first = next((line for line in read_lines(text) if line.strip("\ufeff \t\r\n")), None)
     if first is None:
         raise UnreadableCatalogue("The file is empty.")
     text.seek(0)
     if format is None:
         format = "jsonl" if first.lstrip("\ufeff \t").startswith("{") else "csv"
-    if format == "jsonl":
-        described = f"JSON Lines, {encoding}"
-        return _described(
-            Catalogue("jsonl", ["record"], _read_jsonl(text, mapping or {}), described)
-        )
-    return _open_csv(text, first, encoding, mapping or {})
-
-
-def _encoding(raw: IO[bytes]) -> str:
-    try:
-        start = raw.read(SAMPLE)
-        for bom, encoding in (
-            (codecs.BOM_UTF8, "utf-8-sig"),
-            (codecs.BOM_UTF16_LE, "utf-16"),
-            (codecs.BOM_UTF16_BE, "utf-16"),
-        ):
-            if start.startswith(bom):
-                return encoding
-        if b"\0" in start:
-            raise UnreadableCatalogue("The file is binary, neither CSV nor JSON Lines.")
-        for encoding in ("utf-8", "cp1252"):
-            if _decodes(raw, encoding):
-                return encoding
-    except (OSError, EOFError) as error:  # gzip's errors are of these
-        raise UnreadableCatalogue(f"The file cannot be read: {error}.") from None
-    finally:
-        raw.seek(0)
-    raise UnreadableCatalogue("The file is neither UTF-8, UTF-16 nor Windows-1252.")
-
-
-def _decodes(raw: IO[bytes], encoding: str) -> bool:
-    # All of it: a letter that tells the two apart may stand on the last line.
-    decoder = codecs.getincrementaldecoder(encoding)()
-    raw.seek(0)
-    try:
-        while chunk := raw.read(SAMPLE):
-            decoder.decode(chunk)
-        decoder.decode(b"", final=True)
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _lines(text: TextIOWrapper) -> Iterator[str]:
-    number = 0
-    try:
-        while line := text.readline(LINE_MAX + 1):
-            number += 1
-            if len(line) > LINE_MAX:
-                raise UnreadableCatalogue(f"Line {number} is longer than {LINE_MAX:,} characters.")
-            yield line
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise UnreadableCatalogue(
-            f"The file cannot be read behind line {number}: {error}."
-        ) from None
+    if format == "csv":
+        return _described(_open_csv(text, first, encoding, mapping))
+    lines = enumerate(read_lines(text), 1)
+    records = _read_jsonl(
+        ((number, line.strip("\ufeff \t\r\n")) for number, line in lines), mapping
+    )
+    return _described(Catalogue(JSON_COLUMNS, records, f"JSON Lines, {encoding}"))
 
 
 def _open_csv(
     text: TextIOWrapper, first: str, encoding: str, mapping: Mapping[str, str]
 ) -> Catalogue:
-    def known(delimiter: str) -> int:
+    csv.field_size_limit(LINE_MAX)
+
+    def known(delimiter: str) -> tuple[int, int]:
         header = next(csv.reader([first], delimiter=delimiter))
-        return len(_columns(header, {})) * 100 + len(header)
+        try:
+            return len(find_columns(header, {})), len(header)
+        except UnknownColumn:  # several of a name
+            return len(header), len(header)
 
     delimiter = max(DELIMITERS, key=known)
-    lines = _lines(text)
-    reader = csv.reader(lines, delimiter=delimiter)
-    header = next(row for row in reader if row)
-    columns = _columns(header, mapping)
+    described = f"CSV, {DELIMITERS[delimiter]}, {encoding}"
+    rows = _read_rows(read_lines(text), delimiter)
+    _, header, reason = next(row for row in rows if row[1])
+    if reason:
+        raise UnreadableCatalogue(f"The header {reason[0].lower()}{reason[1:]}")
+    if header == REJECTED_COLUMNS + JSON_COLUMNS:
+        lines = ((number, row[-1]) for number, row, _ in rows if row)
+        described += ", of rejected JSON Lines"
+        return Catalogue(JSON_COLUMNS, _read_jsonl(lines, mapping), described)
+    columns = find_columns(header, mapping)
     missing = [name for name in ("title", "author") if name not in columns]
     if missing:
         raise UnknownColumn(
-            f"No column is known as the {' or the '.join(missing)} among: {', '.join(header)}."
+            f"No column is known as the {' or the '.join(missing)} among: {shown(header)}."
             " Name it with a mapping such as title=Titel."
         )
     used = ", ".join(f"{name} from {header[index]!r}" for name, index in columns.items())
-    description = f"CSV, {DELIMITERS[delimiter]}, {encoding}; {used}"
-    return _described(Catalogue("csv", header, _read_csv(reader, header, columns), description))
+    records = _read_csv(rows, len(header), columns)
+    return Catalogue(header, records, f"{described}; {used}")
 
 
 def _described(catalogue: Catalogue) -> Catalogue:
     """Add to the description in which forms the first dates are."""
     first = list(islice(catalogue.records, LOOKED_AT))
+    if not first:
+        raise UnreadableCatalogue("The file has a header and no records.")
     forms = {date_form(record.values.get("published_date", "")) for record in first} - {None}
     if forms:
         catalogue.description += f"; dates as {' or '.join(sorted(map(str, forms)))}"
@@ -188,66 +124,73 @@ def _described(catalogue: Catalogue) -> Catalogue:
     return catalogue
 
 
-def _columns(header: list[str], mapping: Mapping[str, str]) -> dict[str, int]:
-    """Return which column of the header each field is in."""
-    names = [_plain(name) for name in header]
-    columns: dict[str, int] = {}
-    for name, known in KNOWN_COLUMNS.items():
-        index = next((names.index(alias) for alias in known if alias in names), None)
-        if index is not None:
-            columns[name] = index
-    for name, column in mapping.items():
-        if name not in FIELDS:
-            raise UnknownColumn(f"A book has no field {name!r}; it has {', '.join(FIELDS)}.")
-        if header.count(column) != 1:
-            found = "several columns" if column in header else "no column"
-            raise UnknownColumn(f"There is {found} {column!r} among: {', '.join(header)}.")
-        if name == "isbn":
-            columns.pop("isbn13", None)
-        columns[name] = header.index(column)
-    return columns
+def _read_rows(lines: Iterator[str], delimiter: str) -> Iterator[tuple[int, list[str], str | None]]:
+    """Yield where a row began, its cells, and why they cannot be read, if so.
 
+    Quotes that do not match cost the line where they began, and not those behind it.
+    """
+    number, reread = 1, 0
+    again: deque[str] = deque()
+    taken: list[str] = []
 
-def _plain(name: str) -> str:
-    return re.sub(r"[\W_]+", "", name.casefold())
+    def take() -> Iterator[str]:
+        size = 0
+        while line := again.popleft() if again else next(lines, ""):
+            size = size + len(line) if taken else len(line)
+            taken.append(line)
+            if size > LINE_MAX:
+                raise csv.Error(f"longer than {LINE_MAX:,} characters")
+            yield line
 
-
-def _read_csv(reader: Any, header: list[str], columns: Mapping[str, int]) -> Iterator[Record]:
-    width = len(header)
     while True:
-        line = reader.line_num + 1
         try:
-            row = next(reader)
-        except StopIteration:
+            for row in csv.reader(take(), delimiter=delimiter, strict=True):
+                yield number, row, None
+                number += len(taken)
+                taken.clear()
             return
         except csv.Error as error:
-            yield Record(line, [], reason=f"Is not CSV: {error}.")
-            continue
-        if not row:
-            continue
-        if len(row) != width:
-            yield Record(line, row, reason=f"Has {len(row)} columns in place of {width}.")
-            continue
-        yield Record(line, row, {name: row[index] for name, index in columns.items()})
+            first, *rest = taken
+            taken.clear()
+            yield number, [first.rstrip("\r\n")], f"Is not CSV: {error}."
+            number += 1
+            reread += sum(map(len, rest))
+            if reread > REREAD_MAX:
+                raise UnreadableCatalogue(
+                    f"The quotes before line {number} do not match."
+                ) from None
+            again.extendleft(reversed(rest))
 
 
-def _read_jsonl(text: TextIOWrapper, mapping: Mapping[str, str]) -> Iterator[Record]:
-    for name in mapping:
-        if name not in FIELDS:
-            raise UnknownColumn(f"A book has no field {name!r}; it has {', '.join(FIELDS)}.")
-    for number, line in enumerate(_lines(text), 1):
-        stripped = line.strip("\ufeff \t\r\n")
-        if not stripped:
+def _read_csv(
+    rows: Iterator[tuple[int, list[str], str | None]], width: int, columns: Mapping[str, int]
+) -> Iterator[Record]:
+    for line, row, reason in rows:
+        if reason is None and len(row) == width:
+            yield Record(line, row, {name: row[index] for name, index in columns.items()})
+        elif row:
+            yield Record(line, row, reason=reason or f"Has {len(row)} columns in place of {width}.")
+
+
+def _read_jsonl(lines: Iterator[tuple[int, str]], mapping: Mapping[str, str]) -> Iterator[Record]:
+    keys: list[str] = []
+    columns: dict[str, int] = {}
+    for number, line in lines:
+        if not line:
             continue
         try:
-            found = orjson.loads(stripped)
+            found = orjson.loads(line)
+            if not isinstance(found, dict):
+                raise UnknownColumn("Must be a JSON object.")
+            if list(found) != keys:
+                keys = list(found)
+                used = {name: column for name, column in mapping.items() if column in found}
+                columns = find_columns(keys, used)
         except orjson.JSONDecodeError as error:
-            yield Record(number, [stripped], reason=f"Is not JSON: {error}.")
-            continue
-        if not isinstance(found, dict):
-            yield Record(number, [stripped], reason="Is not a JSON object.")
-            continue
-        keys = list(found)
-        used = {name: column for name, column in mapping.items() if column in found}
-        columns = _columns(keys, used)
-        yield Record(number, [stripped], {name: found[keys[i]] for name, i in columns.items()})
+            yield Record(number, [line], reason=f"Is not JSON: {error}.")
+        except UnknownColumn as error:
+            keys = []
+            yield Record(number, [line], reason=str(error))
+        else:
+            values = {name: found[keys[index]] for name, index in columns.items()}
+            yield Record(number, [line], values, typed=True)

@@ -8,12 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+from flask import current_app
 from marshmallow import ValidationError
 from sqlalchemy import (
     CTE,
     TEXT,
     ColumnElement,
     Date,
+    Engine,
     Integer,
     Row,
     Select,
@@ -117,14 +119,21 @@ def iterate_books(
 ) -> Iterator[Sequence[Row[Any]]]:
     """Yield the fields of all books that the filters let through, oldest first, in batches.
 
-    No transaction stays open between them: who reads slowly holds nothing.
+    No transaction stays open between them: who reads slowly holds nothing. The application
+    context is needed for the call only, not while iterating.
     """
-    parameters = _parameters(filters)
+    engine: Engine = current_app.extensions["autocommit"]
+    return _batches(engine, _parameters(filters), fields)
+
+
+def _batches(
+    engine: Engine, parameters: dict[str, Any], fields: tuple[str, ...]
+) -> Iterator[Sequence[Row[Any]]]:
     names = frozenset(parameters)
     parameters["rows"] = ITERATED
     after = False
     while True:
-        with autocommit() as connection:
+        with engine.connect() as connection:
             rows = connection.execute(_iteration(names, fields, after), parameters).all()
         if rows:
             yield rows

@@ -28,10 +28,11 @@ def get_me() -> dict[str, Any]:
 
     With the number of your books, and the newest 20 of them.
     """
-    user: User = live_user(identity())
-    user_id = UUID(identity().user_id)
-    return {
-        **{name: getattr(user, name) for name in UserSchema().fields},
-        "book_count": count_books({"user_uid": user_id}),
-        "books": list_books(limit=NEWEST, filters={"user_uid": user_id}).rows,
+    filters = {"user_uid": UUID(identity().user_id)}
+    books = {
+        "book_count": count_books(filters),
+        "books": list_books(limit=NEWEST, filters=filters).rows,
     }
+    # Last: it opens a transaction, and a request that holds two connections can wait for itself.
+    user: User = live_user(identity())
+    return {**{name: getattr(user, name) for name in UserSchema().fields}, **books}

@@ -4,56 +4,83 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from datetime import date
+from functools import lru_cache
 from typing import Any
 
-from marshmallow import ValidationError
+from marshmallow import ValidationError, missing
 
-from books_api.books.schemas import PARTIAL_DATE, BookInputSchema, parse_isbn
+from books_api.books.columns import ISBNS
+from books_api.books.schemas import PARTIAL_DATE, BookInputSchema
 from books_api.fields import SPACES
 
 SCIENTIFIC = re.compile(r"[0-9.,]+[eE]\+?[0-9]+")
 WRAPPED = re.compile(r'="?([^"]*)"?')  # a spreadsheet's way to say that a number is text
+SHORT = re.compile("[0-9]{6,8}[0-9Xx]")  # an ISBN that a spreadsheet took for a number
 # The repairs, in the words of the summary and of --help.
 TRIMMED = "text trimmed"
 NO_PAGES = "page count 0 taken as unknown"
 OTHER_ISBN = "bad isbn13 or isbn left out beside a good one"
 ZEROS = "leading zeros of an isbn restored"
-REPAIRS = (TRIMMED, NO_PAGES, OTHER_ISBN, ZEROS)
+NO_ISBN = "identifier that is no isbn left out of ISBN/UID"
+REPAIRS = (TRIMMED, NO_PAGES, OTHER_ISBN, ZEROS, NO_ISBN)
 AMERICAN = re.compile(r"([0-9]{1,2})/([0-9]{1,2})/([0-9]{4})")
 YEAR = re.compile(r"(-?)([0-9]{1,4})(\.0)?")
+COUNT = re.compile(r"([0-9]{1,9})(\.0)?")
 
-_schema = BookInputSchema()
+_fields = BookInputSchema().fields
+_required = [name for name, field in _fields.items() if field.required]
+_repeated = {"publisher", "published_date", "page_count", "language"}
 
 
-def to_book(values: Mapping[str, Any], repairs: Counter[str]) -> dict[str, Any]:
+def to_book(
+    values: Mapping[str, Any], repairs: Counter[str], *, typed: bool = False
+) -> dict[str, Any]:
     """Return the validated book of a record. Counts repairs; raises ValidationError."""
     book: dict[str, Any] = {}
-    made: Counter[str] = Counter()
-    for name in ("title", "author", "publisher", "language"):
-        if name in values:
-            book[name] = _text(values[name], made)
-    additional = _text(values.get("additional_authors"), made)
-    if additional and isinstance(book.get("author"), str):
-        book["author"] = f"{book['author']}, {additional}"
-    if "published_date" in values:
-        book["published_date"] = _date(_text(values["published_date"], made))
-    if "page_count" in values:
-        book["page_count"] = _page_count(values["page_count"], made)
-    book["isbn"] = _isbn(values, made)
-    loaded: dict[str, Any] = _schema.load(
-        {name: value for name, value in book.items() if value is not None}
-    )
+    errors: dict[str, list[str]] = {}
+    made: list[str] = []
+    given = {name: _trimmed(value, made) for name, value in values.items()}
+    if not typed:
+        given = {name: value for name, value in given.items() if value or name in _required}
+    additional = given.get("additional_authors")
+    if isinstance(additional, str) and isinstance(given.get("author"), str):
+        given["author"] = ", ".join([given["author"], *filter(None, additional.split("|"))])
+    for name, field in _fields.items():
+        try:
+            if name == "isbn":
+                value = _isbn(given, made)
+            else:
+                value = given.get(name, missing)
+                if name == "published_date":
+                    value = _date(value)
+                elif name == "page_count":
+                    value = _page_count(value, made, typed)
+                if name in _repeated and isinstance(value, str | int):
+                    value = _loaded(name, value)
+                else:
+                    value = field.deserialize(value)
+            if value is not missing:
+                book[name] = value
+        except ValidationError as error:
+            errors[name] = list(error.messages)
+    if errors:
+        raise ValidationError(errors)  # type: ignore[arg-type]  # its annotation lacks lists
     repairs.update(made)
-    return loaded
+    return book
 
 
-def _text(value: Any, made: Counter[str]) -> Any:
+@lru_cache(maxsize=10_000, typed=True)
+def _loaded(name: str, value: str | int) -> Any:
+    return _fields[name].deserialize(value)
+
+
+def _trimmed(value: Any, made: list[str]) -> Any:
     if not isinstance(value, str):
         return value
     trimmed = value.strip(SPACES)
     if trimmed != value:
-        made[TRIMMED] += 1
-    return trimmed or None
+        made.append(TRIMMED)
+    return trimmed
 
 
 def date_form(value: Any) -> str | None:
@@ -67,83 +94,67 @@ def date_form(value: Any) -> str | None:
 
 
 def _date(value: Any) -> Any:
-    if type(value) is int or isinstance(value, float):
-        value = str(value)
     if not isinstance(value, str):
         return value
     if year := YEAR.fullmatch(value):
         if year[1]:
-            raise ValidationError(f"The year {value} is BC; years are 1 to 9999.", "published_date")
+            raise ValidationError(f"The year {value} is BC; years are 1 to 9999.")
         return year[2].zfill(4)
     if american := AMERICAN.fullmatch(value):
         month, day, whole_year = (int(part) for part in american.groups())
         try:
-            value = date(whole_year, month, day).isoformat()
+            return date(whole_year, month, day).isoformat()
         except ValueError:
-            raise ValidationError(
-                f"{value} (month/day/year) is not a date that exists.", "published_date"
-            ) from None
+            raise ValidationError(f"{value} (month/day/year) is not a date that exists.") from None
     return value
 
 
-def _page_count(value: Any, made: Counter[str]) -> Any:
-    if isinstance(value, str):
-        value = _text(value, made)
-        if value is not None and re.fullmatch("[0-9]{1,9}", value):
-            value = int(value)
+def _page_count(value: Any, made: list[str], typed: bool) -> Any:
+    if not typed and value is not missing and (digits := COUNT.fullmatch(value)):
+        value = int(digits[1])
     if value == 0 and value is not False:
-        made[NO_PAGES] += 1
+        made.append(NO_PAGES)
         return None
     return value
 
 
-def _isbn(values: Mapping[str, Any], made: Counter[str]) -> str | None:
-    """Return the isbn13 if it is good, else the isbn; raise what the first of them lacks."""
-    failure: ValidationError | None = None
-    for name in ("isbn13", "isbn"):
-        value = _unwrap(values.get(name), made)
-        if value is None:
+def _isbn(given: Mapping[str, Any], made: list[str]) -> Any:
+    """Return the first that is good; when none is, raise what the first of them lacks."""
+    good, failure = missing, None
+    for name in ISBNS:
+        value = _unwrapped(given.get(name, missing))
+        if value is missing:
+            continue
+        if name == "isbn_uid" and not re.fullmatch("[0-9Xx -]{7,}", value):
+            made.append(NO_ISBN)
             continue
         try:
-            isbn = _parse(value, made)
+            isbn = _parsed(value, made)
+            good = isbn if good in (missing, None) else good
         except ValidationError as error:
-            failure = failure or ValidationError(error.messages, "isbn")
-            continue
-        if failure is not None or (name == "isbn13" and _is_bad(values.get("isbn"))):
-            made[OTHER_ISBN] += 1
-        return isbn
+            failure = failure or error
     if failure is not None:
-        raise failure
-    return None
+        if good in (missing, None):
+            raise failure
+        made.append(OTHER_ISBN)
+    return good
 
 
-def _parse(value: str, made: Counter[str]) -> str:
-    if SCIENTIFIC.fullmatch(value):
-        raise ValidationError(f"{value} has lost digits; it is not an ISBN any more.")
-    if re.fullmatch("[0-9]{7,8}[0-9Xx]", value):  # a spreadsheet took it for a number
-        isbn = parse_isbn(value.zfill(10))
-        made[ZEROS] += 1
-        return isbn
-    return parse_isbn(value)
+def _parsed(value: Any, made: list[str]) -> Any:
+    if isinstance(value, str):
+        if SCIENTIFIC.fullmatch(value):
+            raise ValidationError(f"{value} has lost digits; it is not an ISBN any more.")
+        if SHORT.fullmatch(value):
+            isbn = _fields["isbn"].deserialize(value.zfill(10))
+            made.append(ZEROS)
+            return isbn
+    return _fields["isbn"].deserialize(value)
 
 
-def _is_bad(value: Any) -> bool:
-    unwrapped = _unwrap(value, Counter())
-    if unwrapped is None:
-        return False
-    try:
-        _parse(unwrapped, Counter())
-    except ValidationError:
-        return True
-    return False
-
-
-def _unwrap(value: Any, made: Counter[str]) -> str | None:
-    if value is None:
-        return None
-    text = _text(str(value), made)
-    if text is None:
-        return None
-    if wrapped := WRAPPED.fullmatch(text):
-        text = wrapped[1]
-    return text.strip("[]") or None  # LibraryThing's brackets
+def _unwrapped(value: Any) -> Any:
+    """Return the value without `="..."`, and without LibraryThing's brackets."""
+    if not isinstance(value, str):
+        return value
+    if wrapped := WRAPPED.fullmatch(value):
+        value = wrapped[1]
+    return value.strip("[]") or missing

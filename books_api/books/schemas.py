@@ -23,6 +23,7 @@ from books_api.fields import (
     ResponseSchema,
     Text,
     Timestamp,
+    WholeNumber,
 )
 
 PARTIAL_DATE = r"[0-9]{4}(-[0-9]{2}(-[0-9]{2})?)?"
@@ -47,7 +48,7 @@ def parse_partial_date(value: str) -> date:
 
 def parse_isbn(value: str) -> str:
     """Return the 13 digits of an ISBN-10 or ISBN-13. Raises ValidationError."""
-    digits = stdnum_isbn.compact(value)
+    digits = re.sub(r"[\s\u2010-\u2015\u2212-]", "", value).upper()
     if not re.fullmatch(ISBN, digits):
         raise ValidationError("Must be an ISBN of 10 or 13 digits.")
     if not stdnum_isbn.is_valid(digits):
@@ -101,11 +102,9 @@ class BookInputSchema(BaseSchema):
         1, PUBLISHER_MAX, allow_none=True, metadata={"examples": ["George Allen & Unwin"]}
     )
     published_date = PartialDate(allow_none=True)
-    page_count = fields.Integer(
-        strict=True,
+    page_count = WholeNumber(
         allow_none=True,
         validate=Range(1, PAGE_COUNT_MAX, error="Must be from {min} to {max}."),
-        error_messages={"invalid": "Must be a whole number."},
         metadata={"examples": [310]},
     )
     language = Text(1, LANGUAGE_MAX, allow_none=True, metadata={"examples": ["en"]})

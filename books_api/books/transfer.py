@@ -9,7 +9,7 @@ from typing import IO, Any
 from uuid import UUID
 
 import orjson
-from flask import Response, request, stream_with_context
+from flask import Response, request
 from sqlalchemy import Connection
 from werkzeug.exceptions import UnsupportedMediaType
 
@@ -21,7 +21,7 @@ from books_api.books.importer import import_records
 from books_api.books.routes import answered, blueprint, idempotency_key
 from books_api.books.schemas import ExportQuery, ImportQuery, ImportReportSchema
 from books_api.extensions import db
-from books_api.openapi import problems, request_body, request_headers
+from books_api.openapi import problems, request_body, request_headers, response_body
 
 BODY_MAX = 16 * 1024 * 1024
 IN_MEMORY = 1024 * 1024
@@ -114,7 +114,8 @@ def _import(
 @blueprint.route("/export", methods=["GET"])
 @token_required()
 @blueprint.arguments(ExportQuery(), location="query")
-@blueprint.response(200, {"type": "string"}, content_type="text/csv")
+@blueprint.response(200)
+@response_body("text/csv", "application/x-ndjson")
 @problems(422)
 def export(query: dict[str, Any]) -> Response:
     """Export books
@@ -127,7 +128,7 @@ def export(query: dict[str, Any]) -> Response:
     first = next(pieces, b"")  # an error of the query is still an answer of its own
     streamed: Iterator[bytes] = chain([first], pieces)
     return Response(
-        stream_with_context(streamed),
+        streamed,
         content_type=content_type,
         headers={"Content-Disposition": f'attachment; filename="books.{format}"'},
     )

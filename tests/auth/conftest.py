@@ -1,14 +1,24 @@
 """Fixtures for the tests of accounts and sessions."""
 
+import os
+import signal
 from pathlib import Path
 from uuid import UUID
 
 import pytest
+from werkzeug.security import generate_password_hash
 
 from books_api.auth import sessions
 from books_api.auth.limits import limiter
 from books_api.auth.models import User
 from books_api.extensions import db, redis
+from tests.conftest import PASSWORD
+
+
+@pytest.fixture(scope="session")
+def password_hash():
+    """A hash that is quick to check, where its strength is not the point."""
+    return generate_password_hash(PASSWORD, "scrypt:1024:8:1")
 
 
 @pytest.fixture
@@ -24,6 +34,16 @@ def open_session(app):
             return pair
 
     return open_session
+
+
+@pytest.fixture
+def silent_redis(app, redis_server):
+    """Redis takes connections and answers nothing."""
+    with app.app_context():
+        process = redis.client.info("server")["process_id"]
+    os.kill(process, signal.SIGSTOP)
+    yield
+    os.kill(process, signal.SIGCONT)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """What the tests of accounts and sessions share: forged tokens, rows, threads, held locks."""
 
+import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -27,7 +28,8 @@ def forge(token, key=KEY, algorithm="HS256", headers=None, without=(), **changes
     claims = {**claims_of(token), **changes}
     for name in without:
         del claims[name]
-    return jwt.encode(claims, key, algorithm, headers=headers)
+    payload = json.dumps(claims).encode()  # jwt.encode() would refuse what we need
+    return jwt.api_jws.encode(payload, key, algorithm, headers=headers)
 
 
 def get_me(client, token):
@@ -65,6 +67,12 @@ def together(*calls):
     """Run the calls at once, a thread each; return their results in order."""
     with ThreadPoolExecutor(len(calls)) as pool:
         return [future.result() for future in [pool.submit(call) for call in calls]]
+
+
+def elsewhere(function, *args, **kwargs):
+    """Call the function in another thread, outside this one's application context."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(function, *args, **kwargs).result()
 
 
 def eventually(condition, seconds):

@@ -1,6 +1,11 @@
 """Refresh: rotation, the lost answer, and what a copied token comes to."""
 
+import json
+import os
+from threading import Barrier
+
 import pytest
+import requests
 
 from tests.auth.helpers import (
     AUTH,
@@ -13,8 +18,10 @@ from tests.auth.helpers import (
     rotate,
     snapshot,
     status_of,
+    together,
 )
-from tests.conftest import PASSWORD, bearer
+from tests.conftest import NEVER, PASSWORD, bearer
+from tests.processes import ROOT, clean_environ, free_port, running, wait_until_serving
 
 
 def age_rotation(app, seconds):
@@ -258,6 +265,42 @@ def test_refresh_that_races_with_a_new_password_is_not_taken_for_theft(
     assert refreshed.status_code == 401
     assert events("refresh_token_reused") == []
     assert status_of(client, changed.json["refresh_token"]) == 200
+
+
+@pytest.fixture
+def two_workers(settings, folder):
+    """The address of gunicorn with two workers, each with several threads."""
+    port = free_port()
+    log = folder / f"gunicorn-{port}.log"
+    environ = clean_environ(
+        folder,
+        DATABASE_URL=settings.database_url,
+        REDIS_URL=settings.redis_url,
+        JWT_SECRET_KEY=settings.jwt_secret_key,
+        REFRESH_LIMIT=NEVER,
+    )
+    arguments = ["-m", "gunicorn", "-c", os.devnull, "--bind", f"127.0.0.1:{port}"]
+    arguments += ["--workers", "2", "--threads", "8", "--no-control-socket", "wsgi:app"]
+    with running(arguments, log, cwd=ROOT, env=environ) as process:
+        wait_until_serving(f"http://127.0.0.1:{port}/healthz", process, log)
+        yield f"http://127.0.0.1:{port}"
+
+
+def test_16_threads_against_two_processes_end_with_the_same_pair(alice, two_workers):
+    """And so do 16 with its successor: the session goes on as one, without a fork."""
+    token, begin = alice.refresh_token, Barrier(16)
+
+    def exchange():
+        begin.wait()
+        response = requests.post(two_workers + REFRESH, headers=bearer(token), timeout=10)
+        return response.status_code, response.text
+
+    for _ in range(3):
+        answers = set(together(*[exchange] * 16))
+
+        ((status, body),) = answers
+        assert status == 200
+        token = json.loads(body)["refresh_token"]
 
 
 def test_spent_token_keeps_nobody_logged_in_after_the_session_has_ended(client, spent):

@@ -49,7 +49,7 @@ def test_text_over_its_length_is_refused(client, alice, field, most):
     assert (response.status_code, pointers(response)) == (422, [f"/{field}"])
 
 
-@pytest.mark.parametrize("value", ["", " ", "\t\n", "\u3000", 5, 1.5, True, ["x"], {"x": "y"}])
+@pytest.mark.parametrize("value", ["", " ", "\u3000\t\n", 5, True, ["x"]])
 @pytest.mark.parametrize("field", TEXTS)
 def test_what_is_empty_or_no_text_is_refused(client, alice, field, value):
     values = {**MINIMAL, field: value}

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import event, text
 
 from books_api import PREFIX
-from books_api.books import service
+from books_api.books import lists, service
 from books_api.books.schemas import BookSchema
 from books_api.extensions import autocommit, db, redis
 from books_api.parsing import DUMP_OPTIONS
@@ -163,7 +163,7 @@ def test_listed_rows_give_what_the_schema_dumps(app, alice, make_book, values):
         make_book(alice, **values)
 
     with app.app_context():
-        rows = service.list_books(limit=2).rows
+        rows = lists.list_books(limit=2).rows
 
     assert [as_json(row) for row in rows] == BookSchema(many=True).dump(rows)
 

@@ -1,0 +1,219 @@
+"""Headers that protect: no-store, nosniff, CSP, WWW-Authenticate, CORS."""
+
+import re
+
+import pytest
+
+from tests.auth.helpers import AUTH, BOOKS, REFRESH, rotate
+from tests.conftest import PASSWORD, bearer
+
+ORIGIN = "https://app.example"
+
+
+def assert_not_stored(response):
+    assert response.headers["Cache-Control"] == "no-store"
+
+
+def test_login_is_not_stored(client, alice):
+    response = client.post(f"{AUTH}/login", json={"email": alice.email, "password": PASSWORD})
+
+    assert response.status_code == 200
+    assert_not_stored(response)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_refresh_is_not_stored(client, alice, method):
+    response = client.open(REFRESH, method=method, headers=bearer(alice.refresh_token))
+
+    assert response.status_code == 200
+    assert_not_stored(response)
+
+
+def test_script_token_is_not_stored(client, alice):
+    response = client.post(
+        f"{AUTH}/sessions", json={"name": "x", "expires_in_days": 1}, headers=alice.headers
+    )
+
+    assert response.status_code == 201
+    assert_not_stored(response)
+
+
+def test_tokens_of_a_new_password_are_not_stored(client, alice):
+    response = client.post(
+        f"{AUTH}/password",
+        json={"current_password": PASSWORD, "new_password": f"{PASSWORD} 2"},
+        headers=alice.headers,
+    )
+
+    assert response.status_code == 200
+    assert_not_stored(response)
+
+
+@pytest.mark.parametrize("path", ["/me", "/sessions", "/users"])
+def test_no_answer_of_auth_is_stored(client, path):
+    assert_not_stored(client.get(f"{AUTH}{path}"))
+
+
+@pytest.mark.parametrize(
+    "path", [f"{BOOKS}/", f"{AUTH}/me", "/docs", "/openapi.json", "/healthz", "/nothing"]
+)
+def test_content_type_is_not_guessed(client, path):
+    assert client.get(path).headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize("path", [f"{AUTH}/login", f"{BOOKS}/", REFRESH])
+def test_no_answer_sets_a_cookie(client, alice, path):
+    response = client.get(path, headers=alice.headers)
+
+    assert "Set-Cookie" not in response.headers
+
+
+def test_docs_run_no_script_but_their_own(client):
+    policy = client.get("/docs").headers["Content-Security-Policy"]
+
+    directives = dict(part.strip().split(" ", 1) for part in policy.split(";"))
+    assert directives["default-src"] == "'none'"
+    assert directives["script-src"] == "'self'"
+    assert directives["frame-ancestors"] == "'none'"
+    assert directives["base-uri"] == "'none'"
+
+
+def test_docs_have_no_inline_script(client):
+    page = client.get("/docs").text
+
+    assert re.findall(r"<script(?![^>]*\bsrc=)|\son\w+=|javascript:", page) == []
+
+
+# WWW-Authenticate (RFC 6750, 3).
+
+
+def test_challenge_without_credentials_has_no_error(client):
+    challenge = client.get(f"{BOOKS}/").headers["WWW-Authenticate"]
+
+    assert challenge == 'Bearer realm="books-api"'
+
+
+def test_challenge_to_a_bad_token_names_the_error(client):
+    challenge = client.get(f"{BOOKS}/", headers=bearer("a.b.c")).headers["WWW-Authenticate"]
+
+    assert re.fullmatch(
+        r'Bearer realm="books-api", error="invalid_token", error_description="[ !#-\[\]-~]+"',
+        challenge,
+    )
+
+
+def test_challenge_to_a_revoked_token_names_the_error(client, alice):
+    client.post(f"{AUTH}/logout", headers=alice.headers)
+
+    challenge = client.get(f"{BOOKS}/", headers=alice.headers).headers["WWW-Authenticate"]
+
+    assert 'error="invalid_token"' in challenge
+
+
+def test_challenge_to_a_spent_refresh_token_names_the_error(client, alice):
+    rotate(client, rotate(client, alice.refresh_token).json["refresh_token"])
+
+    challenge = rotate(client, alice.refresh_token).headers["WWW-Authenticate"]
+
+    assert 'error="invalid_token"' in challenge
+
+
+def test_challenge_to_wrong_credentials_has_no_token_error(client):
+    response = client.post(f"{AUTH}/login", json={"email": "a@example.com", "password": "wrong"})
+
+    assert response.headers["WWW-Authenticate"] == 'Bearer realm="books-api"'
+
+
+def test_wrong_role_is_not_challenged_for_another_token(client, alice):
+    response = client.get(f"{AUTH}/users", headers=alice.headers)
+
+    assert response.status_code == 403
+    assert "WWW-Authenticate" not in response.headers
+
+
+@pytest.mark.parametrize("sent", ['x"y', "x\\y", 'a", realm="evil', "\u00e9"])
+def test_challenge_repeats_nothing_of_the_token(client, sent):
+    response = client.get(f"{BOOKS}/", environ_overrides={"HTTP_AUTHORIZATION": f"Bearer {sent}"})
+
+    assert sent not in response.headers["WWW-Authenticate"]
+    assert "evil" not in response.headers["WWW-Authenticate"]
+
+
+# CORS.
+
+
+@pytest.fixture
+def cors_client(make_app):
+    return make_app(cors_origins=(ORIGIN, "http://localhost:3000")).test_client()
+
+
+def cors_headers(response):
+    return {name for name, _ in response.headers if name.startswith("Access-Control-")}
+
+
+def test_no_origin_is_let_in_by_default(client):
+    assert cors_headers(client.get(f"{BOOKS}/", headers={"Origin": ORIGIN})) == set()
+
+
+@pytest.mark.parametrize("origin", [ORIGIN, "http://localhost:3000"])
+def test_listed_origin_is_let_in(cors_client, alice, origin):
+    response = cors_client.get(f"{BOOKS}/", headers={**alice.headers, "Origin": origin})
+
+    assert response.headers["Access-Control-Allow-Origin"] == origin
+    assert "Origin" in response.headers["Vary"]
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "https://evil.example",
+        "http://app.example",
+        "https://app.example.evil.example",
+        "https://app.example:8443",
+        "https://appxexample",
+        "https://sub.app.example",
+        "http://localhost:30000",
+        "null",
+        "*",
+    ],
+)
+def test_other_origin_is_not_let_in(cors_client, origin):
+    response = cors_client.get(f"{BOOKS}/", headers={"Origin": origin})
+
+    assert cors_headers(response) == set()
+
+
+def test_errors_can_be_read_by_a_listed_origin(cors_client):
+    response = cors_client.get(f"{BOOKS}/", headers={"Origin": ORIGIN})
+
+    assert response.status_code == 401
+    assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
+
+
+def test_preflight_of_a_listed_origin_is_answered_without_a_token(cors_client):
+    response = cors_client.options(
+        f"{BOOKS}/",
+        headers={
+            "Origin": ORIGIN,
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": "authorization, content-type, if-match",
+        },
+    )
+
+    assert response.status_code == 200
+    assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
+    assert "POST" in response.headers["Access-Control-Allow-Methods"]
+    assert "authorization" in response.headers["Access-Control-Allow-Headers"].lower()
+
+
+def test_cookies_are_never_asked_for(cors_client):
+    response = cors_client.get(f"{BOOKS}/", headers={"Origin": ORIGIN})
+
+    assert "Access-Control-Allow-Credentials" not in response.headers
+
+
+@pytest.mark.parametrize("name", ["ETag", "Link", "Location", "Retry-After", "X-Total-Count"])
+def test_headers_of_the_contract_can_be_read_by_a_listed_origin(cors_client, name):
+    response = cors_client.get(f"{BOOKS}/", headers={"Origin": ORIGIN})
+
+    assert name in response.headers["Access-Control-Expose-Headers"].split(", ")

@@ -1,0 +1,454 @@
+"""Sessions: list, end one, their limits in time, and named tokens for scripts."""
+
+from datetime import datetime, timedelta
+from uuid import uuid4
+
+import pytest
+import time_machine
+
+from tests.auth.helpers import (
+    AUTH,
+    BOOKS,
+    NEW_PASSWORD,
+    REFRESH,
+    claims_of,
+    execute,
+    get_me,
+    rotate,
+    snapshot,
+    status_of,
+)
+from tests.conftest import PASSWORD, bearer
+
+SESSIONS = f"{AUTH}/sessions"
+DAY = 86400
+
+
+def list_sessions(client, token):
+    return client.get(SESSIONS, headers=bearer(token)).json
+
+
+def make_script_token(client, account, **values):
+    values = {"name": "backup", "expires_in_days": 30, **values}
+    return client.post(SESSIONS, json=values, headers=account.headers)
+
+
+@pytest.fixture
+def reader(client, alice):
+    """A read-only token of Alice's."""
+    return make_script_token(client, alice).json["access_token"]
+
+
+@pytest.fixture
+def writer(client, alice):
+    """A token of Alice's that may write."""
+    return make_script_token(client, alice, read_only=False).json["access_token"]
+
+
+def test_session_is_listed_as_the_contract_says(client, alice):
+    (session,) = list_sessions(client, alice.access_token)
+
+    assert session.keys() >= {
+        "id",
+        "name",
+        "user_agent",
+        "created_at",
+        "last_used_at",
+        "expires_at",
+        "current",
+    }
+    assert session["id"] == claims_of(alice.access_token)["sid"]
+    assert (session["name"], session["user_agent"]) == (None, "tests")
+
+
+def test_list_tells_nothing_of_the_tokens(client, alice):
+    text = client.get(SESSIONS, headers=alice.headers).text
+
+    for token in (alice.access_token, alice.refresh_token):
+        assert claims_of(token)["jti"] not in text
+    assert "jti" not in text
+
+
+def test_session_of_the_request_is_marked(client, alice, open_session):
+    other = open_session(alice)
+
+    sessions = list_sessions(client, alice.access_token)
+
+    assert {session["id"]: session["current"] for session in sessions} == {
+        claims_of(alice.access_token)["sid"]: True,
+        claims_of(other.access_token)["sid"]: False,
+    }
+
+
+def test_newest_session_comes_first(client, alice, open_session):
+    pairs = [open_session(alice) for _ in range(3)]
+
+    listed = [session["id"] for session in list_sessions(client, alice.access_token)]
+
+    opened = [alice.access_token, *(pair.access_token for pair in pairs)]
+    assert listed == [claims_of(token)["sid"] for token in reversed(opened)]
+
+
+def test_other_users_sessions_are_not_listed(client, alice, bob):
+    (session,) = list_sessions(client, alice.access_token)
+
+    assert session["id"] == claims_of(alice.access_token)["sid"]
+
+
+def test_ended_session_is_not_listed(client, alice, open_session):
+    other = open_session(alice)
+
+    client.post(f"{AUTH}/logout", headers=bearer(other.access_token))
+
+    assert len(list_sessions(client, alice.access_token)) == 1
+
+
+def test_expired_session_is_not_listed(app, client, alice, open_session):
+    other = claims_of(open_session(alice).access_token)["sid"]
+    execute(
+        app, "UPDATE sessions SET expires_at = now() - interval '1 second' WHERE id = :id", id=other
+    )
+
+    assert len(list_sessions(client, alice.access_token)) == 1
+
+
+def test_refresh_counts_as_use(app, client, alice):
+    execute(app, "UPDATE sessions SET last_used_at = last_used_at - interval '1 hour'")
+    (before,) = list_sessions(client, alice.access_token)
+
+    rotate(client, alice.refresh_token)
+
+    (after,) = list_sessions(client, alice.access_token)
+    assert after["last_used_at"] > before["last_used_at"]
+    assert after["created_at"] == before["created_at"]
+
+
+def test_one_session_is_ended(client, alice, open_session):
+    other = open_session(alice)
+
+    response = client.delete(
+        f"{SESSIONS}/{claims_of(other.access_token)['sid']}", headers=alice.headers
+    )
+
+    assert response.status_code == 204
+    assert status_of(client, other.access_token) == 401
+    assert status_of(client, other.refresh_token) == 401
+    assert status_of(client, alice.access_token) == 200
+
+
+def test_own_session_can_be_ended(client, alice):
+    client.delete(f"{SESSIONS}/{claims_of(alice.access_token)['sid']}", headers=alice.headers)
+
+    assert status_of(client, alice.access_token) == 401
+
+
+@pytest.mark.parametrize("who", ["bob", "admin"])
+def test_somebody_elses_session_cannot_be_ended(request, client, alice, who):
+    stranger = request.getfixturevalue(who)
+
+    response = client.delete(
+        f"{SESSIONS}/{claims_of(alice.access_token)['sid']}", headers=stranger.headers
+    )
+
+    assert response.status_code == 404
+    assert status_of(client, alice.access_token) == 200
+
+
+def test_session_that_has_ended_cannot_be_ended_again(client, alice, open_session):
+    url = f"{SESSIONS}/{claims_of(open_session(alice).access_token)['sid']}"
+    client.delete(url, headers=alice.headers)
+
+    assert client.delete(url, headers=alice.headers).status_code == 404
+
+
+def test_unknown_session_is_not_found(client, alice):
+    assert client.delete(f"{SESSIONS}/{uuid4()}", headers=alice.headers).status_code == 404
+
+
+# Limits in time.
+
+
+def expire_sessions(app, seconds=0):
+    execute(
+        app,
+        "UPDATE sessions SET expires_at = now() + make_interval(secs => :seconds)",
+        seconds=seconds,
+    )
+
+
+def test_refresh_moves_the_idle_limit(app, client, alice):
+    expire_sessions(app, DAY)
+
+    pair = rotate(client, alice.refresh_token).json
+
+    claims = claims_of(pair["refresh_token"])
+    assert claims["exp"] - claims["iat"] == pytest.approx(7 * DAY, abs=1)
+
+
+def test_get_does_not_move_the_idle_limit(app, client, alice):
+    expire_sessions(app, DAY)
+    before = snapshot(app)
+
+    client.get(REFRESH, headers=bearer(alice.refresh_token))
+
+    assert snapshot(app) == before
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_session_unused_for_too_long_is_not_refreshed(app, client, alice, method):
+    expire_sessions(app)
+
+    response = client.open(REFRESH, method=method, headers=bearer(alice.refresh_token))
+
+    assert response.status_code == 401
+
+
+def test_refresh_does_not_move_the_absolute_limit(app, client, alice):
+    execute(app, "UPDATE sessions SET created_at = now() - interval '89 days'")
+
+    pair = rotate(client, alice.refresh_token).json
+
+    claims = claims_of(pair["refresh_token"])
+    assert claims["exp"] - claims["iat"] == pytest.approx(DAY, abs=2)
+
+
+def test_tokens_do_not_outlive_the_absolute_limit(app, client, alice):
+    execute(
+        app, "UPDATE sessions SET created_at = now() - interval '90 days' + interval '1 minute'"
+    )
+
+    pair = rotate(client, alice.refresh_token).json
+
+    for token in pair.values():
+        assert claims_of(token)["exp"] - claims_of(token)["iat"] <= 61
+
+
+def test_access_token_got_by_get_does_not_outlive_the_session(app, client, alice):
+    expire_sessions(app, 60)
+
+    token = client.get(REFRESH, headers=bearer(alice.refresh_token)).json["access_token"]
+
+    assert claims_of(token)["exp"] - claims_of(token)["iat"] <= 61
+
+
+def test_new_password_does_not_move_the_absolute_limit(app, client, alice):
+    execute(app, "UPDATE sessions SET created_at = now() - interval '89 days'")
+
+    response = client.post(
+        f"{AUTH}/password",
+        json={"current_password": PASSWORD, "new_password": NEW_PASSWORD},
+        headers=alice.headers,
+    )
+
+    claims = claims_of(response.json["refresh_token"])
+    assert claims["exp"] - claims["iat"] == pytest.approx(DAY, abs=2)
+
+
+def test_limits_are_settable(make_app, alice):
+    app = make_app(
+        access_token_expires=timedelta(minutes=1),
+        refresh_token_expires=timedelta(days=1),
+        session_expires=timedelta(days=2),
+    )
+
+    pair = rotate(app.test_client(), alice.refresh_token).json
+
+    lives = {
+        name: claims_of(token)["exp"] - claims_of(token)["iat"] for name, token in pair.items()
+    }
+    assert lives["access_token"] == pytest.approx(60, abs=1)
+    assert lives["refresh_token"] == pytest.approx(DAY, abs=1)
+
+
+def test_expired_sessions_are_pruned_and_live_ones_are_kept(app, client, alice, open_session):
+    expire_sessions(app, -1)
+    live = open_session(alice)
+
+    app.test_cli_runner().invoke(args=["maintenance", "prune"])
+
+    assert [str(row.id) for row in execute(app, "SELECT id FROM sessions")] == [
+        claims_of(live.access_token)["sid"]
+    ]
+
+
+# Tokens for scripts.
+
+
+def test_script_token_is_answered_once_with_its_session(client, alice):
+    response = make_script_token(client, alice, name="nightly backup", expires_in_days=30)
+
+    assert response.status_code == 201
+    claims = claims_of(response.json["access_token"])
+    assert (response.json["id"], response.json["name"]) == (claims["sid"], "nightly backup")
+    assert "refresh_token" not in response.json
+    assert "access_token" not in client.get(SESSIONS, headers=alice.headers).text
+
+
+def test_script_token_is_listed_by_its_name(client, alice, reader):
+    names = [session["name"] for session in list_sessions(client, alice.access_token)]
+
+    assert names == ["backup", None]
+
+
+def test_script_token_is_read_only_unless_it_is_asked_to_write(client, alice):
+    answer = make_script_token(client, alice).json
+
+    assert answer["read_only"] is True
+    assert claims_of(answer["access_token"])["scope"] == "read"
+
+
+@pytest.mark.parametrize("days", [1, 365])
+def test_script_token_expires_when_it_was_asked_to(client, alice, days):
+    answer = make_script_token(client, alice, expires_in_days=days).json
+
+    claims = claims_of(answer["access_token"])
+    assert claims["exp"] - claims["iat"] == pytest.approx(days * DAY, abs=1)
+    expires_at = datetime.fromisoformat(answer["expires_at"]).timestamp()
+    assert claims["exp"] == pytest.approx(expires_at, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("field", "values"),
+    [
+        ("expires_in_days", {"expires_in_days": 0}),
+        ("expires_in_days", {"expires_in_days": -1}),
+        ("expires_in_days", {"expires_in_days": 366}),
+        ("expires_in_days", {"expires_in_days": 1.5}),
+        ("expires_in_days", {"expires_in_days": "30"}),
+        ("expires_in_days", {"expires_in_days": True}),
+        ("expires_in_days", {"expires_in_days": None}),
+        ("expires_in_days", {"expires_in_days": 10**18}),
+        ("name", {"name": ""}),
+        ("name", {"name": "   "}),
+        ("name", {"name": None}),
+        ("name", {"name": "x" * 101}),
+        ("name", {"name": "nul\0"}),
+        ("read_only", {"read_only": "false"}),
+        ("read_only", {"read_only": 0}),
+        ("read_only", {"read_only": None}),
+        ("scope", {"scope": "full"}),
+        ("user_id", {"user_id": str(uuid4())}),
+    ],
+)
+def test_script_token_out_of_form_is_refused(app, client, alice, field, values):
+    before = snapshot(app)
+
+    response = make_script_token(client, alice, **values)
+
+    assert response.status_code == 422
+    assert response.json["errors"][0]["pointer"] == f"/{field}"
+    assert snapshot(app) == before
+
+
+@pytest.mark.parametrize("missing", ["name", "expires_in_days"])
+def test_script_token_needs_a_name_and_an_end(client, alice, missing):
+    values = {"name": "backup", "expires_in_days": 1}
+    del values[missing]
+
+    response = client.post(SESSIONS, json=values, headers=alice.headers)
+
+    assert response.status_code == 422
+
+
+@pytest.mark.parametrize("token", ["reader", "writer"])
+def test_script_token_reads(request, client, token):
+    headers = bearer(request.getfixturevalue(token))
+
+    assert client.get(f"{BOOKS}/", headers=headers).status_code == 200
+    assert client.get(f"{AUTH}/me", headers=headers).status_code == 200
+
+
+def test_writing_script_token_writes(client, writer):
+    response = client.post(
+        f"{BOOKS}/", json={"title": "Momo", "author": "Michael Ende"}, headers=bearer(writer)
+    )
+
+    assert response.status_code == 201
+
+
+def test_read_only_script_token_does_not_write(client, reader):
+    response = client.post(
+        f"{BOOKS}/", json={"title": "Momo", "author": "Michael Ende"}, headers=bearer(reader)
+    )
+
+    assert response.status_code == 403
+    assert 'error="insufficient_scope"' in response.headers["WWW-Authenticate"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/sessions", {"name": "another", "expires_in_days": 365, "read_only": False}),
+        ("POST", "/password", {"current_password": PASSWORD, "new_password": NEW_PASSWORD}),
+        ("DELETE", "/me", {"current_password": PASSWORD}),
+    ],
+)
+@pytest.mark.parametrize("token", ["reader", "writer"])
+def test_script_token_does_not_what_needs_a_login(request, app, client, token, method, path, body):
+    headers = bearer(request.getfixturevalue(token))
+    before = snapshot(app)
+
+    response = client.open(f"{AUTH}{path}", method=method, json=body, headers=headers)
+
+    assert response.status_code == 403
+    assert 'error="insufficient_scope"' in response.headers["WWW-Authenticate"]
+    assert snapshot(app) == before
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_script_token_is_not_refreshed(client, writer, method):
+    response = client.open(REFRESH, method=method, headers=bearer(writer))
+
+    assert response.status_code == 401
+
+
+def test_script_token_dies_with_its_session(client, alice, reader):
+    client.delete(f"{SESSIONS}/{claims_of(reader)['sid']}", headers=alice.headers)
+
+    assert status_of(client, reader) == 401
+
+
+def test_script_token_outlives_the_login_that_made_it(client, alice, reader):
+    client.post(f"{AUTH}/logout", headers=alice.headers)
+
+    assert status_of(client, reader) == 200
+
+
+def test_script_token_dies_when_its_user_logs_out_everywhere(client, alice, reader):
+    client.post(f"{AUTH}/logout-all", headers=alice.headers)
+
+    assert status_of(client, reader) == 401
+
+
+def test_script_token_dies_with_the_old_password(client, alice, writer):
+    client.post(
+        f"{AUTH}/password",
+        json={"current_password": PASSWORD, "new_password": NEW_PASSWORD},
+        headers=alice.headers,
+    )
+
+    assert status_of(client, writer) == 401
+
+
+def test_writing_script_token_logs_itself_out(client, alice, writer):
+    assert client.post(f"{AUTH}/logout", headers=bearer(writer)).status_code == 200
+
+    assert status_of(client, writer) == 401
+    assert status_of(client, alice.access_token) == 200
+
+
+def test_script_token_made_while_the_user_logs_out_everywhere_is_dead(app, client, alice):
+    execute(app, "UPDATE users SET token_epoch = token_epoch + 1")
+
+    assert make_script_token(client, alice).status_code == 401
+
+
+def test_admins_script_token_has_the_role(client, admin):
+    token = make_script_token(client, admin).json["access_token"]
+
+    assert client.get(f"{AUTH}/users", headers=bearer(token)).status_code == 200
+
+
+def test_expired_script_token_is_refused(client, alice, reader):
+    with time_machine.travel(claims_of(reader)["exp"] + 1):
+        assert get_me(client, reader).status_code == 401

@@ -1,0 +1,158 @@
+"""Sign-up: what makes an account, and what is refused."""
+
+import pytest
+
+from tests.auth.helpers import AUTH, execute, together
+from tests.conftest import PASSWORD
+
+CAROL = {"username": "carol", "email": "carol@example.com", "password": PASSWORD}
+
+
+def signup(client, **values):
+    return client.post(f"{AUTH}/signup", json={**CAROL, **values})
+
+
+def test_signup_answers_with_the_user(client):
+    response = signup(client, first_name="Carol", last_name="Shaw")
+
+    assert response.status_code == 201
+    assert response.json.keys() == {
+        "id",
+        "username",
+        "email",
+        "first_name",
+        "last_name",
+        "role",
+        "is_verified",
+        "is_active",
+        "created_at",
+        "updated_at",
+    }
+    assert (response.json["first_name"], response.json["last_name"]) == ("Carol", "Shaw")
+
+
+def test_new_user_has_no_rights_but_is_active(client):
+    user = signup(client).json
+
+    assert (user["role"], user["is_verified"], user["is_active"]) == ("user", False, True)
+    assert (user["first_name"], user["last_name"]) == ("", "")
+
+
+def test_password_is_stored_as_a_hash_only(app, client):
+    signup(client)
+
+    ((stored,),) = execute(app, "SELECT password_hash FROM users")
+    assert stored.startswith("scrypt:")
+    assert PASSWORD not in str(execute(app, "SELECT * FROM users"))
+
+
+def test_signup_opens_no_session(app, client):
+    response = signup(client)
+
+    assert "token" not in response.text
+    assert execute(app, "SELECT FROM sessions") == []
+
+
+def test_username_and_names_are_trimmed_and_normalized(client):
+    user = signup(client, username="  Ame\u0301lie ", first_name=" Amélie ").json
+
+    assert (user["username"], user["first_name"]) == ("Amélie", "Amélie")
+
+
+@pytest.mark.parametrize(
+    "email", ["x@example.com", "o'brien+books@sub.example.co.uk", "é@exämple.de"]
+)
+def test_email_of_any_usual_form_is_taken(client, email):
+    assert signup(client, email=email).json["email"] == email
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("email", "alice@example.com"),
+        ("email", "ALICE@Example.COM"),
+        ("username", "alice"),
+        ("username", "Alice"),
+        ("username", "  alice  "),
+    ],
+)
+def test_email_or_username_of_another_is_refused(app, client, alice, field, value):
+    response = signup(client, **{field: value})
+
+    assert response.status_code == 409
+    assert response.json["errors"][0]["pointer"] == f"/{field}"
+    assert len(execute(app, "SELECT FROM users")) == 1
+
+
+@pytest.mark.parametrize("username", ["élodie", "ÉLODIE", "E\u0301lodie"])
+def test_username_of_another_is_refused_in_any_case_and_unicode_form(client, make_user, username):
+    make_user(username="Élodie")
+
+    assert signup(client, username=username).status_code == 409
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("username", "ab"),
+        ("username", "x" * 51),
+        ("username", "   "),
+        ("username", None),
+        ("username", 123),
+        ("username", "nul\0"),
+        ("email", ""),
+        ("email", "nobody"),
+        ("email", "nobody@"),
+        ("email", "@example.com"),
+        ("email", "a b@example.com"),
+        ("email", "a@example.com, b@example.com"),
+        ("email", "Carol <carol@example.com>"),
+        ("email", "carol@example.com\n"),
+        ("email", "carol@example.com\nBcc: mallory@example.com"),
+        ("email", f"{'x' * 250}@example.com"),
+        ("email", None),
+        ("email", ["carol@example.com"]),
+        ("first_name", "x" * 101),
+        ("first_name", None),
+        ("last_name", "x" * 101),
+        ("last_name", 7),
+        ("role", "admin"),
+        ("is_verified", True),
+        ("is_active", True),
+        ("nickname", "Caz"),
+    ],
+)
+def test_signup_out_of_form_is_refused(app, client, field, value):
+    response = signup(client, **{field: value})
+
+    assert response.status_code == 422
+    assert [error["pointer"] for error in response.json["errors"]] == [f"/{field}"]
+    assert execute(app, "SELECT FROM users") == []
+
+
+@pytest.mark.parametrize("missing", CAROL)
+def test_signup_needs_all_three(client, missing):
+    body = {name: value for name, value in CAROL.items() if name != missing}
+
+    response = client.post(f"{AUTH}/signup", json=body)
+
+    assert response.status_code == 422
+    assert [error["pointer"] for error in response.json["errors"]] == [f"/{missing}"]
+
+
+def test_two_signups_at_once_with_an_email_make_one_account(app):
+    answers = together(
+        lambda: signup(app.test_client(), username="carol"),
+        lambda: signup(app.test_client(), username="caroline"),
+    )
+
+    assert sorted(answer.status_code for answer in answers) == [201, 409]
+    assert len(execute(app, "SELECT FROM users")) == 1
+
+
+def test_signup_changes_nobody_else(app, client, alice):
+    before = execute(app, "SELECT * FROM users")
+
+    signup(client)
+
+    assert execute(app, "SELECT * FROM users WHERE username = 'alice'") == before

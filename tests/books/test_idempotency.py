@@ -1,0 +1,251 @@
+"""Idempotency-Key: a book that is sent again is added once."""
+
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import text
+
+from books_api import PREFIX
+from books_api.extensions import autocommit, db
+
+BOOKS = f"{PREFIX}/books/"
+MOMO = {"title": "Momo", "author": "Michael Ende"}
+KEY = "9f1c3f5e-1f4b-4d6e-8a53-4b1d8f0c2a77"
+
+
+@pytest.fixture
+def send(client, alice):
+    def send(values=MOMO, key=KEY, account=alice, path=BOOKS):
+        headers = {**account.headers, "Idempotency-Key": key}
+        return client.post(path, json=values, headers=headers)
+
+    return send
+
+
+@pytest.fixture
+def count(app):
+    def count():
+        with app.app_context(), autocommit() as connection:
+            return connection.execute(text("SELECT count(*) FROM books")).scalar()
+
+    return count
+
+
+def age_keys(app, interval):
+    """Let so much time pass for every key."""
+    with app.app_context(), autocommit() as connection:
+        connection.execute(
+            text("UPDATE idempotency_keys SET created_at = created_at - CAST(:age AS interval)"),
+            {"age": interval},
+        )
+
+
+def test_the_first_request_is_answered_as_one_without_a_key(send):
+    response = send()
+
+    assert response.status_code == 201
+    assert "Idempotent-Replayed" not in response.headers
+
+
+@pytest.mark.parametrize("name", ["ETag", "Location", "Content-Type"])
+def test_a_request_sent_again_has_the_first_answers_headers(send, name):
+    first = send()
+
+    assert send().headers[name] == first.headers[name]
+
+
+def test_a_request_sent_again_has_the_first_answer(send):
+    first = send()
+
+    again = send()
+
+    assert (again.status_code, again.data) == (201, first.data)
+
+
+def test_an_answer_given_again_says_so(send):
+    send()
+
+    assert send().headers["Idempotent-Replayed"] == "true"
+
+
+def test_a_request_sent_again_adds_no_book(send, count):
+    for _ in range(3):
+        send()
+
+    assert count() == 1
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        dict(reversed(MOMO.items())),
+        {**MOMO, "title": " Momo "},
+    ],
+    ids=["order", "spaces"],
+)
+def test_a_request_that_says_the_same_is_the_same(send, values):
+    first = send()
+
+    assert send(values).json == first.json
+
+
+@pytest.mark.parametrize("first", [KEY, f'"{KEY}"'])
+def test_quotes_are_no_part_of_the_key(send, count, first):
+    send(key=first)
+
+    send(key=KEY)
+
+    assert count() == 1
+
+
+@pytest.mark.parametrize(
+    "values", [{**MOMO, "page_count": 304}, {"title": "Jim", "author": "Ende"}]
+)
+def test_a_key_with_another_body_is_422(send, count, values):
+    send()
+
+    response = send(values)
+
+    assert (response.status_code, count()) == (422, 1)
+
+
+def test_a_key_belongs_to_its_user(send, bob):
+    first = send()
+
+    response = send(account=bob)
+
+    assert (response.status_code, response.json["user_uid"]) == (201, bob.id)
+    assert response.json["id"] != first.json["id"]
+
+
+def test_another_key_is_another_book(send, count):
+    send()
+
+    send(key="another")
+
+    assert count() == 2
+
+
+def test_a_request_that_was_refused_does_not_use_its_key(send):
+    send({"title": ""})
+
+    assert send().status_code == 201
+
+
+def test_the_answer_is_given_again_when_the_book_has_changed_since(client, alice, send):
+    first = send()
+    client.patch(first.headers["Location"], json={"title": "Jim"}, headers=alice.headers)
+
+    assert send().json == first.json
+
+
+def test_the_answer_is_given_again_when_the_book_is_deleted(client, alice, send, count):
+    first = send()
+    client.delete(first.headers["Location"], headers=alice.headers)
+
+    response = send()
+
+    assert (response.status_code, response.json, count()) == (201, first.json, 0)
+
+
+@pytest.mark.parametrize(("age", "books"), [("23 hours 59 minutes", 1), ("24 hours 1 minute", 2)])
+def test_a_key_is_kept_for_24_hours(app, send, count, age, books):
+    send()
+    age_keys(app, age)
+
+    send()
+
+    assert count() == books
+
+
+def test_a_key_is_kept_again_after_24_hours(app, send, count):
+    send()
+    age_keys(app, "25 hours")
+    second = send()
+
+    assert (send().json, count()) == (second.json, 2)
+
+
+def test_old_keys_are_pruned(app, send):
+    send()
+    age_keys(app, "25 hours")
+    send(key="young")
+
+    app.test_cli_runner().invoke(args=["maintenance", "prune"])
+
+    with app.app_context(), autocommit() as connection:
+        keys = connection.execute(text("SELECT key FROM idempotency_keys")).scalars().all()
+    assert keys == ["young"]
+
+
+def test_of_simultaneous_requests_with_a_key_one_adds_a_book(app, alice, count):
+    headers = {**alice.headers, "Idempotency-Key": KEY}
+
+    def post(_):
+        return app.test_client().post(BOOKS, json=MOMO, headers=headers).status_code
+
+    with ThreadPoolExecutor(8) as pool:
+        statuses = set(pool.map(post, range(16)))
+
+    assert count() == 1
+    assert statuses <= {201, 409}
+
+
+def test_a_request_while_the_first_is_running_is_409(app, client, alice, send):
+    headers = {**alice.headers, "Idempotency-Key": KEY}
+
+    with ThreadPoolExecutor(1) as pool, app.app_context(), db.engine.connect() as connection:
+        connection.execute(text("LOCK TABLE books IN EXCLUSIVE MODE"))
+        first = pool.submit(app.test_client().post, BOOKS, json=MOMO, headers=headers)
+        wait_until_somebody_waits(connection)
+        second = send()
+        connection.rollback()
+
+    assert (second.status_code, second.mimetype) == (409, "application/problem+json")
+    assert first.result().status_code == 201
+
+
+def wait_until_somebody_waits(connection):
+    """Until a statement of another connection waits for a lock that this one holds."""
+    blocked = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    for _ in range(500):
+        if connection.execute(blocked).scalar():
+            return
+        time.sleep(0.01)
+    raise AssertionError("nobody waits")
+
+
+@pytest.mark.parametrize(
+    "key", ["x", "x" * 255, f'"{"x" * 255}"', "a b", "!#$%&'()*+,-./:;<=>?@[]^_`{|}~"]
+)
+def test_a_key_of_any_printable_text_is_taken(send, key):
+    send(key=key)
+
+    assert send(key=key).headers["Idempotent-Replayed"] == "true"
+
+
+@pytest.mark.parametrize("key", ["", '""', "x" * 256, f'"{"x" * 256}"', "\0", "a\tb", "\x7f", "é"])
+def test_a_key_that_is_none_is_422(client, alice, count, key):
+    headers = {**alice.headers, "Idempotency-Key": ""}
+
+    response = client.post(
+        BOOKS, json=MOMO, headers=headers, environ_overrides={"HTTP_IDEMPOTENCY_KEY": key}
+    )
+
+    assert (response.status_code, count()) == (422, 0)
+
+
+def test_a_stranger_with_a_key_is_401(client):
+    response = client.post(BOOKS, json=MOMO, headers={"Idempotency-Key": KEY})
+
+    assert response.status_code == 401
+
+
+def test_what_is_kept_is_what_was_answered(app, send):
+    first = send()
+
+    with app.app_context(), autocommit() as connection:
+        body = connection.execute(text("SELECT body FROM idempotency_keys")).scalar()
+    assert json.loads(body) == first.json

@@ -1,0 +1,703 @@
+"""Whatever a client or an operator sends: an answer that says what is wrong, never a 500."""
+
+import io
+import json
+import uuid
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from werkzeug.test import EnvironBuilder, run_wsgi_app
+from werkzeug.wrappers import Response
+
+from books_api import PREFIX
+from books_api.fields import SPACES
+
+BOOKS = f"{PREFIX}/books"
+ME = f"{PREFIX}/auth/me"
+JSON = "application/json"
+NOBODY = str(uuid.UUID(int=0))
+NUL = "a\0b"
+quick = settings(
+    max_examples=60,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+
+# Every operation, as the OpenAPI document knows it
+
+
+def operations(client):
+    """Yield method, path, operation and document, for each operation of the API."""
+    document = client.get("/openapi.json").json
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            if method != "parameters":
+                yield method.upper(), path, operation, document
+
+
+def fill(path, user):
+    """The path with ids in it, none of which is anybody's but the user's."""
+    return (
+        path.replace("{user_id}", user.id)
+        .replace("{book_id}", NOBODY)
+        .replace("{session_id}", NOBODY)
+    )
+
+
+def properties(operation, document):
+    """The fields of an operation's body."""
+    schema = operation["requestBody"]["content"][JSON]["schema"]
+    name = schema["$ref"].rpartition("/")[2]
+    fields = document["components"]["schemas"][name]["properties"]
+    return {field: about for field, about in fields.items() if not about.get("readOnly")}
+
+
+def bodies(client, user):
+    """Yield method, path, field and what the document says of it, for each field of a body."""
+    for method, path, operation, document in operations(client):
+        if JSON in operation.get("requestBody", {}).get("content", {}):
+            for field, about in properties(operation, document).items():
+                yield method, fill(path, user), field, about
+
+
+def is_of(about, kind):
+    return kind in ([about["type"]] if isinstance(about["type"], str) else about["type"])
+
+
+def refusals(client, user, kind, value):
+    """Send the value in each field of the kind; return what is not a 422 that names the field."""
+    tried, wrong = 0, {}
+    for method, path, field, about in bodies(client, user):
+        if is_of(about, kind):
+            tried += 1
+            response = client.open(path, method=method, json={field: value}, headers=user.headers)
+            pointers = [error["pointer"] for error in (response.json or {}).get("errors", [])]
+            if response.status_code != 422 or f"/{field}" not in pointers:
+                wrong[method, path, field] = response.status_code
+    assert tried
+    return wrong
+
+
+@pytest.mark.parametrize("value", ["\0", "a\0b", "\0" * 10, "a\0"])
+def test_nul_is_refused_in_every_text_of_every_body(client, admin, value):
+    assert refusals(client, admin, "string", value) == {}
+
+
+@pytest.mark.parametrize("value", [5, 1.5, True, [], ["x"], {}, {"x": "y"}], ids=repr)
+def test_what_is_no_text_is_refused_in_every_text_of_every_body(client, admin, value):
+    assert refusals(client, admin, "string", value) == {}
+
+
+@pytest.mark.parametrize("value", [2**31, 2**63 - 1, -(2**63), 2**64 - 1, 1e300, "5", [], {}, True])
+def test_what_is_no_such_number_is_refused_in_every_number_of_every_body(client, admin, value):
+    assert refusals(client, admin, "integer", value) == {}
+
+
+@pytest.mark.parametrize("value", ["true", "yes", 1, 0, "", "\0", [], {}, 2**63 - 1], ids=repr)
+def test_what_is_not_true_or_false_is_refused_in_every_body(client, admin, value):
+    assert refusals(client, admin, "boolean", value) == {}
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [rb'"\ud800"', rb'"\udfff"', rb'"a\ud800b"', rb'"\udc00\ud800"', b'"\xed\xa0\x80"', b'"\xff"'],
+)
+def test_a_lone_surrogate_is_refused_in_every_text_of_every_body(client, admin, raw):
+    wrong = {}
+    for method, path, field, about in bodies(client, admin):
+        if is_of(about, "string"):
+            body = json.dumps(field).encode().join([b"{", b":" + raw + b"}"])
+            response = client.open(
+                path, method=method, data=body, content_type=JSON, headers=admin.headers
+            )
+            if response.status_code not in (400, 422):
+                wrong[method, path, field] = response.status_code
+
+    assert wrong == {}
+
+
+@pytest.mark.parametrize("character", ["\u0958", "\U0001d160", "\ufb2c", "\u0344"], ids=ascii)
+def test_text_that_normalization_makes_longer_is_no_500(client, admin, character):
+    wrong = {}
+    for method, path, field, about in bodies(client, admin):
+        if "maxLength" in about and "password" not in field and path != f"{PREFIX}/auth/login":
+            values = {field: character * about["maxLength"]}
+            response = client.open(path, method=method, json=values, headers=admin.headers)
+            if response.status_code >= 500:
+                wrong[method, path, field] = response.status_code
+
+    assert wrong == {}
+
+
+# Bodies
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(
+            b" ",
+            b"\n",
+            b"{",
+            b"}",
+            b'{"title": }',
+            b'{"title": "x",}',
+            b"{'title': 'x'}",
+            b"{title: 1}",
+        ),
+        *(b'{"title": "x"} {}', b'{"title": "x"}}', b'{"title": "x"', b'"', b'"x', b"tru", b"None"),
+        *(
+            b"NaN",
+            b'{"page_count": NaN}',
+            b'{"page_count": Infinity}',
+            b'{"page_count": -Infinity}',
+        ),
+        *(
+            b'{"page_count": 01}',
+            b'{"page_count": +1}',
+            b'{"page_count": .5}',
+            b'{"page_count": 0x1}',
+        ),
+        *(
+            b'{"page_count": 1e}',
+            b'{"page_count": 1_000}',
+            b'{"page_count": ' + b"9" * 5_000 + b"}",
+        ),
+        *(
+            b"// comment\n{}",
+            b"{/**/}",
+            b"\xef\xbb\xbf{}",
+            b"\xff\xfe{\0}\0",
+            b"\0",
+            b"{}\0",
+            b"\0{}",
+        ),
+        *('{"title": "é"}'.encode("latin-1"), b'{"title": "\xc0\x80"}', b'{"title": "\xf5"}'),
+        *('{"title": "x"}'.encode("utf-16"), '{"title": "x"}'.encode("utf-32")),
+        *(b'{"title": "\n"}', b'{"title": "\0"}', rb'{"title": "\x41"}', rb'{"title": "\u12"}'),
+        *(rb'{"\ud800": 1}', rb'{"title": "\ud800"}', b'{"\xed\xb0\x80": 1}'),
+        *(
+            b"[" * 100_000,
+            b"[" * 100_000 + b"]" * 100_000,
+            b'{"a":' * 100_000,
+            b'{"title":' * 2_000,
+        ),
+        *(b"[" * 10_000 + b"]" * 10_000, b'{"title":' + b"[" * 10_000 + b"]" * 10_000 + b"}"),
+        *(b"\x1f\x8b\x08\x00", b"title=x&author=y", b"<book/>"),
+    ],
+    ids=lambda body: f"{ascii(body)[2:30]}~{len(body)}",
+)
+def test_what_is_not_json_is_400(client, alice, body):
+    response = client.post(f"{BOOKS}/", data=body, content_type=JSON, headers=alice.headers)
+
+    assert (response.status_code, response.mimetype) == (400, "application/problem+json")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *("[]", '"x"', "1", "-1", "1.5", "null", "true", "false", "[{}]", '[{"title": "x"}]', '""'),
+        *("18446744073709551616", "1e308", "9" * 30, "[[],[]]", f"[{','.join(['[]'] * 10_000)}]"),
+        "[" * 1_000 + "]" * 1_000,
+    ],
+    ids=lambda body: f"{body[:20]}~{len(body)}",
+)
+def test_a_body_that_is_no_object_is_422(client, alice, body):
+    response = client.post(f"{BOOKS}/", data=body, content_type=JSON, headers=alice.headers)
+
+    assert response.status_code == 422
+
+
+@pytest.mark.parametrize("body", ["null", "[]", '"x"', "1"])
+def test_a_body_that_is_no_object_is_422_in_every_operation(client, admin, body):
+    wrong = {}
+    for method, path, operation, _ in operations(client):
+        if JSON in operation.get("requestBody", {}).get("content", {}):
+            response = client.open(
+                fill(path, admin),
+                method=method,
+                data=body,
+                content_type=JSON,
+                headers=admin.headers,
+            )
+            if response.status_code != 422:
+                wrong[method, path] = response.status_code
+
+    assert wrong == {}
+
+
+@pytest.mark.parametrize(
+    ("value", "statuses"),
+    [
+        ("2147483648", {422}),
+        ("9223372036854775807", {422}),
+        ("9223372036854775808", {422}),
+        ("18446744073709551616", {422}),
+        ("-9223372036854775809", {422}),
+        ("1" + "0" * 30, {422}),
+        ("1" * 5_000, {400, 422}),
+        ("1e400", {400, 422}),
+        ("1e-400", {422}),
+        ("0." + "1" * 5_000, {422}),
+        ("-0", {422}),
+    ],
+    ids=lambda value: str(value)[:24],
+)
+def test_a_number_of_any_size_is_refused(client, alice, value, statuses):
+    body = f'{{"title": "Momo", "author": "Michael Ende", "page_count": {value}}}'
+
+    response = client.post(f"{BOOKS}/", data=body, content_type=JSON, headers=alice.headers)
+
+    assert response.status_code in statuses
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"title": list(range(100_000))},
+        {"title": {str(number): number for number in range(10_000)}},
+        {str(number): number for number in range(10_000)},
+        {"x" * 500_000: 1},
+        {"title": "x" * 1_000_000},
+        {"published_date": "9" * 1_000_000},
+        {"isbn": "-" * 1_000_000},
+    ],
+    ids=["array", "object", "fields", "name", "title", "date", "isbn"],
+)
+def test_what_is_huge_is_refused(client, alice, values):
+    response = client.post(f"{BOOKS}/", json=values, headers=alice.headers)
+
+    assert response.status_code == 422
+
+
+def test_a_field_given_twice_is_no_500(client, alice):
+    body = '{"title": "Momo", "title": 5, "author": "Michael Ende", "title": "Momo"}'
+
+    response = client.post(f"{BOOKS}/", data=body, content_type=JSON, headers=alice.headers)
+
+    assert response.status_code in (201, 400, 422)
+
+
+@pytest.mark.parametrize("length", ["-1", "abc", "1.5", "", " ", "1" * 5_000, "0x10", "+5", "\xb2"])
+def test_a_content_length_that_is_none_is_no_500(client, alice, length):
+    response = client.post(
+        f"{BOOKS}/",
+        data=b"{}",
+        content_type=JSON,
+        headers=alice.headers,
+        environ_overrides={"CONTENT_LENGTH": length},
+    )
+
+    assert response.status_code in (400, 413, 422)
+
+
+def test_a_body_that_breaks_off_is_400(client, alice):
+    response = client.post(
+        f"{BOOKS}/",
+        input_stream=io.BytesIO(b'{"title":'),
+        content_length=1_000,
+        content_type=JSON,
+        headers=alice.headers,
+    )
+
+    assert response.status_code == 400
+
+
+# Paths and queries
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(
+            "\0",
+            f"{NOBODY}\0",
+            f"\0{NOBODY}",
+            f"{NOBODY}\n",
+            f" {NOBODY}",
+            f"{NOBODY} ",
+            "\xff",
+            "\xc0\x80",
+        ),
+        *(
+            "\xed\xa0\x80",
+            "\xed\xbf\xbf",
+            "%",
+            "%00",
+            "%zz",
+            "%25",
+            "..",
+            ".",
+            "~",
+            "*",
+            "'",
+            '"',
+            "\\",
+        ),
+        *(
+            f"{{{NOBODY}}}",
+            f"urn:uuid:{NOBODY}",
+            NOBODY.replace("-", ""),
+            NOBODY[:-1],
+            f"{NOBODY}0",
+        ),
+        *(
+            "g" * 36,
+            "1",
+            "-1",
+            "9" * 5_000,
+            "null",
+            "me;x=y",
+            "\x7f",
+            "\r\nX-Injected: yes",
+            "x" * 100_000,
+        ),
+        "\xef\xbc\x90" * 8 + "-0000-0000-0000-000000000000",  # fullwidth digits
+    ],
+    ids=lambda value: f"{ascii(value)[1:24]}~{len(value)}",
+)
+def test_an_id_that_is_none_is_404_in_every_path(client, admin, value):
+    wrong = {}
+    for method, path, _, _ in operations(client):
+        if "{" in path:
+            before, _, rest = path.partition("{")
+            raw = before + value + rest.partition("}")[2]
+            response = client.open(
+                "/", method=method, environ_overrides={"PATH_INFO": raw}, headers=admin.headers
+            )
+            if response.status_code != 404:
+                wrong[method, path] = response.status_code
+
+    assert wrong == {}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(
+            "",
+            "*",
+            "\0",
+            "/\0",
+            "/\xff",
+            "/\xed\xa0\x80",
+            "//",
+            "///",
+            "/.",
+            "/..",
+            "/%",
+            "/%00",
+            "/\\",
+            "?",
+        ),
+        *("http://example.com/", "/docs/assets/\0", "/docs/assets/../index.html", "/docs/assets/"),
+        *("/docs/assets/..%2fstart.js", "/docs/assets/" + "x" * 5_000, "/docs/assets//etc/passwd"),
+        *("/docs/assets/\\..\\x", "/docs/assets/\xff", "/" + "a/" * 10_000, "/" + "x" * 100_000),
+    ],
+    ids=lambda path: f"{ascii(path)[1:30]}~{len(path)}",
+)
+def test_a_path_to_nothing_is_404(client, path):
+    response = client.get("/", environ_overrides={"PATH_INFO": path})
+
+    assert (response.status_code, response.mimetype) == (404, "application/problem+json")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("%00", "a%00b", "%ff", "%ed%a0%80", "%c0%80", "%", "%z", "%F0%9F", "%0d%0a"),
+        *("\xff", "\xed\xa0\x80", "9" * 5_000, "x" * 10_000, "%5c", "%25", "_", "'", "&%26&"),
+    ],
+    ids=lambda value: f"{ascii(value)[1:16]}~{len(value)}",
+)
+def test_no_value_of_a_parameter_is_a_500(client, admin, value):
+    wrong, tried = {}, 0
+    for method, path, operation, _ in operations(client):
+        for parameter in operation.get("parameters", []):
+            if parameter.get("in") == "query":
+                tried += 1
+                query = f"{parameter['name']}={value}"
+                response = client.open(
+                    fill(path, admin),
+                    method=method,
+                    environ_overrides={"QUERY_STRING": query},
+                    headers=admin.headers,
+                    buffered=True,
+                )
+                if response.status_code not in (200, 400, 422):
+                    wrong[method, path, parameter["name"]] = response.status_code
+
+    assert tried
+    assert wrong == {}
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *(
+            "%",
+            "%00",
+            "%00=%00",
+            "=",
+            "&",
+            "&&&",
+            "==",
+            "=&=",
+            "?",
+            "#",
+            "%26=1",
+            "limit=1;cursor=x",
+        ),
+        *("\xff=\xff", "%ff=%ff", "%ed%a0%80=1", "+=+", "limit=5&" * 1_000, "&" * 10_000),
+        *("x" * 100_000, "=".join("x" * 1_000), "&".join(f"p{number}" for number in range(5_000))),
+    ],
+    ids=lambda query: f"{ascii(query)[1:24]}~{len(query)}",
+)
+def test_no_query_is_a_500(client, alice, query):
+    response = client.get(
+        f"{BOOKS}/", environ_overrides={"QUERY_STRING": query}, headers=alice.headers
+    )
+
+    assert response.status_code in (200, 400, 422)
+
+
+# Headers
+
+NASTY = ["", " ", "\0", "a\0b", "\xff", "\xed\xa0\x80", "é", '"', '"\\', ",", ";", "=", "*", "-1"]
+NASTY += ['""', '"\0"', 'W/""', "1" * 5_000, "x" * 100_000, ",".join("x" * 2_000), "[" * 5_000]
+HEADERS = [
+    *("Accept", "Authorization", "Content-Encoding", "Content-Length", "Content-Type", "Cookie"),
+    *("Expect", "Host", "Idempotency-Key", "If-Match", "If-Modified-Since", "If-None-Match"),
+    *("If-Range", "If-Unmodified-Since", "Origin", "Range", "Transfer-Encoding", "User-Agent"),
+    *("X-Forwarded-For", "X-HTTP-Method-Override", "X-Request-ID"),
+]
+
+
+def send_raw(app, method, path, header, value, account):
+    """Send a request with a header as it may come from a server, however odd; return the answer."""
+    builder = EnvironBuilder(path, method=method, headers=account.headers)
+    if method == "PATCH":
+        builder = EnvironBuilder(
+            path, method=method, headers=account.headers, json={"title": "Momo"}
+        )
+    environ = builder.get_environ()
+    name = header.upper().replace("-", "_")
+    environ[name if name in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{name}"] = value
+    return Response(*run_wsgi_app(app, environ)[:2])
+
+
+@pytest.mark.parametrize("header", HEADERS)
+def test_no_header_is_a_500(app, alice, make_book, header):
+    path = f"{BOOKS}/{make_book(alice)['id']}"
+
+    statuses = {
+        (method, value[:20]): send_raw(app, method, path, header, value, alice).status_code
+        for method in ("GET", "PATCH")
+        for value in NASTY
+    }
+
+    assert {sent: status for sent, status in statuses.items() if status >= 500} == {}
+
+
+def test_no_header_that_a_trusted_proxy_passes_on_is_a_500(make_app, alice, make_book):
+    app = make_app(trusted_proxies=1)
+    path = f"{BOOKS}/{make_book(alice)['id']}"
+
+    statuses = {
+        (header, value[:20]): send_raw(app, "GET", path, header, value, alice).status_code
+        for header in ("X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Request-ID")
+        for value in NASTY
+    }
+
+    assert {sent: status for sent, status in statuses.items() if status >= 500} == {}
+
+
+@pytest.mark.parametrize(
+    "user_agent", NASTY[:8], ids=lambda value: f"{ascii(value)[1:16]}~{len(value)}"
+)
+def test_a_session_is_opened_by_whatever_calls_itself_anything(app, alice, user_agent):
+    values = {"name": "script", "expires_in_days": 1}
+    builder = EnvironBuilder(
+        f"{PREFIX}/auth/sessions", method="POST", json=values, headers=alice.headers
+    )
+
+    answer = run_wsgi_app(app, {**builder.get_environ(), "HTTP_USER_AGENT": user_agent})
+
+    assert answer[1] == "201 CREATED"
+
+
+# The command line
+
+BAD_TEXTS = ["\0", "a\0b", "\udcff", "a\udcffb", "", " ", "\n", "x" * 10_000, "\u0958" * 50]
+GOOD = {"--email": "ada@example.com", "--username": "ada"}
+
+
+def assert_fails_plainly(result):
+    """A line that says what is wrong and status 1 or 2; no traceback."""
+    assert isinstance(result.exception, SystemExit), result.exception
+    assert result.exit_code in (1, 2)
+    assert "Error: " in result.output
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("option", ["--email", "--username"])
+@pytest.mark.parametrize("value", BAD_TEXTS, ids=lambda value: f"{ascii(value)[1:16]}~{len(value)}")
+def test_a_command_refuses_a_bad_option(app, option, value):
+    arguments = [part for pair in {**GOOD, option: value}.items() for part in pair]
+
+    result = app.test_cli_runner().invoke(
+        args=["users", "create", *arguments, "--password-stdin"],
+        input="correct horse battery staple\n",
+    )
+
+    assert_fails_plainly(result)
+
+
+@pytest.mark.parametrize("option", ["--first-name", "--last-name"])
+@pytest.mark.parametrize("value", ["\0", "a\0b", "\ud800", "a\udcffb", "x" * 10_000], ids=ascii)
+def test_a_command_refuses_a_bad_name(app, option, value):
+    arguments = [part for pair in {**GOOD, option: value}.items() for part in pair]
+
+    result = app.test_cli_runner().invoke(
+        args=["users", "create", *arguments, "--password-stdin"],
+        input="correct horse battery staple\n",
+    )
+
+    assert_fails_plainly(result)
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        b"",
+        b"\n",
+        b"short\n",
+        b"with a \0 in it\n",
+        b"password\n",
+        b"x" * 129,
+        b"\xff\xfe not text\n",
+    ],
+)
+def test_a_command_refuses_a_bad_password(app, password):
+    arguments = [part for pair in GOOD.items() for part in pair]
+
+    result = app.test_cli_runner().invoke(
+        args=["users", "create", *arguments, "--password-stdin"], input=password
+    )
+
+    assert_fails_plainly(result)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["set-role", "{}", "admin"],
+        ["set-role", "alice@example.com", "{}"],
+        ["activate", "{}"],
+        ["deactivate", "{}"],
+        ["set-password", "{}", "--password-stdin"],
+        ["reset-link", "{}"],
+        ["delete", "{}", "--yes"],
+        ["create", "--role", "{}", "--email", "ada@example.com", "--username", "ada"],
+        ["{}"],
+    ],
+    ids=lambda command: "_".join(command[:2]),
+)
+@pytest.mark.parametrize(
+    "value", ["\0", "a\udcffb", "", "x" * 10_000], ids=lambda value: ascii(value)[:12]
+)
+def test_a_command_for_nobody_fails_plainly(app, alice, command, value):
+    arguments = [argument.replace("{}", value) for argument in command]
+
+    result = app.test_cli_runner().invoke(args=["users", *arguments], input="correct horse\n")
+
+    assert_fails_plainly(result)
+
+
+# Anything at all
+
+ANYTHING = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63)
+    | st.floats(allow_nan=False)
+    | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+FIELDS = st.sampled_from(
+    ["title", "author", "publisher", "published_date", "page_count", "language", "isbn", "id"]
+)
+
+
+@quick
+@given(title=st.text(max_size=20))
+def test_a_title_of_any_text_is_stored_or_refused(client, alice, title):
+    values = {"title": title, "author": "Michael Ende"}
+
+    response = client.post(f"{BOOKS}/", json=values, headers=alice.headers)
+
+    trimmed = title.strip(SPACES)
+    storable = "\0" not in title and trimmed != ""
+    answer: Any = (
+        response.json.get("title") if response.status_code == 201 else response.status_code
+    )
+    assert answer == (trimmed if storable else 422)
+
+
+@quick
+@given(values=st.dictionaries(FIELDS, ANYTHING, max_size=4))
+def test_no_value_of_a_field_is_a_500(client, alice, make_book, values):
+    body = json.dumps(values)
+
+    response = client.post(f"{BOOKS}/", data=body, content_type=JSON, headers=alice.headers)
+
+    assert response.status_code in (201, 400, 422)
+
+
+@quick
+@given(body=st.binary(max_size=40))
+def test_no_bytes_are_a_500(client, alice, body):
+    response = client.post(f"{BOOKS}/", data=body, content_type=JSON, headers=alice.headers)
+
+    assert response.status_code in (400, 422)
+
+
+@quick
+@given(isbn=st.text("0123456789Xx- \u2013", min_size=9, max_size=20))
+def test_no_isbn_is_a_500(client, alice, isbn):
+    values = {"title": "Momo", "author": "Michael Ende", "isbn": isbn}
+
+    response = client.post(f"{BOOKS}/", json=values, headers=alice.headers)
+
+    assert response.status_code in (201, 422)
+
+
+@quick
+@given(date=st.from_regex(r"[0-9]{4}(-[0-9]{2}(-[0-9]{2})?)?", fullmatch=True))
+def test_no_date_is_a_500(client, alice, date):
+    values = {"title": "Momo", "author": "Michael Ende", "published_date": date}
+
+    response = client.post(f"{BOOKS}/", json=values, headers=alice.headers)
+
+    assert response.status_code in (201, 422)
+
+
+@quick
+@given(tags=st.text('0123456789"W/*, \t\\-abc\xff', max_size=12))
+def test_no_entity_tag_is_a_500(app, alice, tags):
+    path = f"{BOOKS}/{NOBODY}"
+
+    statuses = {
+        send_raw(app, "PATCH", path, "If-Match", tags, alice).status_code,
+        send_raw(app, "GET", path, "If-None-Match", tags, alice).status_code,
+    }
+
+    assert statuses == {404}

@@ -1,0 +1,384 @@
+"""Settings: every form that is taken, and one line that names the variable for every other."""
+
+from datetime import timedelta
+
+import pytest
+from flask import Flask
+from sqlalchemy import text
+from sqlalchemy.engine import make_url
+
+from books_api.config import ConfigError, Settings, database_url
+from books_api.extensions import Redis, autocommit
+
+KEY = "0f8e7d6c5b4a39281706f5e4d3c2b1a00f8e7d6c5b4a39281706f5e4d3c2b1a0"
+GOOD = {
+    "DATABASE_URL": "postgresql://books@db/books",
+    "REDIS_URL": "redis://cache:6379/0",
+    "JWT_SECRET_KEY": KEY,
+}
+WELL_KNOWN = [
+    "a-string-secret-at-least-256-bits-long",
+    "a-valid-string-secret-that-is-at-least-512-bits-long-which-is-very-long",
+    "09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7",
+    "192b9bdd22ab9ed4d12e236c78afcb9a393ec15f71bbf5dc987d54727823bcbf",
+    "x" * 64,
+    "0123" * 16,
+]
+
+
+def read(**changes):
+    """The settings of a good environment with changes; None takes a variable away."""
+    environ = {name: value for name, value in {**GOOD, **changes}.items() if value is not None}
+    return Settings.from_environ(environ)
+
+
+def start(**changes):
+    """Read the settings and make what is made of their URLs; connects to nothing."""
+    settings = read(**changes)
+    Redis().init_app(Flask("test"), settings.redis_url, on_connect=lambda connection: None)
+    return settings
+
+
+def connection_arguments(url):
+    """What psycopg2 is called with."""
+    parsed = make_url(database_url(url))
+    _, arguments = parsed.get_dialect()().create_connect_args(parsed)
+    return arguments
+
+
+@pytest.mark.parametrize(
+    ("name", "default"),
+    [
+        ("jwt_algorithm", "HS256"),
+        ("jwt_secret_key_previous", None),
+        ("access_token_expires", timedelta(minutes=15)),
+        ("refresh_token_expires", timedelta(days=7)),
+        ("session_expires", timedelta(days=90)),
+        ("signup_enabled", True),
+        ("cors_origins", ()),
+        ("trusted_proxies", 0),
+    ],
+)
+def test_a_setting_has_its_default(name, default):
+    assert getattr(read(), name) == default
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "name", "value"),
+    [
+        ("JWT_ALGORITHM", "HS512", "jwt_algorithm", "HS512"),
+        ("JWT_SECRET_KEY_PREVIOUS", KEY[::-1], "jwt_secret_key_previous", KEY[::-1]),
+        ("JWT_SECRET_KEY_PREVIOUS", "", "jwt_secret_key_previous", None),
+        ("ACCESS_TOKEN_EXPIRE_MINUTES", "5", "access_token_expires", timedelta(minutes=5)),
+        ("ACCESS_TOKEN_EXPIRE_MINUTES", "", "access_token_expires", timedelta(minutes=15)),
+        ("REFRESH_TOKEN_EXPIRE_DAYS", "30", "refresh_token_expires", timedelta(days=30)),
+        ("SESSION_EXPIRE_DAYS", "365", "session_expires", timedelta(days=365)),
+        ("SIGNUP_ENABLED", "false", "signup_enabled", False),
+        ("SIGNUP_ENABLED", "False", "signup_enabled", False),
+        ("SIGNUP_ENABLED", "TRUE", "signup_enabled", True),
+        ("SIGNUP_ENABLED", "", "signup_enabled", True),
+        (
+            "CORS_ORIGINS",
+            "https://a.example  https://b.example",
+            "cors_origins",
+            ("https://a.example", "https://b.example"),
+        ),
+        ("TRUSTED_PROXIES", "2", "trusted_proxies", 2),
+        ("TRUSTED_PROXIES", "0", "trusted_proxies", 0),
+        ("LOGIN_LIMIT", "5 per minute; 50 per hour", "login_limit", "5 per minute; 50 per hour"),
+        (
+            "REDIS_URL",
+            "rediss://:secret@cache:6380/1",
+            "redis_url",
+            "rediss://:secret@cache:6380/1",
+        ),
+        ("REDIS_URL", "unix:///run/redis.sock?db=0", "redis_url", "unix:///run/redis.sock?db=0"),
+    ],
+)
+def test_a_setting_is_read_into_its_type(variable, text, name, value):
+    assert getattr(start(**{variable: text}), name) == value
+
+
+@pytest.mark.parametrize(
+    ("port", "url"),
+    [
+        (None, "redis://cache:6379/0"),
+        ("", "redis://cache:6379/0"),
+        ("6380", "redis://cache:6380/0"),
+    ],
+)
+def test_redis_may_be_named_by_host_and_port(port, url):
+    assert start(REDIS_URL=None, REDIS_HOST="cache", REDIS_PORT=port).redis_url == url
+
+
+def test_the_url_of_redis_goes_before_its_host():
+    assert read(REDIS_HOST="other").redis_url == GOOD["REDIS_URL"]
+
+
+@pytest.mark.parametrize(("algorithm", "least"), [("HS256", 32), ("HS384", 48), ("HS512", 64)])
+def test_a_key_has_the_size_of_its_algorithms_hash(algorithm, least):
+    assert read(JWT_ALGORITHM=algorithm, JWT_SECRET_KEY=KEY[:least]).jwt_secret_key == KEY[:least]
+
+
+def test_the_size_of_a_key_is_counted_in_bytes():
+    assert read(JWT_SECRET_KEY="äöüßéèêëàâîïôûç€").jwt_secret_key
+
+
+REFUSED = {
+    "DATABASE_URL": [
+        *(None, "", " ", "books", "sqlite:///books.db", "mysql://db/books", "http://db/books"),
+        *("postgresql", "postgresql://", "postgresql://db", "postgresql://db/"),
+        *("postgresql+pg8000://db/books", "postgresql+psycopg3://db/books"),
+        *("postgresql://db:port/books", "postgresql://db:99999/books"),
+        *("postgresql://h1,h2", "postgresql://h1:x,h2:5432/books"),
+    ],
+    "REDIS_URL": [
+        *(None, "", "redis", "redis://", "cache:6379", "http://cache", "memcached://cache"),
+        *("redis+cluster://cache", "redis://cache:port/0", "redis://cache:99999/0"),
+        *("redis://cache/0?db=x", "redis://cache/0?socket_timeout=x"),
+        *("redis+sentinel://", "redis+sentinel://s1:port/main", "redis+sentinel://s1/main/x"),
+        "redis+sentinel://,/main",
+    ],
+    "JWT_SECRET_KEY": [None, "", "secret", KEY[:31], "ä" * 15, "\udcff" * 32, *WELL_KNOWN],
+    "JWT_SECRET_KEY_PREVIOUS": ["secret", KEY[:31], *WELL_KNOWN],
+    "JWT_ALGORITHM": ["none", "hs256", "HS128", "RS256", "ES256", "HS256 ", "HS256,HS512"],
+    "ACCESS_TOKEN_EXPIRE_MINUTES": [
+        *(
+            "0",
+            "-1",
+            "1.5",
+            "15m",
+            "soon",
+            " 15",
+            "1_0",
+            "1e1",
+            "\uff11\uff15",
+            "9" * 5_000,
+            "1441",
+        ),
+    ],
+    "REFRESH_TOKEN_EXPIRE_DAYS": ["0", "366", "x"],
+    "SESSION_EXPIRE_DAYS": ["0", "3651", "x"],
+    "SIGNUP_ENABLED": ["yes", "no", "1", "0", "on", "off", "t", "enabled", " ", "true "],
+    "TRUSTED_PROXIES": ["-1", "11", "all", "*", "true"],
+    "LOGIN_LIMIT": ["often", "10", "ten per minute", "10 per age"],
+    "LOGIN_ACCOUNT_LIMIT": ["often"],
+    "SIGNUP_LIMIT": ["often"],
+    "REFRESH_LIMIT": ["often"],
+    "PASSWORD_RESET_LIMIT": ["often"],
+    "DATABASE_POOL_SIZE": ["0", "x"],
+    "LOG_FORMAT": ["xml", "JSON"],
+}
+
+
+def assert_refused(variable, changes):
+    """The start stops with one line that names the variable."""
+    with pytest.raises(ConfigError) as caught:
+        start(**changes)
+
+    message = str(caught.value)
+    assert message.startswith(f"{variable} ")
+    assert len(message.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [(variable, value) for variable, values in REFUSED.items() for value in values],
+    ids=lambda value: ascii(value)[:60],
+)
+def test_a_wrong_setting_stops_the_start_with_one_line_that_names_it(variable, value):
+    assert_refused(variable, {variable: value})
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "-1", "x", "6379.0", " 6379", "\u0666379"])
+def test_a_wrong_port_of_redis_is_named(port):
+    assert_refused("REDIS_PORT", {"REDIS_URL": None, "REDIS_HOST": "cache", "REDIS_PORT": port})
+
+
+@pytest.mark.parametrize(("algorithm", "length"), [("HS384", 47), ("HS512", 63)])
+@pytest.mark.parametrize("variable", ["JWT_SECRET_KEY", "JWT_SECRET_KEY_PREVIOUS"])
+def test_a_key_shorter_than_its_algorithms_hash_is_refused(variable, algorithm, length):
+    keys = {"JWT_SECRET_KEY": KEY, variable: KEY[:length]}
+
+    assert_refused(variable, {**keys, "JWT_ALGORITHM": algorithm})
+
+
+@pytest.mark.parametrize("value", [KEY[:31], "hunter2", "x" * 64])
+def test_a_refused_key_is_not_repeated(value):
+    with pytest.raises(ConfigError) as caught:
+        read(JWT_SECRET_KEY=value)
+
+    assert value not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://books:hunter2@db", "mysql://books:hunter2@db/books", "redis:hunter2"]
+)
+def test_a_refused_url_is_not_repeated(url):
+    with pytest.raises(ConfigError) as caught:
+        read(DATABASE_URL=url)
+
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "scheme",
+    [
+        *("postgres", "postgresql", "postgresql+psycopg2", "postgresql+psycopg"),
+        *("postgresql+asyncpg", "postgres+asyncpg"),
+    ],
+)
+def test_every_usual_scheme_means_psycopg2(scheme):
+    parsed = make_url(database_url(f"{scheme}://books@db/books"))
+
+    assert (parsed.drivername, parsed.host, parsed.database) == (
+        "postgresql+psycopg2",
+        "db",
+        "books",
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "arguments"),
+    [
+        ("postgresql://db/books", {"host": "db", "dbname": "books"}),
+        ("postgresql://db:5433/books", {"host": "db", "port": 5433, "dbname": "books"}),
+        ("postgresql:///books", {"dbname": "books"}),
+        ("postgresql:///books?host=/run/pg", {"host": "/run/pg", "dbname": "books"}),
+        ("postgresql://[::1]:5433/books", {"host": "::1", "port": 5433, "dbname": "books"}),
+        (
+            "postgresql://ada:p%40ss%2Fw%3Ard%25@db/books",
+            {"user": "ada", "password": "p@ss/w:rd%", "host": "db", "dbname": "books"},
+        ),
+        (
+            "postgresql://ada%40corp:secret@db/books",
+            {"user": "ada@corp", "password": "secret", "host": "db", "dbname": "books"},
+        ),
+        (
+            "postgresql://ada:a,b@db/books",
+            {"user": "ada", "password": "a,b", "host": "db", "dbname": "books"},
+        ),
+        (
+            "postgresql://db/books?sslmode=require",
+            {"host": "db", "dbname": "books", "sslmode": "require"},
+        ),
+        (
+            "postgresql+asyncpg://db/books?ssl=require",
+            {"host": "db", "dbname": "books", "sslmode": "require"},
+        ),
+        (
+            "postgresql+asyncpg://db/books?application_name=x&ssl=verify-full",
+            {"host": "db", "dbname": "books", "application_name": "x", "sslmode": "verify-full"},
+        ),
+    ],
+)
+def test_a_url_says_where_postgres_is(url, arguments):
+    assert connection_arguments(url) == arguments
+
+
+HOSTS = {"host": "h1,h2", "dbname": "books"}
+
+
+@pytest.mark.parametrize(
+    ("url", "arguments"),
+    [
+        ("postgresql://h1:5432,h2:5433/books", HOSTS | {"port": "5432,5433"}),
+        (
+            "postgres://ada:secret@h1:5432,h2:5433/books",
+            HOSTS | {"port": "5432,5433", "user": "ada", "password": "secret"},
+        ),
+        (
+            "postgresql://h1:5432,h2:5433/books?sslmode=require",
+            HOSTS | {"port": "5432,5433", "sslmode": "require"},
+        ),
+        (
+            "postgresql://ada:a%2Cb@h1:1,h2:2/books",
+            HOSTS | {"port": "1,2", "user": "ada", "password": "a,b"},
+        ),
+        (
+            "postgresql://ada:a,b@h1:1,h2:2/books",
+            HOSTS | {"port": "1,2", "user": "ada", "password": "a,b"},
+        ),
+    ],
+)
+def test_several_hosts_are_tried_until_one_can_be_written_to(url, arguments):
+    assert connection_arguments(url) == arguments | {"target_session_attrs": "read-write"}
+
+
+def test_which_of_several_hosts_is_wanted_may_be_said():
+    url = "postgresql://h1:5432,h2:5433/books?target_session_attrs=any"
+
+    assert connection_arguments(url)["target_session_attrs"] == "any"
+
+
+def test_several_hosts_without_ports_are_taken():
+    assert connection_arguments("postgresql://h1,h2/books")["host"] == "h1,h2"
+
+
+@pytest.mark.parametrize(
+    ("url", "sentinels", "service", "login"),
+    [
+        (
+            "redis+sentinel://s1:26380,s2:26381/main/2",
+            [("s1", 26380), ("s2", 26381)],
+            "main",
+            (None, None),
+        ),
+        ("redis+sentinel://s1/main", [("s1", 26379)], "main", (None, None)),
+        ("redis+sentinel://s1", [("s1", 26379)], "mymaster", (None, None)),
+        (
+            "redis+sentinel://:p%40ss@s1,s2/main",
+            [("s1", 26379), ("s2", 26379)],
+            "main",
+            (None, "p@ss"),
+        ),
+        ("redis+sentinel://ada:secret@s1/main", [("s1", 26379)], "main", ("ada", "secret")),
+    ],
+)
+def test_redis_may_be_found_by_sentinels(url, sentinels, service, login):
+    app = Flask("test")
+
+    Redis().init_app(app, read(REDIS_URL=url).redis_url, on_connect=lambda connection: None)
+
+    pool = app.extensions["redis"].connection_pool
+    found = [client.connection_pool.connection_kwargs for client in pool.sentinel_manager.sentinels]
+    arguments = pool.connection_kwargs
+    assert [(node["host"], node["port"]) for node in found] == sentinels
+    assert pool.service_name == service
+    assert (arguments.get("username"), arguments.get("password")) == login
+
+
+def test_the_database_of_redis_behind_sentinels_is_the_one_of_the_url():
+    app = Flask("test")
+    url = read(REDIS_URL="redis+sentinel://s1/main/2").redis_url
+
+    Redis().init_app(app, url, on_connect=lambda connection: None)
+
+    assert app.extensions["redis"].connection_pool.connection_kwargs["db"] == 2
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://cache", "unix:///run/redis.sock", "redis+sentinel://s1/main"]
+)
+def test_redis_is_not_waited_for(url):
+    app = Flask("test")
+
+    Redis().init_app(app, url, on_connect=lambda connection: None)
+
+    arguments = app.extensions["redis"].connection_pool.connection_kwargs
+    assert (arguments["socket_timeout"], arguments["retry"].get_retries()) == (0.25, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("statement_timeout", "5s"),
+        ("lock_timeout", "2s"),
+        ("idle_in_transaction_session_timeout", "10s"),
+        ("TimeZone", "UTC"),
+        ("application_name", "books-api"),
+    ],
+)
+def test_postgres_is_told_how_long_to_wait(app, name, value):
+    with app.app_context(), autocommit() as connection:
+        assert connection.execute(text(f"SHOW {name}")).scalar() == value

@@ -1,0 +1,151 @@
+"""/healthz says that the process lives, /readyz whether it can serve."""
+
+import pytest
+from flask_migrate import downgrade, upgrade
+from sqlalchemy import text
+
+from books_api.extensions import autocommit
+
+
+@pytest.fixture
+def stopped_redis(servers, app):
+    servers.redis.stop()
+    yield
+    servers.redis.start()
+
+
+@pytest.fixture
+def stopped_postgres(servers, app):
+    servers.postgres.stop()
+    yield
+    servers.postgres.start()
+
+
+def failing(response):
+    """The names of the checks that are not passed."""
+    return {name for name, check in response.json["checks"].items() if not check["ok"]}
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_a_healthy_service_is_200(client, path):
+    response = client.get(path)
+
+    assert (response.status_code, response.json["status"]) == (200, "ok")
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/healthz/", "/readyz", "/readyz/"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_probe_needs_no_token_and_no_exact_path(client, method, path):
+    response = client.open(path, method=method)
+
+    assert response.status_code == 200
+
+
+def test_a_process_lives_without_redis(client, stopped_redis):
+    response = client.get("/healthz")
+
+    assert response.status_code == 200
+
+
+def test_a_process_lives_without_postgres(client, stopped_postgres):
+    response = client.get("/healthz")
+
+    assert response.status_code == 200
+
+
+def test_readiness_names_every_check(client):
+    response = client.get("/readyz")
+
+    assert set(response.json["checks"]) == {"database", "redis", "migrations"}
+
+
+def test_a_service_without_redis_is_not_ready(client, stopped_redis):
+    response = client.get("/readyz")
+
+    assert (response.status_code, response.json["status"]) == (503, "unavailable")
+    assert len(failing(response)) == 1
+
+
+def test_a_service_without_postgres_is_not_ready(client, stopped_postgres):
+    response = client.get("/readyz")
+
+    assert response.status_code == 503
+    assert failing(response) == {"database", "migrations"}
+
+
+def test_a_service_is_ready_again_when_redis_is_back(servers, client):
+    servers.redis.stop()
+    client.get("/readyz")
+    servers.redis.start()
+
+    response = client.get("/readyz")
+
+    assert response.status_code == 200
+
+
+def test_a_service_is_ready_again_when_postgres_is_back(servers, client):
+    servers.postgres.stop()
+    client.get("/readyz")
+    servers.postgres.start()
+
+    response = client.get("/readyz")
+
+    assert response.status_code == 200
+
+
+def test_a_service_on_an_empty_database_is_not_ready(make_database):
+    response = make_database().test_client().get("/readyz")
+
+    assert response.status_code == 503
+    assert failing(response) == {"migrations"}
+
+
+def test_a_service_on_an_older_schema_is_not_ready(make_database):
+    app = make_database()
+    with app.app_context():
+        upgrade()
+        downgrade()
+
+    response = app.test_client().get("/readyz")
+
+    assert response.status_code == 503
+    assert "flask db upgrade" in response.json["checks"]["migrations"]["detail"]
+
+
+def test_a_service_on_a_newer_schema_is_not_ready(make_database):
+    app = make_database()
+    with app.app_context():
+        upgrade()
+        with autocommit() as connection:
+            connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+
+    response = app.test_client().get("/readyz")
+
+    assert failing(response) == {"migrations"}
+
+
+def test_a_database_that_knows_ascii_only_is_not_ready(make_database):
+    app = make_database(lc_ctype="C")
+
+    response = app.test_client().get("/readyz")
+
+    assert "LC_CTYPE" in response.json["checks"]["database"]["detail"]
+
+
+def test_a_check_has_the_same_name_whether_it_is_passed_or_not(servers, client):
+    names = set(client.get("/readyz").json["checks"])
+    servers.redis.stop()
+
+    response = client.get("/readyz")
+
+    servers.redis.start()
+    assert set(response.json["checks"]) == names
+
+
+def test_what_is_not_ready_tells_no_password(make_app, settings):
+    url = settings.database_url.replace("postgres@", "postgres:hunter2@").replace("5432", "1")
+
+    response = make_app(database_url=url).test_client().get("/readyz")
+
+    assert response.status_code == 503
+    assert "hunter2" not in response.text

@@ -1,0 +1,223 @@
+"""The migrations: from nothing to the models, back, and there again."""
+
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from flask.cli import FlaskGroup
+from flask_migrate import downgrade, upgrade
+from sqlalchemy import CheckConstraint, inspect, text
+from sqlalchemy.exc import DBAPIError
+
+from books_api.extensions import db
+
+MIGRATIONS = str(Path(__file__).parent.parent / "migrations")
+TABLES = {"books", "users", "sessions", "revocations", "idempotency_keys"}
+# What a schema consists of, as Postgres itself writes it down.
+CATALOG = {
+    "columns": """
+        SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
+               a.attgenerated, pg_get_expr(d.adbin, d.adrelid)
+        FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+        LEFT JOIN pg_attrdef d ON (d.adrelid, d.adnum) = (a.attrelid, a.attnum)
+        WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r'
+              AND a.attnum > 0 AND NOT a.attisdropped""",
+    "constraints": """
+        SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid)
+        FROM pg_constraint WHERE connamespace = 'public'::regnamespace""",
+    "indexes": "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'",
+    "functions": """
+        SELECT p.proname, pg_get_functiondef(p.oid) FROM pg_proc p
+        WHERE p.pronamespace = 'public'::regnamespace AND p.prokind = 'f' AND NOT EXISTS (
+            SELECT FROM pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e')""",
+    "types": """
+        SELECT t.typname FROM pg_type t
+        WHERE t.typnamespace = 'public'::regnamespace AND t.typtype IN ('e', 'd') AND NOT EXISTS (
+            SELECT FROM pg_depend d WHERE d.objid = t.oid AND d.deptype = 'e')""",
+    "sequences": "SELECT sequencename FROM pg_sequences WHERE schemaname = 'public'",
+}
+
+
+def schema():
+    """What is in the database, but Alembic's own table."""
+    with db.engine.connect() as connection:
+        return {
+            kind: {
+                tuple(row)
+                for row in connection.execute(text(query))
+                if "alembic_version" not in str(row[0])
+            }
+            for kind, query in CATALOG.items()
+        }
+
+
+@pytest.fixture
+def empty(make_database):
+    """The context of an application on an empty database."""
+    app = make_database()
+    with app.app_context():
+        yield app
+
+
+@pytest.fixture
+def migrated(empty):
+    upgrade()
+    return empty
+
+
+def flask(app, *arguments):
+    """Run the command `flask`, on the application."""
+    group = FlaskGroup(create_app=lambda: app, load_dotenv=False)
+    return app.test_cli_runner().invoke(group, arguments)
+
+
+def test_an_upgrade_makes_every_table(empty):
+    upgrade()
+
+    assert set(inspect(db.engine).get_table_names()) == TABLES | {"alembic_version"}
+
+
+def test_an_upgrade_reaches_the_only_head(migrated):
+    [head] = ScriptDirectory(MIGRATIONS).get_heads()
+
+    with db.engine.connect() as connection:
+        assert MigrationContext.configure(connection).get_current_revision() == head
+
+
+def test_a_second_upgrade_changes_nothing(migrated):
+    before = schema()
+
+    upgrade()
+
+    assert schema() == before
+
+
+def test_a_downgrade_to_base_leaves_nothing(migrated):
+    downgrade(revision="base")
+
+    assert schema() == {kind: set() for kind in CATALOG}
+
+
+def test_an_upgrade_after_a_downgrade_gives_the_same_schema(migrated):
+    before = schema()
+
+    downgrade(revision="base")
+    upgrade()
+
+    assert schema() == before
+
+
+def test_every_migration_undoes_what_it_does(empty):
+    revisions = [script.revision for script in ScriptDirectory(MIGRATIONS).walk_revisions()][::-1]
+    different = []
+    for revision in revisions:
+        before = schema()
+        upgrade(revision=revision)
+        downgrade(revision="-1")
+        if schema() != before:
+            different.append(revision)
+        upgrade(revision=revision)
+
+    assert different == []
+
+
+def test_a_migration_that_fails_leaves_nothing_half_done(empty):
+    upgrade(revision="0003")
+    before = schema()
+    with db.engine.begin() as connection:
+        connection.execute(text("CREATE TABLE idempotency_keys ()"))  # in the way of the last one
+
+    result = flask(empty, "db", "upgrade")
+
+    with db.engine.begin() as connection:
+        connection.execute(text("DROP TABLE idempotency_keys"))
+    assert result.exit_code != 0
+    assert schema() == before
+
+
+def test_flask_db_check_finds_nothing_to_migrate(migrated):
+    result = flask(migrated, "db", "check")
+
+    assert (result.exit_code, result.exception) == (0, None), result.output
+
+
+def test_flask_db_upgrade_migrates(empty):
+    result = flask(empty, "db", "upgrade")
+
+    assert result.exit_code == 0
+    assert inspect(db.engine).has_table("books")
+
+
+def test_flask_db_upgrade_can_write_sql_instead(empty):
+    result = flask(empty, "db", "upgrade", "--sql")
+
+    assert result.exit_code == 0, result.output
+    assert "CREATE TABLE books" in result.output
+
+
+def test_models_and_migrations_agree_on_tables_types_and_defaults(migrated):
+    options = {
+        "compare_type": True,
+        "compare_server_default": True,
+        # Indexes on expressions are made by migrations only.
+        "include_object": lambda item, name, kind, reflected, other: (
+            not (kind == "index" and reflected and other is None)
+        ),
+    }
+
+    with db.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts=options)
+        assert compare_metadata(context, db.metadata) == []
+
+
+@pytest.mark.parametrize("kind", ["columns", "constraints"])
+def test_models_make_what_migrations_make(migrated, kind):
+    by_migrations = schema()[kind]
+    db.metadata.drop_all(db.engine)
+
+    db.metadata.create_all(db.engine)
+
+    assert schema()[kind] == by_migrations
+
+
+def test_models_make_no_index_that_migrations_do_not_make(migrated):
+    by_migrations = schema()["indexes"]
+    db.metadata.drop_all(db.engine)
+
+    db.metadata.create_all(db.engine)
+
+    assert schema()["indexes"] - by_migrations == set()
+
+
+def test_every_constraint_has_a_name(app):
+    unnamed = [
+        (table.name, constraint)
+        for table in db.metadata.tables.values()
+        for constraint in table.constraints
+        if isinstance(constraint, CheckConstraint) and not constraint.name
+    ]
+
+    assert unnamed == []
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE books SET page_count = 0",
+        "UPDATE books SET page_count = 100001",
+        "UPDATE books SET isbn = '0306406152'",
+        "UPDATE books SET isbn = '9770306406158'",
+        "UPDATE books SET title = NULL",
+        "UPDATE books SET published_date = '2021-02-29'",
+        "UPDATE users SET role = 'root'",
+        "UPDATE users SET email = upper((SELECT min(email) FROM users))",
+        "UPDATE users SET username = upper((SELECT min(username) FROM users))",
+    ],
+)
+def test_the_database_refuses_what_the_schemas_refuse(app, alice, bob, make_book, statement):
+    make_book(alice)
+
+    with app.app_context(), db.engine.connect() as connection, pytest.raises(DBAPIError):
+        connection.execute(text(statement))
