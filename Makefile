@@ -28,6 +28,7 @@ clean: ## Remove the virtual environment (the data in instance/ stays)
 	rm -rf .venv .mypy_cache .ruff_cache .hypothesis
 
 .venv/installed: requirements.txt requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.version_info < (3, 11) and sys.exit("Python 3.11 or later is needed: make PYTHON=...")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@

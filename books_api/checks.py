@@ -27,6 +27,7 @@ class Finding:
     name: str
     ok: bool
     detail: str
+    reason: str = ""  # for the operator only: it may name hosts
 
 
 Check = Callable[[], Finding]
@@ -53,7 +54,7 @@ def database() -> Finding:
     return Finding("database", True, f"Postgres {version // 10_000}, LC_CTYPE {ctype}")
 
 
-def redis_answers() -> Finding:
+def redis_() -> Finding:
     """Redis answers."""
     redis.client.ping()
     return Finding("redis", True, "Redis answers")
@@ -134,7 +135,7 @@ def proxies() -> Finding:
     return Finding("proxies", True, f"{hops} hop(s) of X-Forwarded-For are believed")
 
 
-READINESS: Sequence[Check] = (database, redis_answers, migrations)
+READINESS: Sequence[Check] = (database, redis_, migrations)
 ALL: Sequence[Check] = (
     driver,
     *READINESS,
@@ -155,7 +156,8 @@ def run(checks: Sequence[Check]) -> list[Finding]:
             findings.append(check())
         except (SQLAlchemyError, RedisError) as error:
             reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
-            findings.append(Finding(check.__name__.replace("_", " "), False, reason))
+            name = check.__name__.strip("_").replace("_", " ")
+            findings.append(Finding(name, False, "Does not answer.", reason))
     return findings
 
 

@@ -25,7 +25,8 @@ def doctor() -> None:
     """
     findings = checks.run(checks.ALL)
     for finding in findings:
-        click.echo(f"{'ok   ' if finding.ok else 'WRONG'} {finding.name}: {finding.detail}")
+        verdict = "ok   " if finding.ok else "WRONG"
+        click.echo(f"{verdict} {finding.name}: {finding.detail} {finding.reason}".rstrip())
     if not all(finding.ok for finding in findings):
         sys.exit(FAILED)
 

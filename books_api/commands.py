@@ -5,6 +5,7 @@ from typing import Any, NoReturn
 
 import click
 from flask.cli import AppGroup
+from psycopg2.errorcodes import UNDEFINED_TABLE
 from redis.exceptions import RedisError
 from sqlalchemy.exc import DBAPIError
 
@@ -30,4 +31,6 @@ class OperatorGroup(AppGroup):
         try:
             return super().invoke(ctx)
         except (DBAPIError, RedisError) as error:
+            if getattr(getattr(error, "orig", None), "pgcode", None) == UNDEFINED_TABLE:
+                fail("the tables are missing: run flask db upgrade")
             fail(f"nothing was changed: {first_line(error)}")

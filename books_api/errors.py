@@ -16,12 +16,14 @@ from werkzeug.exceptions import HTTPException, InternalServerError, NotFound, To
 
 from books_api.auth import exceptions as auth
 from books_api.books import exceptions as books
-from books_api.books.formats import UnknownColumn, UnreadableCatalogue
+from books_api.books.columns import UnknownColumn
+from books_api.books.encodings import UnreadableCatalogue
 from books_api.logs import logger, request_id
 from books_api.pagination import InvalidCursor
 from books_api.parsing import InvalidInput
 
 CHALLENGE = 'Bearer realm="books-api"'
+ERRORS_MAX = 100  # or a small request has a large answer
 RETRY_AFTER = {"Retry-After": "1"}
 # Domain errors, by class. One with a `field` says which one of the request it is about.
 STATUS: dict[type[Exception], HTTPStatus] = {
@@ -163,7 +165,7 @@ def handle_invalid_input(error: InvalidInput) -> Response:
     detail = f"{name}: {text}" if name else text
     if len(errors) > 1:
         detail += f" And {len(errors) - 1} more."
-    return problem(422, detail, errors=errors)
+    return problem(422, detail, errors=errors[:ERRORS_MAX])
 
 
 def _messages(tree: Any, pointer: str = "") -> Iterator[tuple[str, str]]:

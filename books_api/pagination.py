@@ -13,6 +13,7 @@ from flask import current_app, request
 from sqlalchemy import ColumnElement, Row, Select, Uuid, bindparam, tuple_
 from sqlalchemy.orm import InstrumentedAttribute
 
+from books_api.config import Settings
 from books_api.extensions import autocommit
 
 LIMIT_MAX = 100
@@ -58,7 +59,7 @@ def keyset(statement: Select[Any], sort: Sort, *, after: bool) -> Select[Any]:
 
 
 def fetch_page(
-    statement: Callable[[bool], Select[Any]],
+    statement: Callable[..., Select[Any]],
     parameters: Mapping[str, Any],
     *,
     scope: str,
@@ -67,24 +68,27 @@ def fetch_page(
 ) -> Page:
     """Run a keyset() statement in one round trip and return up to `limit` rows.
 
-    `statement` is asked for the form without or with `after`. `scope` names the list, its sort
-    and its filters: a cursor is good for one scope only. Raises InvalidCursor.
+    `statement` is asked for the form without or with `after`. Rows may have a `place`, which is
+    kept in the cursor and given to `statement` for the next page. `scope` names the list, its
+    sort and its filters: a cursor is good for one scope only. Raises InvalidCursor.
     """
     parameters = {**parameters, "rows": limit + 1}
+    place: list[Any] = []
     if cursor is not None:
-        parameters["after_key"], parameters["after_id"] = decode_cursor(cursor, scope)
+        parameters["after_key"], parameters["after_id"], *place = decode_cursor(cursor, scope)
     with autocommit() as connection:
-        rows = connection.execute(statement(cursor is not None), parameters).all()
+        rows = connection.execute(statement(cursor is not None, *place), parameters).all()
     if len(rows) <= limit:
         return Page(rows, None)
-    rows = rows[:limit]
-    return Page(rows, encode_cursor((rows[-1].sort_key, rows[-1].id), scope))
+    last = rows[limit - 1]
+    place = [last.place] if "place" in last._fields else []
+    return Page(rows[:limit], encode_cursor((last.sort_key, last.id, *place), scope))
 
 
 def encode_cursor(values: Sequence[Any], scope: str) -> str:
     """Return an opaque, tamper-proof text of the values."""
     payload = orjson.dumps(values)
-    return base64.urlsafe_b64encode(_mac(payload, scope) + payload).rstrip(b"=").decode()
+    return _text(_mac(payload, scope, _settings().jwt_secret_key) + payload)
 
 
 def decode_cursor(cursor: str, scope: str) -> list[Any]:
@@ -94,15 +98,27 @@ def decode_cursor(cursor: str, scope: str) -> list[Any]:
     except (binascii.Error, ValueError):
         raise InvalidCursor from None
     mac, payload = raw[:MAC_BYTES], raw[MAC_BYTES:]
-    if not hmac.compare_digest(mac, _mac(payload, scope)):
+    keys = (_settings().jwt_secret_key, _settings().jwt_secret_key_previous)
+    signed = any(key and hmac.compare_digest(mac, _mac(payload, scope, key)) for key in keys)
+    # Base64 has several texts for some bytes: only the one that was given out is the cursor.
+    if not signed or _text(raw) != cursor:
         raise InvalidCursor
     values: list[Any] = orjson.loads(payload)
     return values
 
 
-def _mac(payload: bytes, scope: str) -> bytes:
-    key = current_app.config["JWT_SECRET_KEY"].encode()
-    return hmac.digest(key, b"cursor\0" + scope.encode() + b"\0" + payload, "sha256")[:MAC_BYTES]
+def _text(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def _mac(payload: bytes, scope: str, key: str) -> bytes:
+    message = b"\0".join((b"cursor", scope.encode(), payload))
+    return hmac.digest(key.encode(), message, "sha256")[:MAC_BYTES]
+
+
+def _settings() -> Settings:
+    settings: Settings = current_app.config["SETTINGS"]
+    return settings
 
 
 def link_next(cursor: str | None) -> dict[str, str]:

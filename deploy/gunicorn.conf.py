@@ -3,12 +3,13 @@
 import os
 
 bind = os.environ.get("BIND", "127.0.0.1:8000")
-workers = os.cpu_count() or 1
+workers = int(os.environ.get("WEB_CONCURRENCY") or os.cpu_count() or 1)
 worker_class = "gthread"
 threads = 4
 timeout = 30
 graceful_timeout = 25
 keepalive = 75  # longer than nginx keeps its idle connections, or it sends into a closed one
+limit_request_line = 8190  # RFC 9112, 3: at least 8,000; as nginx has it
 max_requests = 100_000
 max_requests_jitter = 10_000
 control_socket_disable = True  # it needs a writable HOME

@@ -10,6 +10,13 @@ from books_api.extensions import db
 # again. What it does once it has the lock may take its time.
 TIMEOUTS = "SET lock_timeout = '5s'; SET statement_timeout = 0"
 
+# Processes that start at the same time migrate one after the other, however long it takes.
+ONE_AT_A_TIME = """
+    SET LOCAL lock_timeout = 0;
+    SELECT pg_advisory_xact_lock(hashtextextended('migrations', 0));
+    SET LOCAL lock_timeout = '5s'
+"""
+
 
 def is_declared(item, name, type_, reflected, compare_to) -> bool:
     """Leave alone the indexes that only migrations make: on expressions, GIN."""
@@ -35,6 +42,7 @@ def run_migrations() -> None:
             **current_app.extensions["migrate"].configure_args,
         )
         with context.begin_transaction():
+            connection.execute(text(ONE_AT_A_TIME))
             context.run_migrations()
         connection.invalidate()  # the time-outs above are not for requests
 

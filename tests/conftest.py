@@ -1,6 +1,7 @@
 """Real servers for each test process, an application on them, and makers of accounts and books."""
 
 import itertools
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -21,11 +22,19 @@ from books_api.auth.models import User
 from books_api.config import Settings, database_url
 from books_api.embedded import Postgres, Redis
 from books_api.extensions import autocommit, db, redis
+from books_api.logs import FORMATTERS
 
 PASSWORD = "correct horse battery staple"
 KEY = "0f8e7d6c5b4a39281706f5e4d3c2b1a00f8e7d6c5b4a39281706f5e4d3c2b1a0"
 NEVER = "1000000 per second"
 counter = itertools.count()
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A folder that is gone afterwards (pytest's own stays, see pyproject.toml)."""
+    with tempfile.TemporaryDirectory(prefix="books-") as name:
+        yield Path(name)
 
 
 @dataclass(frozen=True)
@@ -144,6 +153,16 @@ def make_database(
     with app.app_context(), autocommit() as connection:
         for name in made:
             connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest.fixture(autouse=True)
+def no_secret_in_the_log(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Whatever a test does, the application logs no token, no password and no hash."""
+    yield
+    for phase in ("setup", "call"):
+        for record in caplog.get_records(phase):
+            line = FORMATTERS["json"].format(record)
+            assert not re.search(rf"eyJ[\w-]+\.|scrypt:\d|{PASSWORD}|{KEY}", line), line
 
 
 @pytest.fixture

@@ -32,10 +32,7 @@ def read_password(from_stdin: bool) -> str:
     """Return the password: of stdin's first line, or asked for twice, hidden."""
     if from_stdin:
         try:
-            try:
             return sys.stdin.buffer.readline().decode().rstrip("\r\n")
-        except UnicodeDecodeError:
-            fail("password: Is not UTF-8 text.", USAGE)
         except UnicodeDecodeError:
             fail("password: Must be UTF-8.", USAGE)
     return str(click.prompt("Password", hide_input=True, confirmation_prompt=True))

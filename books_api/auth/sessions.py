@@ -95,7 +95,7 @@ def open_script_session(
     identity: Identity, *, name: str, expires_in_days: int, read_only: bool, user_agent: str
 ) -> tuple[Session, str]:
     """Make a named token for a script: its own session, no refresh token."""
-    user = live_user(identity)
+    user = live_user(identity, for_update=True)  # or it is ended at once, and still listed
     now = datetime.now(UTC)
     session = Session(
         user_id=user.id,

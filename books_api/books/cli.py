@@ -1,38 +1,37 @@
 """`flask books`: catalogues come in and go out."""
 
-import csv
-import os
+import gzip
 import shutil
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, cast
 from uuid import UUID
 
 import click
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from books_api.auth import UserNotFound, find_user
-from books_api.books.exporter import Format, export_books
-from books_api.books.formats import (
-    Catalogue,
-    Record,
-    UnknownColumn,
-    UnreadableCatalogue,
-    open_catalogue,
-)
-from books_api.books.importer import REJECTED, Report, import_records
+from books_api.books.columns import UnknownColumn
+from books_api.books.encodings import UnreadableCatalogue
+from books_api.books.exporter import export_books
+from books_api.books.formats import Catalogue, Format, open_catalogue
+from books_api.books.importer import Report, import_records
+from books_api.books.progress import Progress
 from books_api.books.records import REPAIRS
-from books_api.commands import FAILED, USAGE, OperatorGroup, fail, first_line
+from books_api.books.rejects import Rejects
+from books_api.commands import USAGE, OperatorGroup, fail, first_line
 from books_api.extensions import db
 
 SOME_REJECTED = 3
-EVERY = 5.0  # seconds between two lines of progress where there is no terminal
+GZIP_MAGIC = b"\x1f\x8b"
+# The limits of a request are not an operator's: two imports of one owner take turns.
+PATIENCE = text("SET LOCAL lock_timeout = '10min'; SET LOCAL statement_timeout = '10min'")
 
 group = OperatorGroup("books", help="Import and export catalogues.")
 
@@ -67,14 +66,15 @@ def import_(
     user_id = owner_id(owner)
     with opened(file) as raw:
         try:
-            catalogue = open_catalogue(raw, mapping=mapping)
+            catalogue = open_catalogue(raw, format=named_format(file), mapping=mapping)
         except UnreadableCatalogue as error:
             fail(f"{file}: {error}")
         except UnknownColumn as error:
             fail(f"{file}: {error}", USAGE)
         if not quiet:
             click.echo(f"Recognised {catalogue.description}.", err=True)
-        rejects = Rejects(None if dry_run else rejected_path(file), catalogue)
+        rejected = Path(f"{'stdin' if file == '-' else file}.rejected.csv")
+        rejects = Rejects(None if dry_run else rejected, catalogue)
         report = run(raw, catalogue, user_id, rejects, duplicates, dry_run, quiet)
     click.echo(summary(report, dry_run))
     if rejects.count:
@@ -86,7 +86,7 @@ def run(
     raw: IO[bytes],
     catalogue: Catalogue,
     user_id: UUID,
-    rejects: "Rejects",
+    rejects: Rejects,
     duplicates: bool,
     dry_run: bool,
     quiet: bool,
@@ -94,17 +94,20 @@ def run(
     """Import batch by batch, each committed; say how far it came when it cannot go on."""
     report = Report()
     progress = Progress(raw, quiet)
+    reason = ""
     with db.engine.connect() as connection, rejects:
 
         def after_batch(so_far: Report) -> None:
             nonlocal report
             if not dry_run:
                 connection.commit()
+                connection.execute(PATIENCE)
                 rejects.flush()
             report = replace(so_far, repairs=Counter(so_far.repairs))
             progress.update(so_far)
 
         try:
+            connection.execute(PATIENCE)
             import_records(
                 catalogue.records,
                 user_id,
@@ -113,20 +116,25 @@ def run(
                 after_batch=after_batch,
                 duplicates=duplicates,
             )
+            connection.rollback()  # what a dry run did; otherwise there is nothing left to undo
         except KeyboardInterrupt:
-            fail(f"interrupted; {stopped(report, dry_run)}")
-        except (DBAPIError, UnreadableCatalogue, UnknownColumn) as error:
-            fail(f"{first_line(error)}; {stopped(report, dry_run)}")
-        connection.rollback()  # what a dry run did; otherwise there is nothing left to undo
+            reason = "interrupted"
+        except (DBAPIError, UnreadableCatalogue) as error:
+            reason = first_line(error)
+        except OSError as error:
+            reason = f"{rejects.path}: {error.strerror}"
         progress.finish()
+    if reason:
+        fail(f"{reason.rstrip('.')}; {stopped(report, dry_run)}")
     return report
 
 
 def stopped(report: Report, dry_run: bool) -> str:
     if dry_run:
         return "nothing was changed."
+    there = f", {report.already_there:,} already there" * bool(report.already_there)
     return (
-        f"{report.imported:,} imported up to line {report.last_line:,}."
+        f"{report.imported:,} imported{there}, up to line {report.last_line:,}."
         " Run it again to finish the job."
     )
 
@@ -144,14 +152,14 @@ def summary(report: Report, dry_run: bool) -> str:
 def parse_mappings(mappings: tuple[str, ...]) -> dict[str, str]:
     """Return field -> column. Exits with 2 on a bad form, and on a field mapped twice."""
     mapping: dict[str, str] = {}
-    for text in mappings:
-        name, equals, column = text.partition("=")
+    for option in mappings:
+        name, equals, column = option.partition("=")
         if not equals or not name or not column:
-            fail(f"--map {text}: must be FIELD=COLUMN.", USAGE)
+            fail(f"--map {option}: must be FIELD=COLUMN.", USAGE)
         if name in mapping:
-            fail(f"--map {text}: the field {name} is mapped twice.", USAGE)
+            fail(f"--map {option}: the field {name} is mapped twice.", USAGE)
         if column in mapping.values():
-            fail(f"--map {text}: the column {column} is mapped twice.", USAGE)
+            fail(f"--map {option}: the column {column} is mapped twice.", USAGE)
         mapping[name] = column
     return mapping
 
@@ -165,95 +173,35 @@ def owner_id(email: str) -> UUID:
         db.session.rollback()
 
 
+def named_format(file: str) -> Format | None:
+    """Return the format that the name of the file says; None when it says nothing."""
+    match Path(file.lower().removesuffix(".gz")).suffix:
+        case ".jsonl" | ".ndjson":
+            return "jsonl"
+        case ".csv" | ".tsv":
+            return "csv"
+    return None
+
+
 @contextmanager
 def opened(file: str) -> Iterator[IO[bytes]]:
-    """Open a file, or standard input kept in a temporary file, to be read more than once."""
-    if file == "-":
-        with tempfile.TemporaryFile() as spool:
-            shutil.copyfileobj(sys.stdin.buffer, spool)
-            spool.seek(0)
-            yield spool
-        return
-    try:
-        raw = open(file, "rb")  # noqa: SIM115  # closed below
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        fail(f"{click.format_filename(file)}: {reason}.")
-    with raw:
+    """Open a file to be read more than once: what is a stream is kept in a temporary file."""
+    with ExitStack() as stack:
+        try:
+            raw = stack.enter_context(click.open_file(file, "rb"))
+            if file == "-" or not raw.seekable():
+                spool = stack.enter_context(tempfile.TemporaryFile())
+                shutil.copyfileobj(raw, spool)
+                raw = spool
+            raw.seek(0)
+            zipped = raw.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+            raw.seek(0)
+        except (OSError, ValueError) as error:
+            name = "standard input" if file == "-" else click.format_filename(file)
+            fail(f"{name}: {getattr(error, 'strerror', None) or error}.")
+        if zipped:
+            raw = cast(IO[bytes], stack.enter_context(gzip.open(raw)))
         yield raw
-
-
-def rejected_path(file: str) -> Path:
-    return Path("stdin.rejected.csv" if file == "-" else f"{file}.rejected.csv")
-
-
-class Rejects:
-    """Rejected records: line, reason and the record as it was. No file when there are none."""
-
-    def __init__(self, path: Path | None, catalogue: Catalogue) -> None:
-        self.path, self.header, self.count = path, catalogue.header, 0
-        self.first: list[str] = []
-        self._file: Any = None
-
-    def __enter__(self) -> "Rejects":
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        if self._file is not None:
-            self._file.close()
-
-    def add(self, record: Record, outcome: str, reason: str) -> None:
-        if outcome != REJECTED:
-            return
-        self.count += 1
-        if self.path is None:
-            if self.count <= 20:
-                self.first.append(f"Line {record.line}: {reason}")
-            return
-        if self._file is None:
-            self._file = self.path.open("w", encoding="utf-8", newline="")
-            self._writer = csv.writer(self._file, lineterminator="\n")
-            self._writer.writerow(["line", "reason", *self.header])
-        self._writer.writerow([record.line, reason, *record.cells])
-
-    def flush(self) -> None:
-        if self._file is not None:
-            self._file.flush()
-
-    def told(self) -> str:
-        if self.path is not None:
-            return f"Rejected records are in {self.path}."
-        rest = self.count - len(self.first)
-        return "\n".join(self.first + [f"And {rest:,} more."] * bool(rest))
-
-
-class Progress:
-    """A bar on a terminal, a line every few seconds elsewhere, silence if quiet."""
-
-    def __init__(self, raw: IO[bytes], quiet: bool) -> None:
-        self.raw, self.quiet = raw, quiet
-        self.size = os.fstat(raw.fileno()).st_size
-        self.started = self.told = time.monotonic()
-        self.bar: Any = None
-        if not quiet and sys.stderr.isatty():
-            self.bar = click.progressbar(length=self.size, label="Importing", file=sys.stderr)
-            self.bar.__enter__()
-
-    def update(self, report: Report) -> None:
-        now = time.monotonic()
-        rate = report.read / max(now - self.started, 0.001)
-        if self.bar is not None:
-            self.bar.label = f"Importing {rate:,.0f} records/s"
-            self.bar.update(max(0, self.raw.tell() - self.bar.pos))
-        elif not self.quiet and now - self.told >= EVERY:
-            self.told = now
-            done = min(self.raw.tell() / max(self.size, 1), 1)
-            click.echo(f"{report.read:,} records, {done:.0%}, {rate:,.0f} records/s", err=True)
-
-    def finish(self) -> None:
-        if self.bar is not None:
-            with suppress(OSError):
-                self.bar.__exit__(None, None, None)
 
 
 @group.command("export")
@@ -264,17 +212,17 @@ def export(owner: str | None, format_: Format, output: str | None) -> None:
     """Export books, oldest first: what `flask books import` reads again."""
     filters = {} if owner is None else {"user_uid": owner_id(owner)}
     pieces = export_books(format_, filters)
-    if output is None:
-        for piece in pieces:
-            sys.stdout.buffer.write(piece)
-        sys.stdout.buffer.flush()
+    target = Path(output or "-")
+    if output is None or (target.exists() and not target.is_file()):  # a pipe, /dev/stdout
+        with click.open_file(str(target), "wb") as stream:
+            stream.writelines(pieces)
         return
     partial = Path(f"{output}.part")  # renamed when it is whole
     try:
         with partial.open("wb") as file:
             file.writelines(pieces)
-        partial.replace(output)
+        partial.replace(target)
     except OSError as error:
-        fail(f"{output}: {error.strerror}.", FAILED)
+        fail(f"{output}: {error.strerror}.")
     finally:
         partial.unlink(missing_ok=True)

@@ -3,15 +3,14 @@
 import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import orjson
 from sqlalchemy import Row
 
-from books_api.books.formats import FIELDS
+from books_api.books.columns import FIELDS
+from books_api.books.formats import Format
 from books_api.books.lists import iterate_books
-
-Format = Literal["csv", "jsonl"]
 
 
 def export_books(format: Format, filters: Mapping[str, Any]) -> Iterator[bytes]:
@@ -22,7 +21,7 @@ def export_books(format: Format, filters: Mapping[str, Any]) -> Iterator[bytes]:
 
 def _csv(batches: Iterator[Sequence[Row[Any]]]) -> Iterator[bytes]:
     buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
+    writer = csv.writer(buffer)  # RFC 4180; so it quotes a lone CR too
     writer.writerow(FIELDS)
     for rows in batches:
         writer.writerows(row[: len(FIELDS)] for row in rows)

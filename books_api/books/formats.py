@@ -15,7 +15,7 @@ import orjson
 
 from books_api.books.columns import UnknownColumn, check_fields, find_columns, shown
 from books_api.books.encodings import LINE_MAX, UnreadableCatalogue, open_text, read_lines
-from books_api.books.records import date_form
+from books_api.books.records import QUOTES, date_form
 
 Format = Literal["csv", "jsonl"]
 LOOKED_AT = 100  # records whose dates are looked at to name their form
@@ -38,6 +38,7 @@ class Record:
     values: Mapping[str, Any] = field(default_factory=dict)
     reason: str | None = None
     typed: bool = False
+    repairs: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -47,6 +48,7 @@ class Catalogue:
     header: list[str]
     records: Iterator[Record]
     description: str
+    text: TextIOWrapper  # which closes its file when it is let go
 
 
 def open_catalogue(
@@ -75,7 +77,7 @@ def open_catalogue(
     records = _read_jsonl(
         ((number, line.strip("\ufeff \t\r\n")) for number, line in lines), mapping
     )
-    return _described(Catalogue(JSON_COLUMNS, records, f"JSON Lines, {encoding}"))
+    return _described(Catalogue(JSON_COLUMNS, records, f"JSON Lines, {encoding}", text))
 
 
 def _open_csv(
@@ -99,7 +101,7 @@ def _open_csv(
     if header == REJECTED_COLUMNS + JSON_COLUMNS:
         lines = ((number, row[-1]) for number, row, _ in rows if row)
         described += ", of rejected JSON Lines"
-        return Catalogue(JSON_COLUMNS, _read_jsonl(lines, mapping), described)
+        return Catalogue(JSON_COLUMNS, _read_jsonl(lines, mapping), described, text)
     columns = find_columns(header, mapping)
     missing = [name for name in ("title", "author") if name not in columns]
     if missing:
@@ -108,8 +110,8 @@ def _open_csv(
             " Name it with a mapping such as title=Titel."
         )
     used = ", ".join(f"{name} from {header[index]!r}" for name, index in columns.items())
-    records = _read_csv(rows, len(header), columns)
-    return Catalogue(header, records, f"{described}; {used}")
+    records = _read_csv(rows, delimiter, len(header), columns)
+    return Catalogue(header, records, f"{described}; {used}", text)
 
 
 def _described(catalogue: Catalogue) -> Catalogue:
@@ -163,11 +165,18 @@ def _read_rows(lines: Iterator[str], delimiter: str) -> Iterator[tuple[int, list
 
 
 def _read_csv(
-    rows: Iterator[tuple[int, list[str], str | None]], width: int, columns: Mapping[str, int]
+    rows: Iterator[tuple[int, list[str], str | None]],
+    delimiter: str,
+    width: int,
+    columns: Mapping[str, int],
 ) -> Iterator[Record]:
     for line, row, reason in rows:
+        repairs: tuple[str, ...] = ()
+        if reason is not None and len(cells := row[0].split(delimiter)) == width:
+            row, reason, repairs = cells, None, (QUOTES,)
         if reason is None and len(row) == width:
-            yield Record(line, row, {name: row[index] for name, index in columns.items()})
+            values = {name: row[index] for name, index in columns.items()}
+            yield Record(line, row, values, repairs=repairs)
         elif row:
             yield Record(line, row, reason=reason or f"Has {len(row)} columns in place of {width}.")
 

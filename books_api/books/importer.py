@@ -4,21 +4,25 @@ Every record ends as exactly one of: imported, already there, rejected.
 """
 
 import io
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 from uuid import UUID
 
+import psycopg2
 from marshmallow import ValidationError
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 
-from books_api.books.formats import FIELDS, Record
+from books_api.books.columns import FIELDS
+from books_api.books.formats import Record
 from books_api.books.records import to_book
 from books_api.models import new_id
 
 BATCH = 2_000  # records in one COPY: well inside the statement time-out
+BATCH_CHARACTERS = 8 * 1024 * 1024  # of enormous records a batch holds fewer
 ALREADY_THERE, REJECTED = "already there", "rejected"
 
 # Two imports of one owner at once take turns, or both would find that a book is not there yet.
@@ -32,37 +36,49 @@ _STAGE = text("""
 """)
 _COLUMNS = ("id", "user_uid", *FIELDS)
 # The same owner and isbn; or, without one, the same folded title and author and the same date.
-# Looked for among the owner's books, and among the earlier records of the batch.
+# Looked for among the earlier records of the batch, and among the owner's books: there LATERAL
+# with LIMIT means one look into an index for each record, whatever the planner thinks of tables
+# that nobody has analyzed; = would let it take the index of all the owner's books.
+# Only if a record has no isbn is anything folded.
 _THERE = text("""
-    SELECT r.line FROM import_rows r
-    JOIN books b ON b.isbn = r.isbn AND b.user_uid = r.user_uid
-    UNION
+    WITH keys AS MATERIALIZED (
+        SELECT line, isbn, user_uid, books_fold(title) AS title, books_fold(author) AS author,
+            published_date
+        FROM import_rows WHERE EXISTS (SELECT FROM import_rows WHERE isbn IS NULL)
+    )
     SELECT line FROM (
         SELECT line, row_number() OVER (PARTITION BY isbn ORDER BY line) AS nth
         FROM import_rows WHERE isbn IS NOT NULL
     ) numbered WHERE nth > 1
     UNION
-    SELECT r.line FROM import_rows r
-    JOIN books b ON left(books_fold(b.title), 100) COLLATE "C"
-            = left(books_fold(r.title), 100) COLLATE "C"
-        AND books_fold(b.title) = books_fold(r.title)
-        AND books_fold(b.author) = books_fold(r.author)
-        AND b.published_date IS NOT DISTINCT FROM r.published_date
-        AND b.user_uid = r.user_uid
-    WHERE r.isbn IS NULL
+    SELECT line FROM (
+        SELECT line, isbn,
+            row_number() OVER (PARTITION BY title, author, published_date ORDER BY line) AS nth
+        FROM keys
+    ) numbered WHERE nth > 1 AND isbn IS NULL
     UNION
-    SELECT r.line FROM import_rows r
-    JOIN import_rows e ON e.line < r.line
-        AND books_fold(e.title) = books_fold(r.title)
-        AND books_fold(e.author) = books_fold(r.author)
-        AND e.published_date IS NOT DISTINCT FROM r.published_date
-    WHERE r.isbn IS NULL
+    SELECT line FROM import_rows r CROSS JOIN LATERAL (
+        SELECT FROM books b
+        WHERE b.isbn = r.isbn AND b.user_uid IS NOT DISTINCT FROM r.user_uid
+        LIMIT 1
+    ) there
+    UNION
+    SELECT line FROM keys k CROSS JOIN LATERAL (
+        SELECT FROM books b
+        WHERE left(books_fold(b.title), 100) COLLATE "C" = left(k.title, 100) COLLATE "C"
+            AND books_fold(b.title) = k.title
+            AND books_fold(b.author) = k.author
+            AND b.published_date IS NOT DISTINCT FROM k.published_date
+            AND b.user_uid IS NOT DISTINCT FROM k.user_uid
+        LIMIT 1
+    ) there WHERE k.isbn IS NULL
 """)
 _INSERT = text(
     f"INSERT INTO books ({', '.join(_COLUMNS)}) SELECT {', '.join(_COLUMNS)}"  # noqa: S608
     " FROM import_rows WHERE line <> ALL(:there) ORDER BY line"
 )
 # COPY's text format.
+_ESCAPED = re.compile(r"[\\\t\n\r]")
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
@@ -99,11 +115,24 @@ def import_records(
     With `duplicates`, a book that is already there is imported again.
     """
     report = Report()
-    while batch := list(islice(records, BATCH)):
+    for batch in _batches(records):
         _import_batch(batch, owner, report, connection, on_outcome, duplicates)
         report.last_line = batch[-1].line
         after_batch(report)
     return report
+
+
+def _batches(records: Iterator[Record]) -> Iterator[list[Record]]:
+    batch: list[Record] = []
+    size = 0
+    for record in records:
+        batch.append(record)
+        size += sum(map(len, record.cells))
+        if len(batch) == BATCH or size > BATCH_CHARACTERS:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def _import_batch(
@@ -119,7 +148,8 @@ def _import_batch(
         try:
             if record.reason is not None:
                 raise ValidationError(record.reason)
-            good[record.line] = (record, to_book(record.values, report.repairs))
+            report.repairs.update(record.repairs)
+            good[record.line] = (record, to_book(record.values, report.repairs, typed=record.typed))
         except ValidationError as error:
             report.rejected += 1
             on_outcome(record, REJECTED, reason(error))
@@ -137,22 +167,27 @@ def _write(
     duplicates: bool,
 ) -> list[int]:
     """Write the books, and return the lines of those that are already there."""
-    connection.execute(_LOCK, {"owner": str(owner)})
+    rows, owned_by = io.StringIO(), str(owner)
+    connection.execute(_LOCK, {"owner": owned_by})
     connection.execute(_STAGE)
-    rows = io.StringIO()
     for line, (_, book) in good.items():
-        values = (line, new_id(), owner, *(book.get(name) for name in FIELDS))
+        values = (line, new_id(), owned_by, *(book.get(name) for name in FIELDS))
         rows.write("\t".join(map(_copied, values)) + "\n")
     rows.seek(0)
-    cursor = connection.connection.cursor()
-    cursor.copy_expert("COPY import_rows FROM STDIN", rows)
+    try:
+        connection.connection.cursor().copy_expert("COPY import_rows FROM STDIN", rows)
+    except psycopg2.Error as error:  # SQLAlchemy has no COPY, and so does not wrap its errors
+        raise DBAPIError.instance("COPY", None, error, psycopg2.Error) from error
     there = [] if duplicates else sorted(connection.execute(_THERE).scalars())
     connection.execute(_INSERT, {"there": there})
     return there
 
 
 def _copied(value: Any) -> str:
-    return "\\N" if value is None else str(value).translate(_ESCAPES)
+    if value is None:
+        return "\\N"
+    copied = str(value)
+    return copied.translate(_ESCAPES) if _ESCAPED.search(copied) else copied
 
 
 def reason(error: ValidationError) -> str:

@@ -1,17 +1,12 @@
-"""Lists of books: filters, search, sorts. Every form of it is one statement, made once.
-
-q is searched in two steps of one statement: full text, all words, the last one perhaps
-unfinished; only when nothing has them all, by similarity of trigrams, which finds typos.
-"""
+"""Lists of books: filters and sorts. Every form of it is one statement, made once."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from flask import current_app
 from marshmallow import ValidationError
 from sqlalchemy import (
-    CTE,
     TEXT,
     ColumnElement,
     Date,
@@ -20,15 +15,16 @@ from sqlalchemy import (
     Row,
     Select,
     Uuid,
+    and_,
     bindparam,
-    case,
     cast,
-    exists,
     func,
     literal_column,
     select,
+    type_coerce,
 )
 
+from books_api.books import search
 from books_api.books.models import PAGE_COUNT_MAX, Book
 from books_api.books.schemas import (
     SORT_FIELDS,
@@ -49,13 +45,17 @@ COLUMNS = (
     ),
     Book.version,
 )
-RANK_SCALE = 1_000_000  # ranks are compared as integers, which a cursor can hold exactly
 ITERATED = 2_000  # books of a batch
-SIMILAR_MAX = 100  # characters of q that are compared by trigrams
+UNDATED = 9_999_999  # later than any day that a book can have
 
 
-def _first_letters(column: Any) -> ColumnElement[str]:
-    return func.left(func.books_fold(column), literal_column("100")).collate("C")
+def _first_letters(text: Any) -> ColumnElement[str]:
+    return func.left(text, literal_column("100")).collate("C")
+
+
+def _day(date: Any) -> ColumnElement[int]:
+    # A number: there is no date after the last that Python can hold.
+    return type_coerce(date - literal_column("DATE '0001-01-01'", Date), Integer)
 
 
 # What `sort` may name. Each is the expression of an index, and never NULL: a book without the
@@ -63,9 +63,9 @@ def _first_letters(column: Any) -> ColumnElement[str]:
 SORT_KEYS: dict[str, Any] = {
     "created_at": Book.created_at,
     "updated_at": Book.updated_at,
-    "title": _first_letters(Book.title),
-    "author": _first_letters(Book.author),
-    "published_date": func.coalesce(Book.published_on, literal_column("DATE '9999-12-31'", Date)),
+    "title": _first_letters(func.books_fold(Book.title)),
+    "author": _first_letters(Book.author_text),
+    "published_date": func.coalesce(_day(Book.published_on), literal_column(str(UNDATED), Integer)),
     "page_count": func.coalesce(Book.page_count, literal_column(str(PAGE_COUNT_MAX + 1), Integer)),
 }
 SORTS = {
@@ -76,20 +76,29 @@ SORTS = {
 NEWEST = "-created_at"
 
 
-def _contains(pattern: ColumnElement[str]) -> ColumnElement[bool]:
-    # What is left after folding has no LIKE wildcards.
-    return func.books_fold(Book.author).like("%" + func.books_fold(pattern) + "%")
+def _author_contains(author: ColumnElement[str]) -> ColumnElement[bool]:
+    # What is left after folding has no LIKE wildcards; nothing left is contained in nothing.
+    folded = func.books_fold(author)
+    return Book.author_text.like("%" + func.nullif(folded, "") + "%")
+
+
+def _published(moment: str) -> ColumnElement[int]:
+    return _day(bindparam(moment, type_=Date))
 
 
 FILTERS: dict[str, ColumnElement[bool]] = {
-    "author": _contains(bindparam("author")),
+    "author": _author_contains(bindparam("author")),
     "publisher": func.left(func.books_fold(Book.publisher), literal_column("100"))
     == func.left(func.books_fold(bindparam("publisher")), literal_column("100")),
     "language": func.lower(Book.language) == func.lower(bindparam("language")),
     "isbn": Book.isbn == bindparam("isbn"),
     "user_uid": Book.user_uid == bindparam("user_uid", type_=Uuid()),
-    "published_from": Book.published_on >= bindparam("published_from", type_=Date),
-    "published_to": Book.published_on <= bindparam("published_to", type_=Date),
+    # By the expression of the index, which gives the undated a day, too.
+    "published_from": and_(
+        SORT_KEYS["published_date"] >= _published("published_from"),
+        SORT_KEYS["published_date"] < literal_column(str(UNDATED), Integer),
+    ),
+    "published_to": SORT_KEYS["published_date"] <= _published("published_to"),
 }
 
 
@@ -106,7 +115,7 @@ def list_books(
     sort = sort or ("" if "q" in names else NEWEST)
     scope = f"books {sort} {sorted((name, str(value)) for name, value in parameters.items())}"
     return fetch_page(
-        lambda after: _page_statement(names, sort, after),
+        partial(_page_statement, names, sort),
         parameters,
         scope=scope,
         limit=limit,
@@ -172,66 +181,33 @@ def _parameters(filters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @lru_cache
-def _page_statement(names: frozenset[str], sort: str, after: bool) -> Select[Any]:
+def _page_statement(names: frozenset[str], sort: str, after: bool, *place: int) -> Select[Any]:
+    conditions = _conditions(names)
     if "q" not in names:
-        return keyset(_filtered(select(*COLUMNS), names), SORTS[sort], after=after)
-    found = _found(names)
-    if sort:
-        statement = select(*COLUMNS).join_from(Book, found, found.c.id == Book.id)
-        return keyset(statement, SORTS[sort], after=after)
-    best = Sort(found.c.rank, found.c.id, descending=True)
-    page = keyset(select(found.c.id), best, after=after).subquery("page")
-    return (
-        select(*COLUMNS, page.c.sort_key)
-        .join_from(page, Book, page.c.id == Book.id)
-        .order_by(page.c.sort_key.desc(), page.c.id.desc())
-    )
+        return keyset(select(*COLUMNS).where(*conditions), SORTS[sort], after=after)
+    by = SORTS[sort] if sort else None
+    if after:
+        return search.next_page(COLUMNS, conditions, by, *place)
+    return search.first_page(COLUMNS, conditions, by)
 
 
 @lru_cache
 def _iteration(names: frozenset[str], fields: tuple[str, ...], after: bool) -> Select[Any]:
     statement: Any = select(*(getattr(Book, name) for name in fields), Book.id)
     if "q" in names:
-        found = _found(names)
+        found = search.found_ids(_conditions(names))
         statement = statement.join_from(Book, found, found.c.id == Book.id)
     else:
-        statement = _filtered(statement, names)
+        statement = statement.where(*_conditions(names))
     return keyset(statement, SORTS["created_at"], after=after)
 
 
 @lru_cache
 def _count_statement(names: frozenset[str]) -> Select[Any]:
     if "q" in names:
-        return select(func.count()).select_from(_found(names))
-    return _filtered(select(func.count()).select_from(Book), names)
+        return select(func.count()).select_from(search.found_ids(_conditions(names)))
+    return select(func.count()).select_from(Book).where(*_conditions(names))
 
 
-def _filtered(statement: Any, names: frozenset[str]) -> Select[Any]:
-    filtered: Select[Any] = statement.where(*(FILTERS[name] for name in sorted(names - {"q"})))
-    return filtered
-
-
-def _found(names: frozenset[str]) -> CTE:
-    """Return (id, rank) of the books that q finds among those of the filters."""
-    folded = func.books_fold(bindparam("q"))
-    # Only letters, digits and spaces are left: nothing that to_tsquery takes for syntax.
-    words = case((folded != "", func.replace(folded, " ", " & ") + ":*"), else_="")
-    query = func.to_tsquery(literal_column("'simple'"), words)
-    full_text = _filtered(
-        select(Book.id, _rank(func.ts_rank(Book.search, query, 1))).where(
-            Book.search.bool_op("@@")(query)
-        ),
-        names,
-    ).cte("full_text")
-    typed = func.left(folded, literal_column(str(SIMILAR_MAX)))
-    similar = _filtered(
-        select(Book.id, _rank(func.strict_word_similarity(typed, Book.search_text))).where(
-            typed != "", typed.bool_op("<%")(Book.search_text), ~exists(select(full_text.c.id))
-        ),
-        names,
-    )
-    return select(full_text.c.id, full_text.c.rank).union_all(similar).cte("found")
-
-
-def _rank(score: ColumnElement[Any]) -> ColumnElement[int]:
-    return cast(score * RANK_SCALE, Integer).label("rank")
+def _conditions(names: frozenset[str]) -> list[ColumnElement[bool]]:
+    return [FILTERS[name] for name in sorted(names - {"q"})]

@@ -23,9 +23,10 @@ FIRST_DAY = (
     " coalesce(nullif(substr(published_date, 6, 2), ''), '1')::integer,"
     " coalesce(nullif(substr(published_date, 9, 2), ''), '1')::integer)"
 )
-# What q searches. books_fold() is made by the migration: lower case, no accents, no punctuation.
+# What q searches. The functions are made by the migration. books_fold(): lower case, no accents,
+# no punctuation. books_words(): words, where the script puts no spaces between them.
 SEARCH = " || ".join(
-    f"setweight(to_tsvector('simple'::regconfig, books_fold({text})), '{weight}')"
+    f"setweight(to_tsvector('simple'::regconfig, books_words(books_fold({text}))), '{weight}')"
     for text, weight in (("title", "A"), ("author", "B"), ("coalesce(publisher, '')", "C"))
 )
 SEARCH_TEXT = "books_fold(title || ' ' || author || ' ' || coalesce(publisher, ''))"
@@ -59,6 +60,9 @@ class Book(Model):
     version: Mapped[int] = mapped_column(server_default="1")
     search: Mapped[str | None] = mapped_column(TSVECTOR, Computed(SEARCH, persisted=True))
     search_text: Mapped[str | None] = mapped_column(Text, Computed(SEARCH_TEXT, persisted=True))
+    author_text: Mapped[str | None] = mapped_column(
+        Text, Computed("books_fold(author)", persisted=True)
+    )
 
 
 class IdempotencyKey(Model):

@@ -16,13 +16,15 @@ from books_api.fields import SPACES
 SCIENTIFIC = re.compile(r"[0-9.,]+[eE]\+?[0-9]+")
 WRAPPED = re.compile(r'="?([^"]*)"?')  # a spreadsheet's way to say that a number is text
 SHORT = re.compile("[0-9]{6,8}[0-9Xx]")  # an ISBN that a spreadsheet took for a number
+LIKE_ISBN = re.compile(r"[0-9Xx\s\u2010-\u2015\u2212-]{7,}")
 # The repairs, in the words of the summary and of --help.
 TRIMMED = "text trimmed"
 NO_PAGES = "page count 0 taken as unknown"
 OTHER_ISBN = "bad isbn13 or isbn left out beside a good one"
 ZEROS = "leading zeros of an isbn restored"
 NO_ISBN = "identifier that is no isbn left out of ISBN/UID"
-REPAIRS = (TRIMMED, NO_PAGES, OTHER_ISBN, ZEROS, NO_ISBN)
+QUOTES = "line taken as it is, for its quotes are not those of CSV"
+REPAIRS = (TRIMMED, NO_PAGES, OTHER_ISBN, ZEROS, NO_ISBN, QUOTES)
 AMERICAN = re.compile(r"([0-9]{1,2})/([0-9]{1,2})/([0-9]{4})")
 YEAR = re.compile(r"(-?)([0-9]{1,4})(\.0)?")
 COUNT = re.compile(r"([0-9]{1,9})(\.0)?")
@@ -64,7 +66,7 @@ def to_book(
         except ValidationError as error:
             errors[name] = list(error.messages)
     if errors:
-        raise ValidationError(errors)  # type: ignore[arg-type]  # its annotation lacks lists
+        raise ValidationError(errors)
     repairs.update(made)
     return book
 
@@ -125,12 +127,14 @@ def _isbn(given: Mapping[str, Any], made: list[str]) -> Any:
         value = _unwrapped(given.get(name, missing))
         if value is missing:
             continue
-        if name == "isbn_uid" and not re.fullmatch("[0-9Xx -]{7,}", value):
+        if name == "isbn_uid" and isinstance(value, str) and not LIKE_ISBN.fullmatch(value):
             made.append(NO_ISBN)
             continue
         try:
-            isbn = _parsed(value, made)
-            good = isbn if good in (missing, None) else good
+            if good in (missing, None):
+                good = _parsed(value, made)
+            else:
+                _parsed(value, [])
         except ValidationError as error:
             failure = failure or error
     if failure is not None:
@@ -153,7 +157,7 @@ def _parsed(value: Any, made: list[str]) -> Any:
 
 def _unwrapped(value: Any) -> Any:
     """Return the value without `="..."`, and without LibraryThing's brackets."""
-    if not isinstance(value, str):
+    if not isinstance(value, str) or value[:1] not in ("=", "["):
         return value
     if wrapped := WRAPPED.fullmatch(value):
         value = wrapped[1]

@@ -67,6 +67,7 @@ class PartialDate(Text):
             **kwargs.pop("metadata", {}),
         }
         super().__init__(4, 10, trim=False, metadata=metadata, **kwargs)
+        del self.metadata["minLength"], self.metadata["maxLength"]  # the pattern says it
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any

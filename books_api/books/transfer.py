@@ -11,11 +11,12 @@ from uuid import UUID
 import orjson
 from flask import Response, request
 from sqlalchemy import Connection
-from werkzeug.exceptions import UnsupportedMediaType
+from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge, UnsupportedMediaType
 
 from books_api.auth import identity, token_required
-from books_api.books.exporter import Format, export_books
-from books_api.books.formats import Record, open_catalogue
+from books_api.books.encodings import UnreadableCatalogue
+from books_api.books.exporter import export_books
+from books_api.books.formats import Format, Record, open_catalogue
 from books_api.books.idempotency import Answer, once
 from books_api.books.importer import import_records
 from books_api.books.routes import answered, blueprint, idempotency_key
@@ -25,6 +26,7 @@ from books_api.openapi import problems, request_body, request_headers, response_
 
 BODY_MAX = 16 * 1024 * 1024
 IN_MEMORY = 1024 * 1024
+RECORDS_MAX = 200_000  # of one request: 16 MiB can hold eight million that are not imported
 FORMATS: dict[str, Format] = {
     "text/csv": "csv",
     "application/x-ndjson": "jsonl",
@@ -57,9 +59,7 @@ def import_books(query: dict[str, Any]) -> Response:
     key = idempotency_key()
     with SpooledTemporaryFile(IN_MEMORY) as body:
         # All of it, before anything is done: a request that is cut off imports nothing.
-        request.max_content_length = BODY_MAX
-        shutil.copyfileobj(request.stream, body)
-        body.seek(0)
+        receive(body)
         fingerprint = hashlib.file_digest(body, "sha256")
         body.seek(0)
 
@@ -74,6 +74,19 @@ def import_books(query: dict[str, Any]) -> Response:
             return answered(answer)
         fingerprint.update(f"POST /books/import {content_type} {sorted(query.items())}".encode())
         return answered(once(owner, key, fingerprint.digest(), work))
+
+
+def receive(body: IO[bytes]) -> None:
+    """Copy the request's body and rewind it; refuse one that is too long or was cut off."""
+    request.max_content_length = BODY_MAX
+    shutil.copyfileobj(request.stream, body)
+    size = body.tell()
+    # What the server and werkzeug keep to themselves: the end came early, or was a limit's.
+    if request.content_length not in (None, size):
+        raise ClientDisconnected
+    if size == BODY_MAX and request.environ["wsgi.input"].read(1):
+        raise RequestEntityTooLarge
+    body.seek(0)
 
 
 def _import(
@@ -92,7 +105,7 @@ def _import(
         outcomes.append({"line": record.line, "outcome": outcome, "reason": reason})
 
     report = import_records(
-        catalogue.records,
+        _bounded(catalogue.records),
         owner,
         connection=connection,
         on_outcome=on_outcome,
@@ -109,6 +122,15 @@ def _import(
         "records": sorted(outcomes, key=lambda outcome: int(outcome["line"])),
     }
     return Answer(200, {}, orjson.dumps(document).decode())
+
+
+def _bounded(records: Iterator[Record]) -> Iterator[Record]:
+    for number, record in enumerate(records):
+        if number == RECORDS_MAX:
+            raise UnreadableCatalogue(
+                f"More than {RECORDS_MAX:,} records; send them in several requests."
+            )
+        yield record
 
 
 @blueprint.route("/export", methods=["GET"])

@@ -8,17 +8,33 @@ from uuid import UUID
 import pytest
 from werkzeug.security import generate_password_hash
 
-from books_api.auth import sessions
+from books_api.auth import passwords, sessions
 from books_api.auth.limits import limiter
 from books_api.auth.models import User
 from books_api.extensions import db, redis
 from tests.conftest import PASSWORD
 
+QUICK = "scrypt:1024:8:1"
+
 
 @pytest.fixture(scope="session")
 def password_hash():
-    """A hash that is quick to check, where its strength is not the point."""
-    return generate_password_hash(PASSWORD, "scrypt:1024:8:1")
+    """A hash that is quick to check."""
+    return generate_password_hash(PASSWORD, QUICK)
+
+
+@pytest.fixture(autouse=True)
+def quick_hashing(monkeypatch):
+    """Hash a hundred times faster; where the strength is the point, see full_strength."""
+    monkeypatch.setattr(passwords, "METHOD", QUICK)
+    monkeypatch.setattr(passwords, "NOBODYS_HASH", QUICK + "$salt$")
+
+
+@pytest.fixture
+def full_strength(quick_hashing, monkeypatch):
+    """Hash as production does. Returns a hash of PASSWORD."""
+    monkeypatch.undo()
+    return generate_password_hash(PASSWORD, passwords.METHOD)
 
 
 @pytest.fixture

@@ -312,6 +312,16 @@ def test_older_epoch_that_redis_comes_back_with_is_not_believed(world, redis_ser
     assert_dead(world)
 
 
+def test_redis_that_cannot_be_filled_lets_nobody_in(app, make_app, alice):
+    without_postgres = make_app(database_url="postgresql+psycopg2://postgres@/books?host=/nowhere")
+    with app.app_context():
+        redis.client.flushall()
+
+    response = without_postgres.test_client().get(f"{BOOKS}/?limit=0", headers=alice.headers)
+
+    assert response.status_code == 503
+
+
 @each_level
 def test_many_requests_fill_redis_at_once(world, revoke):
     revoke(world)
@@ -583,6 +593,14 @@ def test_protected_get_makes_one_round_trip_to_redis(client, alice, commands):
     (command,) = commands(lambda: client.get(f"{BOOKS}/", headers=alice.headers))
 
     assert command.startswith("MGET ")
+
+
+def test_keys_of_the_round_trip_are_in_one_slot_of_a_cluster(client, alice, commands):
+    (command,) = commands(lambda: client.get(f"{BOOKS}/?limit=0", headers=alice.headers))[-1:]
+
+    keys = command.split(" ")[1:]
+    assert len(keys) == 4
+    assert all(key.startswith("{books}:") for key in keys)
 
 
 def test_list_of_books_makes_one_statement(client, alice, statements):

@@ -14,6 +14,7 @@ from tests.auth.helpers import (
     claims_of,
     execute,
     get_me,
+    released_together,
     rotate,
     snapshot,
     status_of,
@@ -101,6 +102,16 @@ def test_ended_session_is_not_listed(client, alice, open_session):
     client.post(f"{AUTH}/logout", headers=bearer(other.access_token))
 
     assert len(list_sessions(client, alice.access_token)) == 1
+
+
+@pytest.mark.parametrize("path", ["/logout-all", "/password"])
+def test_sessions_that_ended_together_are_not_listed(client, alice, open_session, path):
+    open_session(alice)
+    body = {"current_password": PASSWORD, "new_password": NEW_PASSWORD}
+    kept = client.post(f"{AUTH}{path}", json=body, headers=alice.headers).json.get("access_token")
+    token = kept or open_session(alice).access_token
+
+    assert [session["current"] for session in list_sessions(client, token)] == [True]
 
 
 def test_expired_session_is_not_listed(app, client, alice, open_session):
@@ -437,10 +448,16 @@ def test_writing_script_token_logs_itself_out(client, alice, writer):
     assert status_of(client, alice.access_token) == 200
 
 
-def test_script_token_made_while_the_user_logs_out_everywhere_is_dead(app, client, alice):
-    execute(app, "UPDATE users SET token_epoch = token_epoch + 1")
+def test_no_script_token_is_made_while_the_user_logs_out_everywhere(app, alice, servers):
+    (answer,) = released_together(
+        servers,
+        "UPDATE users SET token_epoch = token_epoch + 1; UPDATE sessions SET ended_at = now()",
+        lambda: make_script_token(app.test_client(), alice),
+        commit=True,
+    )
 
-    assert make_script_token(client, alice).status_code == 401
+    assert answer.status_code == 401
+    assert execute(app, "SELECT FROM sessions WHERE ended_at IS NULL") == []
 
 
 def test_admins_script_token_has_the_role(client, admin):

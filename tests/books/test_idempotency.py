@@ -5,10 +5,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import requests
 from sqlalchemy import text
 
 from books_api import PREFIX
 from books_api.extensions import autocommit, db
+from tests.processes import ROOT, TIMEOUT, clean_environ, free_port, running, wait_until_serving
 
 BOOKS = f"{PREFIX}/books/"
 MOMO = {"title": "Momo", "author": "Michael Ende"}
@@ -31,6 +33,41 @@ def count(app):
             return connection.execute(text("SELECT count(*) FROM books")).scalar()
 
     return count
+
+
+@pytest.fixture
+def kept(app):
+    """The keys that are stored."""
+
+    def kept():
+        with app.app_context(), autocommit() as connection:
+            return connection.execute(text("SELECT key FROM idempotency_keys")).scalars().all()
+
+    return kept
+
+
+@pytest.fixture
+def post(app, alice, settings, folder):
+    """Send a request with the key to gunicorn, whose two workers are mortal."""
+    port = free_port()
+    log, url = folder / f"mortal-{port}.log", f"http://127.0.0.1:{port}"
+    environ = clean_environ(
+        folder,
+        BIND=f"127.0.0.1:{port}",
+        WEB_CONCURRENCY="2",
+        DATABASE_URL=settings.database_url,
+        REDIS_URL=settings.redis_url,
+        JWT_SECRET_KEY=settings.jwt_secret_key,
+    )
+    arguments = ["-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", "--workers", "2"]
+
+    def post(**headers):
+        headers = {**alice.headers, "Idempotency-Key": KEY, **headers}
+        return requests.post(url + BOOKS, json=MOMO, headers=headers, timeout=TIMEOUT)
+
+    with running([*arguments, "tests.books.mortal:app"], log, cwd=ROOT, env=environ) as process:
+        wait_until_serving(f"{url}/readyz", process, log)
+        yield post
 
 
 def age_keys(app, interval):
@@ -168,16 +205,33 @@ def test_a_key_is_kept_again_after_24_hours(app, send, count):
     assert (send().json, count()) == (second.json, 2)
 
 
-def test_old_keys_are_pruned(app, send):
+def test_old_keys_are_pruned(app, send, kept):
     send()
     age_keys(app, "25 hours")
     send(key="young")
 
     app.test_cli_runner().invoke(args=["maintenance", "prune"])
 
-    with app.app_context(), autocommit() as connection:
-        keys = connection.execute(text("SELECT key FROM idempotency_keys")).scalars().all()
-    assert keys == ["young"]
+    assert kept() == ["young"]
+
+
+def test_pruned_keys_are_counted(app, send):
+    send()
+    age_keys(app, "25 hours")
+
+    result = app.test_cli_runner().invoke(args=["maintenance", "prune"])
+
+    assert "1 idempotency key" in result.output
+
+
+def test_a_key_is_free_again_when_pruned(app, send, count):
+    send()
+    age_keys(app, "25 hours")
+    app.test_cli_runner().invoke(args=["maintenance", "prune"])
+
+    response = send({**MOMO, "page_count": 304})
+
+    assert (response.status_code, count()) == (201, 2)
 
 
 def test_of_simultaneous_requests_with_a_key_one_adds_a_book(app, alice, count):
@@ -249,3 +303,74 @@ def test_what_is_kept_is_what_was_answered(app, send):
     with app.app_context(), autocommit() as connection:
         body = connection.execute(text("SELECT body FROM idempotency_keys")).scalar()
     assert json.loads(body) == first.json
+
+
+@pytest.mark.parametrize(
+    ("values", "authorization", "status"),
+    [
+        ({"title": ""}, None, 422),
+        ({**MOMO, "color": "red"}, None, 422),
+        (MOMO, "Bearer x.y.z", 401),
+    ],
+    ids=["wrong", "unknown", "stranger"],
+)
+def test_a_request_that_failed_keeps_nothing(client, alice, kept, values, authorization, status):
+    headers = {**alice.headers, "Idempotency-Key": KEY}
+    headers["Authorization"] = authorization or headers["Authorization"]
+
+    response = client.post(BOOKS, json=values, headers=headers)
+
+    assert (response.status_code, kept()) == (status, [])
+
+
+def test_the_keys_of_a_deleted_account_are_gone(app, alice, send, kept):
+    send()
+
+    with app.app_context(), autocommit() as connection:
+        connection.execute(text("DELETE FROM users WHERE id = :id"), {"id": alice.id})
+
+    assert kept() == []
+
+
+def test_a_request_that_broke_off_before_the_commit_is_done_when_sent_again(
+    app, alice, send, count, kept
+):
+    with app.app_context(), autocommit() as connection:
+        connection.execute(text("ALTER TABLE books ADD CONSTRAINT no CHECK (title <> 'Momo')"))
+    try:
+        broken = send()
+    finally:
+        with app.app_context(), autocommit() as connection:
+            connection.execute(text("ALTER TABLE books DROP CONSTRAINT no"))
+
+    assert (broken.status_code >= 400, kept()) == (True, [])
+    assert (send().status_code, count()) == (201, 1)
+
+
+def test_two_workers_add_one_book_of_many_requests_at_once(post, count):
+    """Until both have answered: which of them takes a request is up to the kernel."""
+    answers = []
+
+    with ThreadPoolExecutor(16) as pool:
+        while len({answer.headers["X-Worker"] for answer in answers}) < 2:
+            answers += pool.map(lambda _: post(), range(16))
+
+    assert count() == 1
+    first = [a for a in answers if a.status_code == 201 and "Idempotent-Replayed" not in a.headers]
+    assert len(first) == 1
+    for answer in answers:
+        assert answer.status_code == 201 or (
+            answer.status_code == 409 and answer.headers["Retry-After"].isdigit()
+        )
+    assert {answer.text for answer in answers if answer.status_code == 201} == {first[0].text}
+
+
+def test_an_answer_that_died_with_its_worker_is_given_again(post, count):
+    with pytest.raises(requests.ConnectionError):
+        post(**{"X-Die": "yes"})
+    lost = count()
+
+    answer = post()
+
+    assert (lost, count()) == (1, 1)
+    assert (answer.status_code, answer.headers["Idempotent-Replayed"]) == (201, "true")

@@ -1,16 +1,47 @@
 """The lists of books: what is in them, and that a walk through them misses nothing."""
 
 import re
+import unicodedata
 import uuid
+from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from sqlalchemy import func, update
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import delete, func, insert, update
 
 from books_api import PREFIX
+from books_api.auth.models import User
 from books_api.books.models import Book
 from books_api.extensions import db
+from books_api.models import new_id
 
 BOOKS = f"{PREFIX}/books/"
+SORTS = ["created_at", "updated_at", "title", "author", "published_date", "page_count"]
+BOTH_WAYS = [sign + name for name in SORTS for sign in ("", "-")]
+MORNING = datetime(2024, 5, 1, 8, tzinfo=UTC)
+# Ties, gaps, the ends of what is possible, and texts that differ by what sorts ignore.
+VALUES = {
+    "title": ["Emma", "Émile", "emma!", "«Zoë»", "Ørsted", "三体", "Яма", "!!!", "1984", "Straße"],
+    "author": ["J. Austen", "j austen", "Łem", "Ende, Michael", "刘慈欣", "Ångström"],
+    "publisher": [None, "Gallimard"],
+    "published_date": [None, None, "0001", "1937", "1937-01", "1937-09-21", "9999-12-31"],
+    "page_count": [None, None, 1, 302, 302, 100_000],
+    "created_at": [MORNING, MORNING + timedelta(microseconds=1), MORNING + timedelta(days=1)],
+    "updated_at": [MORNING, MORNING + timedelta(microseconds=1)],
+}
+PARAMETERS = [
+    *("limit", "cursor", "sort", "count", "q", "author", "publisher", "language", "isbn"),
+    *("user_uid", "published_from", "published_to"),
+]
+PROPERTY = settings(
+    max_examples=25,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 
 
 def next_path(response):
@@ -30,6 +61,70 @@ def walk(client, account, path, after_page=lambda number: None):
         if path is None:
             return ids
     raise AssertionError("the pages do not end")
+
+
+def fold(text):
+    """Lower case without accents and punctuation, worked out apart from Postgres."""
+    plain = "".join(
+        c for c in unicodedata.normalize("NFKD", text.lower()) if not unicodedata.combining(c)
+    )
+    plain = plain.translate({ord("ø"): "o", ord("ł"): "l", ord("ß"): "ss"})
+    return " ".join(re.findall(r"[^\W_]+", plain))
+
+
+def sort_key(name, row):
+    """What a book is sorted by, its id at the end; a book without the value is last."""
+    value = row[name]
+    if value is None:
+        return (1, "", str(row["id"]))
+    if name in ("title", "author"):
+        value = fold(value)
+    if name == "published_date":
+        value = (value + "-01-01")[:10]
+    return (0, value, str(row["id"]))
+
+
+@pytest.fixture
+def add_rows(app):
+    """Add rows to a table, as somebody else would."""
+
+    def add_rows(model, rows):
+        rows = [{"id": new_id(), **row} for row in rows]
+        if rows:
+            with app.app_context():
+                db.session.execute(insert(model), rows)
+                db.session.commit()
+        return rows
+
+    return add_rows
+
+
+@pytest.fixture
+def delete_rows(app):
+    def delete_rows(model, *conditions):
+        with app.app_context():
+            db.session.execute(delete(model).where(*conditions))
+            db.session.commit()
+
+    return delete_rows
+
+
+@pytest.fixture
+def shelf(alice, add_rows):
+    """70 books of Alice; each value stands beside each other one."""
+    return add_rows(
+        Book,
+        [
+            {
+                "user_uid": uuid.UUID(alice.id),
+                **{
+                    name: values[(number * (place + 1) + number // 7) % len(values)]
+                    for place, (name, values) in enumerate(VALUES.items())
+                },
+            }
+            for number in range(70)
+        ],
+    )
 
 
 def ids_of(books):
@@ -208,3 +303,265 @@ def test_the_books_of_an_unknown_user_are_404_with_a_cursor_too(app, client, ali
     response = client.get(path, headers=alice.headers)
 
     assert response.status_code in (404, 422)
+
+
+@pytest.mark.parametrize("limit", [7, 100])
+@pytest.mark.parametrize("sort", BOTH_WAYS)
+def test_a_walk_has_the_order_of_its_sort(client, alice, shelf, sort, limit):
+    name, turned = sort.removeprefix("-"), sort.startswith("-")
+    expected = sorted(shelf, key=lambda row: sort_key(name, row), reverse=turned)
+
+    ids = walk(client, alice, f"{BOOKS}?sort={sort}&limit={limit}")
+
+    assert ids == [str(row["id"]) for row in expected]
+
+
+@pytest.mark.parametrize("name", ["published_date", "page_count"])
+def test_a_sort_turned_round_begins_with_what_is_unknown(client, alice, shelf, name):
+    response = client.get(f"{BOOKS}?sort=-{name}&limit=1", headers=alice.headers)
+
+    assert response.json[0][name] is None
+
+
+@pytest.mark.parametrize("sort", ["published_date", "-published_date"])
+def test_the_last_day_is_not_taken_for_an_unknown_one(client, alice, add_rows, sort):
+    rows = [
+        {"title": "x", "author": "x", "user_uid": uuid.UUID(alice.id), "published_date": date}
+        for date in ("9999-12-31", None, "9999-12-31", None)
+    ]
+    add_rows(Book, rows)
+
+    response = client.get(f"{BOOKS}?sort={sort}", headers=alice.headers)
+
+    dates = [book["published_date"] for book in response.json]
+    assert dates == sorted(dates, key=str, reverse=sort.startswith("-"))
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("sort=title", "sort=-page_count", "author=austen", "language=en", "publisher=gallimard"),
+        *("published_from=1937", "published_to=1937-06&sort=-title", "q=emma", "q=emma&sort=title"),
+        *("q=emna", "user_uid={alice}&sort=author", "publisher=gallimard&author=e&q=e"),
+    ],
+)
+def test_a_walk_has_as_many_books_as_are_counted(client, alice, shelf, query):
+    path = f"{BOOKS}?{query.format(alice=alice.id)}"
+    count = client.get(f"{path}&count=true", headers=alice.headers).headers["X-Total-Count"]
+
+    ids = walk(client, alice, f"{path}&limit=3")
+
+    assert (len(ids), len(set(ids))) == (int(count), int(count))
+
+
+@pytest.mark.parametrize(
+    ("query", "is_found"),
+    [
+        ("published_from=2001-05", True),
+        ("published_from=2001-05-01", True),
+        ("published_from=2001-05-02", False),
+        ("published_from=2001", True),
+        ("published_to=2001-05", True),
+        ("published_to=2001-05-01", True),
+        ("published_to=2001-04-30", False),
+        ("published_to=2001", False),
+        ("published_from=2001-05&published_to=2001-05", True),
+    ],
+)
+def test_a_partial_date_counts_as_its_first_day(client, alice, make_book, query, is_found):
+    make_book(alice, published_date="2001-05")
+
+    response = client.get(f"{BOOKS}?{query}", headers=alice.headers)
+
+    assert bool(response.json) == is_found
+
+
+@pytest.mark.parametrize("query", ["published_from=0001", "published_to=9999-12-31"])
+def test_a_book_without_a_date_is_published_at_no_time(client, alice, make_book, query):
+    make_book(alice)
+
+    response = client.get(f"{BOOKS}?{query}", headers=alice.headers)
+
+    assert response.json == []
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+@pytest.mark.parametrize("path", ["", "user/{}"])
+def test_a_parameter_given_twice_is_refused(client, alice, path, name):
+    query = f"{name}=1&{name}=1"
+
+    response = client.get(f"{BOOKS}{path.format(alice.id)}?{query}", headers=alice.headers)
+
+    assert (response.status_code, response.json["errors"][0]["parameter"]) == (422, name)
+
+
+@pytest.fixture
+def cursor_of(client, alice):
+    def cursor_of(path):
+        link = next_path(client.get(path, headers=alice.headers))
+        return parse_qs(urlsplit(link).query)["cursor"][0]
+
+    return cursor_of
+
+
+@pytest.fixture
+def status_of(client, alice):
+    """The status of a page by title that begins at a cursor."""
+
+    def status_of(cursor, query="sort=title"):
+        query = {**parse_qs(query), "cursor": cursor}
+        return client.get(BOOKS, query_string=query, headers=alice.headers).status_code
+
+    return status_of
+
+
+def test_a_cursor_is_good_for_another_limit(shelf, cursor_of, status_of):
+    cursor = cursor_of(f"{BOOKS}?sort=title&limit=1")
+
+    assert status_of(cursor, "sort=title&limit=50&count=true") == 200
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("", "sort=-title", "sort=author", "sort=title&q=emma", "sort=title&author=austen"),
+        *(
+            "sort=title&publisher=gallimard",
+            "sort=title&published_to=2000",
+            "sort=title&language=en",
+        ),
+        "sort=title&user_uid={alice}",
+    ],
+)
+def test_a_cursor_of_another_sort_or_other_filters_is_refused(
+    alice, shelf, cursor_of, status_of, query
+):
+    cursor = cursor_of(f"{BOOKS}?sort=title&limit=1")
+
+    assert status_of(cursor, query.format(alice=alice.id)) == 422
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3])  # the length of a cursor differs
+def test_a_cursor_of_which_any_character_was_changed_is_refused(shelf, cursor_of, status_of, limit):
+    cursor = cursor_of(f"{BOOKS}?sort=title&limit={limit}")
+    changed = [
+        cursor[:place] + other + cursor[place + 1 :]
+        for place, character in enumerate(cursor)
+        for other in {chr(ord(character) ^ 1), "A", "_"} - {character}
+    ]
+
+    assert {status_of(text) for text in changed} == {422}
+
+
+def test_a_cursor_that_was_cut_anywhere_is_refused(shelf, cursor_of, status_of):
+    cursor = cursor_of(f"{BOOKS}?sort=title&limit=1")
+
+    assert {status_of(cursor[:length]) for length in range(len(cursor))} == {422}
+
+
+@pytest.mark.parametrize("form", ["{}=", "{}==", "{}A", "{}AAAA", "A{}", "{0}{0}", "{}%00"])
+def test_a_cursor_written_otherwise_is_refused(shelf, cursor_of, status_of, form):
+    cursor = cursor_of(f"{BOOKS}?sort=title&limit=1")
+
+    assert status_of(form.format(cursor)) == 422
+
+
+def test_every_text_of_a_cursors_bytes_but_its_own_is_refused(shelf, cursor_of, status_of):
+    """The letters of the other Base64, and bits that its last letter does not use."""
+    cursors = [cursor_of(f"{BOOKS}?sort=title&limit={limit}") for limit in range(1, 40)]
+    others = [c.replace("-", "+").replace("_", "/") for c in cursors if set(c) & set("-_")]
+    others += [c[:-1] + chr(ord(c[-1]) + 1) for c in cursors if len(c) % 4]
+
+    assert {status_of(other) for other in others} == {422}
+
+
+@pytest.mark.parametrize(
+    ("sort", "values"),
+    [
+        ("title", {"title": "体" * 500}),
+        ("title", {"title": "\U00020000" * 500}),
+        ("title", {"title": "\ufdfa" * 500}),  # 18 letters each, when folded
+        ("author", {"author": "体" * 1_000}),
+    ],
+)
+def test_long_texts_lead_to_a_link_of_a_usable_length(client, alice, make_book, sort, values):
+    books = [make_book(alice, **values) for _ in range(2)]
+    first = client.get(f"{BOOKS}?sort={sort}&limit=1", headers=alice.headers)
+
+    response = client.get(next_path(first), headers=alice.headers)
+
+    assert len(next_path(first)) < 4_000
+    assert ids_of(first.json + response.json) == ids_of(books)
+
+
+def some_of(rows):
+    """The ids of some of the rows."""
+    ids = [row["id"] for row in rows]
+    return st.sets(st.sampled_from(ids)) if ids else st.just(set())
+
+
+def book_rows(owner):
+    """Rows of books with random values."""
+    values = {name: st.sampled_from(values) for name, values in VALUES.items()}
+    return st.lists(
+        st.fixed_dictionaries(values | {"user_uid": st.just(uuid.UUID(owner))}), max_size=12
+    )
+
+
+@PROPERTY
+@given(data=st.data(), sort=st.sampled_from(BOTH_WAYS), limit=st.integers(1, 5))
+def test_a_walk_skips_and_repeats_nothing_while_others_write(
+    client, alice, add_rows, delete_rows, data, sort, limit
+):
+    delete_rows(Book)
+    rows = add_rows(Book, data.draw(book_rows(alice.id), "at first"))
+    untouched = {row["id"] for row in rows}
+
+    def write(number):
+        add_rows(Book, data.draw(book_rows(alice.id), "added") if number < 4 else [])
+        gone = data.draw(some_of(rows), "gone")
+        delete_rows(Book, Book.id.in_(gone))
+        untouched.difference_update(gone)
+
+    ids = walk(client, alice, f"{BOOKS}?sort={sort}&limit={limit}", after_page=write)
+
+    assert len(ids) == len(set(ids))
+    assert set(map(str, untouched)) <= set(ids)
+
+
+@PROPERTY
+@given(data=st.data(), limit=st.integers(1, 5))
+def test_a_walk_through_the_users_skips_and_repeats_nothing_while_others_write(
+    client, admin, add_rows, delete_rows, data, limit
+):
+    delete_rows(User, User.id != uuid.UUID(admin.id))
+    moments = st.lists(st.sampled_from(VALUES["created_at"]), max_size=12)
+
+    def add():
+        return add_rows(
+            User,
+            [
+                {
+                    "username": f"u{new_id()}",
+                    "email": f"{new_id()}@example.com",
+                    "password_hash": "none",
+                    "created_at": moment,
+                }
+                for moment in data.draw(moments)
+            ],
+        )
+
+    rows = add()
+    untouched = {row["id"] for row in rows}
+
+    def write(number):
+        if number < 4:
+            add()
+        gone = data.draw(some_of(rows), "gone")
+        delete_rows(User, User.id.in_(gone))
+        untouched.difference_update(gone)
+
+    ids = walk(client, admin, f"{PREFIX}/auth/users?limit={limit}", after_page=write)
+
+    assert len(ids) == len(set(ids))
+    assert set(map(str, untouched)) <= set(ids)

@@ -30,7 +30,9 @@ def test_text_is_trimmed(client, alice, field):
     assert response.json[field] == "de"
 
 
-@pytest.mark.parametrize("character", ["a", "三", "😀"], ids=["ascii", "cjk", "emoji"])
+@pytest.mark.parametrize(
+    "character", ["a", "三", "😀", "\ufdfa"], ids=["ascii", "cjk", "emoji", "ligature"]
+)
 @pytest.mark.parametrize(("field", "most"), TEXTS.items())
 def test_text_may_have_its_full_length_in_any_script(client, alice, field, most, character):
     values = {**MINIMAL, field: character * most}

@@ -67,12 +67,82 @@ def titles(client, alice):
         ("pratchet", "Good Omens"),
         ("gaimann", "Good Omens"),
         ("tolkein", "The hobbit"),
+        ("ETRANGER CAMUS", "L'Étranger"),
+        ("lentranger", "L'Étranger"),
+        ("the hobit", "The hobbit"),
+        ("teh hobbit", "The Hobbit"),
+        ("thehobbit", "The Hobbit"),
+        ("th ehobbit", "The Hobbit"),
+        ("hobbt", "The Hobbit"),
+        ("hobbbit", "The Hobbit"),
+        ("hobbti", "The Hobbit"),
+        ("godo omens pratchet", "Good Omens"),
+        ("orient expres", "Murder on the Orient-Express"),
+        ("orietn-express", "Murder on the Orient-Express"),
+        ("Достоевкий", "Преступление и наказание"),
+        ("Федор", "Преступление и наказание"),
+        ("问题", "三体问题"),
+        ("体问", "三体问题"),
+        ("问", "三体问题"),
+        ("三体 刘", "三体问题"),
+        ("刘慈欣 问题", "三体问题"),
         ("978-0-06-085398-3", "Good Omens"),
+        ("978 0 06 085398 3", "Good Omens"),
+        (" 9780060853983 ", "Good Omens"),
+        ("0-06-085398-0", "Good Omens"),
         ("0060853980", "Good Omens"),
     ],
 )
 def test_a_search_finds(shelf, titles, q, title):
     assert title in titles(q=q)
+
+
+@pytest.mark.parametrize("q", ["体三", "三问", "三 问体", "xyzzy", "9780306406157"])
+def test_a_search_does_not_find_what_is_not_there(shelf, titles, q):
+    assert titles(q=q) == []
+
+
+@pytest.mark.parametrize(
+    ("title", "q"),
+    [
+        ("我读三体", "三体"),
+        ("ハリー・ポッターと賢者の石", "賢者"),
+        ("ハリー・ポッターと賢者の石", "ポッター"),
+        ("«Мастер и Маргарита»", "мастер маргарита"),
+        ("해리 포터와 마법사의 돌", "포터"),
+        ("شازده کوچولو", "کوچولو"),
+        ("हिन्दी की कहानियाँ", "कहानियाँ"),
+        ("Øresund", "oresund"),
+        ("Weiße Nächte", "weisse nachte"),
+        ("Żywot człowieka", "zywot czlowieka"),
+        ("\uff26\uff55\uff4c\uff4c\u3000\uff37\uff49\uff44\uff54\uff48", "full width"),
+    ],
+)
+def test_a_search_finds_in_any_script(alice, make_book, titles, title, q):
+    make_book(alice, title=title)
+
+    assert titles(q=q) == [title]
+
+
+@pytest.mark.parametrize("q", ["l'etranger", "L\u2019Étranger", "letranger"])
+def test_a_search_finds_a_typographic_apostrophe(alice, make_book, titles, q):
+    make_book(alice, title="L\u2019Étranger")
+
+    assert titles(q=q) == ["L\u2019Étranger"]
+
+
+def test_what_is_typed_exactly_hides_what_is_like_it(alice, make_book, titles):
+    make_book(alice, title="Dune")
+    make_book(alice, title="June")
+
+    assert titles(q="dune") == ["Dune"]
+
+
+def test_the_nearest_of_what_is_like_the_search_is_first(alice, make_book, titles):
+    for title in ("Harvey Peter", "Hairy Porter", "Harry Potter"):
+        make_book(alice, title=title, author="x")
+
+    assert titles(q="harry poter")[0] == "Harry Potter"
 
 
 def test_a_search_that_all_words_match_finds_nothing_else(shelf, titles):
@@ -282,10 +352,64 @@ def test_any_text_is_a_legal_search(client, alice, shelf, q):
     assert response.status_code == 200
 
 
+@settings(
+    max_examples=60,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    q=st.text("&|!<->:*()'\"\\ %_\0\n\tABabé三\u0301\U00020000\u200d", max_size=1_200),
+    sort=st.sampled_from([None, *BOTH_WAYS]),
+)
+def test_what_is_syntax_elsewhere_is_a_legal_search(client, alice, shelf, q, sort):
+    query = {"q": q} | ({"sort": sort} if sort else {})
+
+    response = client.get(BOOKS, query_string=query, headers=alice.headers)
+
+    assert response.status_code == 200
+
+
 @pytest.mark.parametrize(
-    "character", ["a", "я", "三", "😀", "\ufdfa", "\u0301", " ", "&", "\U0001d518"]
+    "character",
+    ["a", "я", "三", "😀", "\ufdfa", "\u0301", " ", "&", "a ", "é三", "\0", "\U0001d518"],
 )
 def test_a_search_of_any_length_is_legal(client, alice, shelf, character):
     response = client.get(BOOKS, query_string={"q": character * 3_000}, headers=alice.headers)
 
     assert response.status_code == 200
+
+
+def insert_between_pages(client, alice, make_book, q, title):
+    """The ids of a walk during which a book of the title is added after the first page."""
+    first = client.get(f"{BOOKS}?{q}&limit=2", headers=alice.headers)
+    make_book(alice, title=title, author="x")
+    rest = re.match("<(.+)>", first.headers["Link"])[1]
+    return [book["id"] for book in first.json] + walk(client, alice, rest)
+
+
+@pytest.mark.parametrize("q", ["q=duen", "q=duen&sort=title", "q=duen&sort=-created_at"])
+def test_a_walk_through_what_is_like_the_search_goes_on_when_an_exact_match_is_added(
+    client, alice, make_book, q
+):
+    ids = {make_book(alice, title="Dune")["id"] for _ in range(5)}
+
+    found = insert_between_pages(client, alice, make_book, q, "Duen")
+
+    assert sorted(found) == sorted(ids)
+
+
+@pytest.mark.parametrize("q", ["q=dune", "q=dune&sort=title"])
+def test_a_walk_through_exact_matches_shows_nothing_else_when_they_are_deleted(
+    client, alice, make_book, q
+):
+    ids = [make_book(alice, title="Dune")["id"] for _ in range(5)]
+    make_book(alice, title="June")
+    first = client.get(f"{BOOKS}?{q}&limit=2", headers=alice.headers)
+    for book_id in ids:
+        client.delete(BOOKS + book_id, headers=alice.headers)
+
+    rest = walk(client, alice, re.match("<(.+)>", first.headers["Link"])[1])
+
+    assert rest == []

@@ -1,0 +1,465 @@
+"""`flask books import`: what becomes of each record, and what is said of it."""
+
+import csv
+import gzip
+import os
+import re
+from io import StringIO
+
+import pytest
+from sqlalchemy import text
+
+from books_api import PREFIX
+from books_api.books.records import REPAIRS
+from books_api.extensions import autocommit
+from tests.processes import ROOT
+
+DATA = ROOT / "tests" / "data"
+CATALOGUE = DATA / "goodreads_books.csv.gz"
+HEADER = "title,author,publisher,published_date,page_count,language,isbn\n"
+MOMO = HEADER + "Momo,Michael Ende,Thienemann,1973,304,de,9783522119405\n"
+NO_ISBN = "title,author,published_date\n"
+
+
+def counts(result):
+    """The four numbers of the summary."""
+    return tuple(
+        int(number.replace(",", "")) for number in re.findall("[0-9][0-9,]*", result.stdout)[:4]
+    )
+
+
+def rejected(tmp_path, name="books.csv"):
+    """The records of the file of rejected ones."""
+    with (tmp_path / f"{name}.rejected.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.reader(file))[1:]
+
+
+@pytest.fixture(scope="module")
+def catalogue():
+    return gzip.decompress(CATALOGUE.read_bytes())
+
+
+@pytest.fixture
+def sample(run_import):
+    """The import of a few records with every defect of the catalogue."""
+    return run_import((DATA / "defects.csv").read_bytes())
+
+
+def test_the_whole_catalogue_is_imported_but_for_six_records(run_import, catalogue, stored):
+    first = run_import(catalogue)
+    again = run_import(catalogue)
+
+    assert (counts(first), first.exit_code) == ((11_127, 11_121, 0, 6), 3)
+    assert (counts(again), again.exit_code) == ((11_127, 0, 11_121, 6), 3)
+    assert stored("page_count").count(None) == 76
+
+
+def test_the_whole_catalogue_comes_back_from_its_exports(
+    run_import, run_export, catalogue, alice, bob, admin
+):
+    run_import(catalogue)
+    owners = {"csv": bob.email, "jsonl": admin.email}
+    exports = {name: run_export("--owner", alice.email, "--format", name) for name in owners}
+
+    for name, owner in owners.items():
+        result = run_import(exports[name], name=f"export.{name}", owner=owner)
+        assert (counts(result), result.exit_code) == ((11_121, 11_121, 0, 0), 0)
+
+    for name, owner in owners.items():
+        assert run_export("--owner", owner, "--format", name) == exports[name]
+
+
+def test_rejected_records_have_line_and_reason(sample, tmp_path):
+    found = [(int(line), reason, book) for line, reason, book, *_ in rejected(tmp_path)]
+
+    assert found == [
+        (18, "Has 13 columns in place of 12.", "12224"),
+        (21, "Has 13 columns in place of 12.", "16914"),
+        (25, "Has 13 columns in place of 12.", "22128"),
+        (
+            27,
+            "published_date: 11/31/2000 (month/day/year) is not a date that exists.",
+            "31373",
+        ),
+        (29, "Has 13 columns in place of 12.", "34889"),
+        (37, "published_date: 6/31/1982 (month/day/year) is not a date that exists.", "45531"),
+    ]
+
+
+def test_repairs_are_counted(sample):
+    assert [line for line in sample.stdout.splitlines() if line.startswith("Repaired")] == [
+        "Repaired: 9 x bad isbn13 or isbn left out beside a good one.",
+        "Repaired: 5 x page count 0 taken as unknown.",
+        "Repaired: 4 x line taken as it is, for its quotes are not those of CSV.",
+    ]
+
+
+def test_unknown_page_counts_are_null(sample, stored):
+    assert stored("page_count").count(None) == 5
+
+
+def test_quotes_that_are_not_those_of_csv_are_kept(sample, stored):
+    assert '"A" Is for Abductive : The Language of the Emerging Church' in stored("title")
+
+
+def test_an_isbn_that_is_good_is_taken_in_place_of_a_bad_one(sample, stored):
+    assert None not in stored("isbn")
+
+
+def test_the_isbn13_counts_when_the_isbn_is_another_books(run_import, stored):
+    run_import("title,author,isbn,isbn13\nMomo,Ende,0439785960,9783522119405\n")
+
+    assert stored("isbn") == ["9783522119405"]
+
+
+def test_the_three_counts_add_up(sample):
+    assert counts(sample) == (36, 30, 0, 6)
+
+
+# Counts and exit statuses
+
+
+def test_all_taken_is_status_0(run_import):
+    assert run_import(MOMO).exit_code == 0
+
+
+def test_already_there_counts_as_taken(run_import):
+    run_import(MOMO)
+
+    again = run_import(MOMO)
+
+    assert (counts(again), again.exit_code) == ((1, 0, 1, 0), 0)
+
+
+def test_some_rejected_is_status_3(run_import):
+    result = run_import(MOMO + "Jim Knopf,,,,,,\n")
+
+    assert (counts(result), result.exit_code) == ((2, 1, 0, 1), 3)
+
+
+def test_no_file_of_rejected_records_is_written_when_there_are_none(run_import, tmp_path):
+    run_import(MOMO)
+
+    assert os.listdir(tmp_path) == ["books.csv"]
+
+
+def test_a_rejected_record_is_kept_as_it_was(run_import, tmp_path):
+    run_import('title,author,"my, notes"\n"Momo, again",,"two\nlines"\n')
+
+    assert rejected(tmp_path) == [
+        ["2", "author: Must not be empty.", "Momo, again", "", "two\nlines"]
+    ]
+
+
+@pytest.mark.parametrize("name", ["books.csv", "books.jsonl"])
+def test_rejected_records_can_be_mended_and_imported(run_import, tmp_path, stored, name):
+    wrong = {
+        "books.csv": HEADER + "Momo,Michael Ende,,1973-13,,,\n",
+        "books.jsonl": '{"title": "Momo", "author": "Michael Ende", "published_date": "1973-13"}\n',
+    }
+    run_import(wrong[name], name=name)
+    mended = (tmp_path / f"{name}.rejected.csv").read_text().replace("1973-13", "1973-12")
+
+    result = run_import(mended)
+
+    assert (counts(result), stored("published_date")) == ((1, 1, 0, 0), ["1973-12"])
+
+
+def test_the_lines_of_records_with_line_breaks_are_those_of_the_file(run_import, tmp_path):
+    run_import('title,author\n"Mo\nmo",Ende\n\nJim,\n')
+
+    assert [row[0] for row in rejected(tmp_path)] == ["5"]
+
+
+# Already there
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ("Momo,Ende,1973", "MOMO!,  Énde ,1973", 1),
+        ("Momo,Ende,1973", "Momo,Ende,1974", 2),
+        ("Momo,Ende,1973", "Momo,Ende,", 2),
+        ("Momo,Ende,", "Momo,Ende,", 1),
+        ("Momo,Ende,1973", "Momo,Michael Ende,1973", 2),
+        ("三体,刘慈欣,2008", "三体,刘慈欣,2008", 1),
+    ],
+)
+@pytest.mark.parametrize("together", [True, False])
+def test_without_isbn_title_author_and_date_tell(
+    run_import, stored, first, second, expected, together
+):
+    if together:
+        run_import(f"{NO_ISBN}{first}\n{second}\n")
+    else:
+        run_import(f"{NO_ISBN}{first}\n")
+        run_import(f"{NO_ISBN}{second}\n")
+
+    assert len(stored("id")) == expected
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_with_isbn_the_isbn_tells(run_import, stored, together):
+    first, second = "Momo,Ende,9783522119405", "Momo 2,Another,3-522-11940-7"
+    if together:
+        run_import(f"title,author,isbn\n{first}\n{second}\n")
+    else:
+        run_import(f"title,author,isbn\n{first}\n")
+        run_import(f"title,author,isbn\n{second}\n")
+
+    assert stored("title") == ["Momo"]
+
+
+def test_another_owners_book_is_not_there(run_import, bob):
+    run_import(MOMO)
+
+    assert counts(run_import(MOMO, owner=bob.email)) == (1, 1, 0, 0)
+
+
+@pytest.mark.parametrize("content", [MOMO, f"{NO_ISBN}Momo,Ende,1973\n"])
+def test_duplicates_imports_what_is_already_there(run_import, stored, content):
+    run_import(content)
+
+    result = run_import(content + content.splitlines()[1] + "\n", "--duplicates")
+
+    assert (counts(result), len(stored("id"))) == ((2, 2, 0, 0), 3)
+
+
+# Dry runs
+
+
+def test_a_dry_run_changes_nothing(run_import, stored, tmp_path):
+    run_import(MOMO + "Jim,,,,,,\n", "--dry-run")
+
+    assert (stored("id"), os.listdir(tmp_path)) == ([], ["books.csv"])
+
+
+def test_a_dry_run_says_what_would_happen(run_import):
+    result = run_import(MOMO + MOMO.splitlines()[1] + "\nJim,,,,,,\n", "--dry-run")
+
+    assert "3 records: 1 would be imported, 1 already there, 1 rejected." in result.stdout
+    assert "Line 4: author: Must not be empty." in result.stderr
+    assert result.exit_code == 3
+
+
+# Words
+
+
+def test_help_lists_the_repairs(app):
+    result = app.test_cli_runner().invoke(args=["books", "import", "--help"])
+
+    shown = " ".join(result.stdout.split())
+    assert [repair for repair in REPAIRS if repair not in shown] == []
+
+
+def test_what_was_recognised_is_the_first_line(run_import):
+    result = run_import(MOMO)
+
+    first = result.stderr.splitlines()[0]
+    assert first.startswith("Recognised CSV, comma, UTF-8; title from 'title', author from")
+    assert first.endswith("dates as a bare year.")
+
+
+def test_quiet_is_silent_but_for_the_summary(run_import):
+    result = run_import(MOMO, "--quiet")
+
+    assert (result.stderr, counts(result)) == ("", (1, 1, 0, 0))
+
+
+BAD_VALUES = [
+    {"title": ""},
+    {"title": "  "},
+    {"title": None},
+    {"title": "x" * 501},
+    {"title": "a\0b"},
+    {"title": 5},
+    {"author": ""},
+    {"author": "x" * 1001},
+    {"author": ["Ende"]},
+    {"publisher": "x" * 501},
+    {"publisher": ""},
+    {"language": "x" * 36},
+    {"page_count": -1},
+    {"page_count": 100_001},
+    {"page_count": 1.5},
+    {"page_count": "ten"},
+    {"page_count": "304"},
+    {"page_count": True},
+    {"published_date": "1973-13"},
+    {"published_date": "1973-02-30"},
+    {"published_date": "0000"},
+    {"published_date": "soon"},
+    {"published_date": 1973},
+    {"isbn": "123"},
+    {"isbn": "9783522119406"},
+    {"isbn": "9783522119405" * 3},
+    {"isbn": "abcdefghij"},
+    {"isbn": 9783522119405},
+    {"isbn": "97835\x0022119405"},
+    {"title": "", "author": "", "isbn": "123"},
+]
+
+
+@pytest.mark.parametrize("values", BAD_VALUES, ids=lambda values: str(values)[:40])
+def test_what_the_api_refuses_is_rejected_in_its_words(
+    client, alice, run_import, tmp_path, app, values
+):
+    book = {"title": "Momo", "author": "Michael Ende", **values}
+    refused = client.post(f"{PREFIX}/books/", json=book, headers=alice.headers).json["errors"]
+
+    run_import(app.json.dumps(book), name="books.jsonl")
+
+    words = " ".join(f"{error['pointer'][1:]}: {error['detail']}" for error in refused)
+    assert [row[1] for row in rejected(tmp_path, "books.jsonl")] == [words]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("title", ""),
+        ("title", "x" * 501),
+        ("title", "x" * 300_000),
+        ("title", "a\0b"),
+        ("author", "x" * 1001),
+        ("publisher", "x" * 501),
+        ("language", "x" * 36),
+        ("published_date", "1973-13"),
+        ("published_date", "1973-02-30"),
+        ("published_date", "12345"),
+        ("isbn", "123"),
+        ("isbn", "9783522119406"),
+    ],
+    ids=lambda value: value[:20],
+)
+def test_a_cell_that_the_api_refuses_is_rejected_in_its_words(
+    client, alice, run_import, tmp_path, field, value
+):
+    book = {"title": "Momo", "author": "Michael Ende", field: value}
+    refused = client.post(f"{PREFIX}/books/", json=book, headers=alice.headers).json["errors"]
+    content = StringIO()
+    csv.writer(content).writerows([book.keys(), book.values()])
+
+    run_import(content.getvalue())
+
+    assert rejected(tmp_path)[0][1] == f"{field}: {refused[0]['detail']}"
+
+
+@pytest.mark.parametrize("page_count", ["-5", "ten", "1.5", "100001"])
+def test_a_cell_that_is_no_page_count_is_rejected(run_import, tmp_path, page_count):
+    run_import(f"title,author,page_count\nMomo,Ende,{page_count}\n")
+
+    assert rejected(tmp_path)[0][1].startswith("page_count: Must be ")
+
+
+def test_all_that_is_wrong_with_a_record_is_said(run_import, tmp_path):
+    run_import("title,author,published_date,isbn\n,Ende,-750,9.78E+12\n")
+
+    assert rejected(tmp_path)[0][1] == (
+        "title: Must not be empty."
+        " published_date: The year -750 is BC; years are 1 to 9999."
+        " isbn: 9.78E+12 has lost digits; it is not an ISBN any more."
+    )
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "The file is empty."),
+        (b"\n \r\n\n", "The file is empty."),
+        (b"\xef\xbb\xbf", "The file is empty."),
+        (HEADER.encode(), "The file has a header and no records."),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + bytes(range(256)) * 9, "The file is "),
+        (bytes(range(256)), "The file is binary"),
+        (b"\x81\x8d\x8f\x90", "The file is neither UTF-8, UTF-16 nor Windows-1252."),
+        (b"\xff\xfet\0i\0t\0l", "The file begins as UTF-16 and is not."),
+        (gzip.compress(MOMO.encode(), mtime=0)[:-9], "The file cannot be read"),
+        (b"\x1f\x8b\x08" + b"\0" * 7 + b"\xff" * 99, "The file cannot be read"),
+        (b"\x1f\x8bx", "The file cannot be read"),
+        (b"a" * 2_000_000, "Line 1 is longer than"),
+        (b'"title,author\n' * 9, "The header is not CSV"),
+    ],
+    ids=lambda value: str(value)[:24],
+)
+def test_a_file_that_cannot_be_read_is_told_in_one_line(run_import, stored, content, said):
+    result = run_import(content, "--quiet")
+
+    assert (result.exit_code, stored("id")) == (1, [])
+    assert result.stderr.count("\n") == 1
+    assert said in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "said"),
+    [
+        ("Titel,Autor\nMomo,Ende\n", [], "No column is known as the title or the author"),
+        ("Titel,author\nMomo,Ende\n", [], "No column is known as the title"),
+        ("title,Title,author\nMomo,Jim,Ende\n", [], "Several columns are known as title"),
+        (MOMO, ["--map", "titel=title"], "A book has no field 'titel'"),
+        (MOMO, ["--map", "title=Titel"], "There is no column 'Titel'"),
+        (MOMO, ["--map", "title"], "must be FIELD=COLUMN"),
+        (MOMO, ["--map", "title=title", "--map", "author=title"], "is mapped twice"),
+        (MOMO, ["--map", "title=title", "--map", "title=author"], "is mapped twice"),
+        ("a,a,author\n1,2,3\n", ["--map", "title=a"], "There is several columns 'a'"),
+        (f"{'x' * 900},{'y' * 900}\n1,2\n", [], "xxx..."),
+        ('"a\nb",author\n1,2\n', [], "No column is known"),
+        ('{"title": "Momo"}', ["--map", "titel=title"], "A book has no field 'titel'"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_columns_that_are_not_known_are_told_in_one_line(
+    run_import, stored, content, options, said
+):
+    result = run_import(content, "--quiet", *options, name="books")
+
+    assert (result.exit_code, stored("id")) == (2, [])
+    assert result.stderr.count("\n") == 1
+    assert said in result.stderr
+
+
+def test_an_unknown_owner_is_told_in_one_line(run_import):
+    result = run_import(MOMO, owner="nobody@example.com")
+
+    assert result.exit_code == 1
+    assert result.stderr == "Error: There is no user with the email nobody@example.com.\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [(".", "Is a directory"), ("missing.csv", "No such file"), ("a\0b", "null byte")],
+)
+def test_a_file_that_cannot_be_opened_is_told_in_one_line(app, alice, tmp_path, name, said):
+    arguments = ["books", "import", f"{tmp_path}/{name}", "--owner", alice.email]
+
+    result = app.test_cli_runner().invoke(args=arguments)
+
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert said in result.stderr
+
+
+def test_without_an_owner_is_a_usage_error(app):
+    assert app.test_cli_runner().invoke(args=["books", "import", "x.csv"]).exit_code == 2
+
+
+def test_rejected_records_that_cannot_be_written_stop_the_import(run_import, stored, tmp_path):
+    (tmp_path / "books.csv.rejected.csv").mkdir()
+
+    result = run_import(MOMO + "Jim,,,,,,\n", "--quiet")
+
+    assert (result.exit_code, stored("id")) == (1, [])
+    assert "Is a directory" in result.stderr
+
+
+# Order
+
+
+def test_books_are_listed_in_the_order_of_the_file(app, run_import):
+    run_import("title,author\n" + "".join(f"{number:05},Ende\n" for number in range(2500)))
+
+    with app.app_context(), autocommit() as connection:
+        found = connection.execute(
+            text("SELECT title FROM books ORDER BY created_at, id")
+        ).scalars()
+        assert list(found) == [f"{number:05}" for number in range(2500)]

@@ -1,0 +1,318 @@
+"""POST /books/import."""
+
+import gzip
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import requests
+from sqlalchemy import text
+
+from books_api import PREFIX
+from books_api.extensions import autocommit, db
+from tests.processes import ROOT, clean_environ, free_port, running, wait_until_serving
+
+IMPORT = f"{PREFIX}/books/import"
+CSV = "title,author,page_count\n"
+MOMO = CSV + "Momo,Michael Ende,304\n"
+MOMO_JSON = '{"title": "Momo", "author": "Michael Ende"}\n'
+DEFECTS = ROOT / "tests" / "data" / "defects.csv"
+
+
+@pytest.fixture
+def send(client, alice):
+    def send(body=MOMO, content_type="text/csv", account=alice, key=None, **query):
+        headers = {**account.headers, **({"Idempotency-Key": key} if key else {})}
+        return client.post(
+            IMPORT, data=body, content_type=content_type, headers=headers, query_string=query
+        )
+
+    return send
+
+
+# The answer
+
+
+def test_the_answer_has_the_counts_and_what_was_recognised(send):
+    report = send(MOMO + MOMO.splitlines()[1] + "\nJim,,5\n").json
+
+    assert report == {
+        "dry_run": False,
+        "recognised": "CSV, comma, UTF-8; title from 'title', author from 'author',"
+        " page_count from 'page_count'",
+        "read": 3,
+        "imported": 1,
+        "already_there": 1,
+        "rejected": 1,
+        "repairs": {},
+        "records": [
+            {"line": 3, "outcome": "already there", "reason": "You have this book."},
+            {"line": 4, "outcome": "rejected", "reason": "author: Must not be empty."},
+        ],
+    }
+
+
+def test_defects_are_reported_by_line(send):
+    report = send(DEFECTS.read_bytes()).json
+
+    assert (report["read"], report["imported"], report["rejected"]) == (36, 30, 6)
+    assert [record["line"] for record in report["records"]] == [18, 21, 25, 27, 29, 37]
+    assert report["repairs"]["page count 0 taken as unknown"] == 5
+
+
+@pytest.mark.parametrize("content_type", ["application/x-ndjson", "application/jsonl"])
+def test_json_lines_are_taken(send, stored, content_type):
+    response = send(MOMO_JSON, content_type)
+
+    assert (response.status_code, stored("title")) == (200, ["Momo"])
+
+
+def test_the_books_are_the_callers(send, bob, stored):
+    send(account=bob)
+
+    assert [str(owner) for owner in stored("user_uid")] == [bob.id]
+
+
+def test_a_dry_run_changes_nothing(send, stored):
+    report = send(dry_run="true").json
+
+    assert (report["dry_run"], report["imported"], stored("id")) == (True, 1, [])
+
+
+def test_duplicates_are_imported_when_asked_for(send, stored):
+    send()
+
+    send(duplicates="true")
+
+    assert len(stored("id")) == 2
+
+
+# Refused
+
+
+def test_a_stranger_is_401(client):
+    assert client.post(IMPORT, data=MOMO, content_type="text/csv").status_code == 401
+
+
+def test_a_read_only_token_is_403(client, alice, stored):
+    token = client.post(
+        f"{PREFIX}/auth/sessions",
+        json={"name": "script", "expires_in_days": 1, "read_only": True},
+        headers=alice.headers,
+    ).json["access_token"]
+    headers = {"Authorization": f"Bearer {token}"}
+
+    response = client.post(IMPORT, data=MOMO, content_type="text/csv", headers=headers)
+
+    assert (response.status_code, stored("id")) == (403, [])
+
+
+@pytest.mark.parametrize(
+    "content_type", ["application/json", "text/plain", "multipart/form-data", ""]
+)
+def test_another_media_type_is_415(send, content_type):
+    assert send(content_type=content_type).status_code == 415
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        CSV,
+        "a,b\n1,2\n",
+        bytes(range(256)) * 9,
+        gzip.compress(MOMO.encode()),
+        "x" * 2_000_000,
+        "title,title,author\n1,2,3\n",
+    ],
+    ids=["empty", "header only", "unknown columns", "binary", "gzip", "one line", "twice"],
+)
+def test_a_body_that_cannot_be_read_is_422(send, stored, body):
+    response = send(body)
+
+    assert (response.status_code, stored("id")) == (422, [])
+    assert response.mimetype == "application/problem+json"
+
+
+@pytest.mark.parametrize("query", [{"dry_run": "yes"}, {"format": "csv"}], ids=str)
+def test_a_wrong_parameter_is_422(send, query):
+    assert send(**query).status_code == 422
+
+
+def test_what_is_unreadable_far_behind_imports_nothing(send, stored):
+    many = "".join(f"Book {number},Somebody,5\n" for number in range(2500))
+
+    response = send(CSV + many + "x" * 1_100_000)
+
+    assert (response.status_code, stored("id")) == (422, [])
+
+
+@pytest.mark.parametrize(("size", "status"), [(16 * 1024**2, 200), (16 * 1024**2 + 1, 413)])
+def test_a_body_has_at_most_16_mib(send, size, status):
+    line = MOMO.splitlines()[1]
+    body = (CSV + f"{line},{'x' * 99_000}\n" * (size // 99_000)).encode()[:size].ljust(size, b"\n")
+
+    assert send(body).status_code == status
+
+
+def test_more_records_than_can_be_answered_are_422(send):
+    response = send("{}\n" * 200_001, "application/x-ndjson")
+
+    assert response.status_code == 422
+    assert "More than 200,000 records" in response.json["detail"]
+
+
+# Sent again
+
+
+def test_a_body_sent_again_with_its_key_has_the_first_answer(send, stored):
+    first = send(key="k")
+
+    again = send(key="k")
+
+    assert (again.data, again.headers["Idempotent-Replayed"]) == (first.data, "true")
+    assert len(stored("id")) == 1
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"body": MOMO + "Jim,Ende,5\n"}, {"duplicates": "true"}],
+    ids=["body", "query"],
+)
+def test_a_key_with_another_request_is_422(send, stored, other):
+    send(key="k")
+
+    response = send(key="k", **other)
+
+    assert (response.status_code, len(stored("id"))) == (422, 1)
+
+
+def test_a_dry_run_does_not_use_the_key(send, stored):
+    send(key="k", dry_run="true")
+
+    assert (send(key="k").status_code, len(stored("id"))) == (200, 1)
+
+
+def test_a_request_while_the_first_is_running_is_409(app, alice, send, stored):
+    def post():
+        headers = {**alice.headers, "Idempotency-Key": "k"}
+        options = {"data": MOMO, "content_type": "text/csv", "headers": headers}
+        return app.test_client().post(IMPORT, **options)
+
+    with ThreadPoolExecutor(1) as pool, app.app_context(), db.engine.connect() as connection:
+        connection.execute(text("LOCK TABLE books IN EXCLUSIVE MODE"))
+        first = pool.submit(post)
+        blocked = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        while not connection.execute(blocked).scalar():
+            time.sleep(0.01)
+        second = send(key="k")
+        connection.rollback()
+
+    assert (first.result().status_code, second.status_code) == (200, 409)
+    assert len(stored("id")) == 1
+
+
+def test_imports_at_once_make_no_duplicates(app, alice, stored):
+    body = CSV + "".join(f"Book {number},Somebody,5\n" for number in range(200))
+
+    def post(_):
+        options = {"data": body, "content_type": "text/csv", "headers": alice.headers}
+        return app.test_client().post(IMPORT, **options).status_code
+
+    with ThreadPoolExecutor(4) as pool:
+        statuses = set(pool.map(post, range(4)))
+
+    assert statuses <= {200, 503}
+    assert len(stored("id")) == 200
+
+
+def test_postgres_gone_in_the_middle_is_503(app, alice, send, stored):
+    """The connection is ended while COPY's successor waits for a lock."""
+
+    def end():
+        with app.app_context(), autocommit() as connection:
+            ended = text(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE wait_event_type = 'Lock'"
+            )
+            while not connection.execute(ended).all():
+                time.sleep(0.01)
+
+    with ThreadPoolExecutor(1) as pool, app.app_context(), db.engine.connect() as connection:
+        connection.execute(text("LOCK TABLE books IN EXCLUSIVE MODE"))
+        pool.submit(end)
+        response = send()
+        connection.rollback()
+
+    assert (response.status_code, stored("id")) == (503, [])
+
+
+# Cut off
+
+
+@pytest.fixture
+def address(app, settings, folder):
+    port = free_port()
+    log = folder / f"import-{port}.log"
+    environ = clean_environ(
+        folder,
+        BIND=f"127.0.0.1:{port}",
+        WEB_CONCURRENCY="1",
+        DATABASE_URL=settings.database_url,
+        REDIS_URL=settings.redis_url,
+        JWT_SECRET_KEY=settings.jwt_secret_key,
+    )
+    arguments = ["-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", "wsgi:app"]
+    with running(arguments, log, cwd=ROOT, env=environ) as process:
+        wait_until_serving(f"http://127.0.0.1:{port}/readyz", process, log)
+        yield ("127.0.0.1", port)
+
+
+def post(address, account, rest):
+    """Send a request and close the sending side; return the answer's status line."""
+    head = (
+        f"POST {IMPORT} HTTP/1.1\r\nHost: test\r\nContent-Type: text/csv\r\n"
+        f"Authorization: Bearer {account.access_token}\r\n"
+    )
+    with socket.create_connection(address, timeout=20) as connection:
+        connection.sendall((head + rest).encode())
+        connection.shutdown(socket.SHUT_WR)
+        return connection.makefile("rb").readline()
+
+
+def test_a_request_that_is_cut_off_imports_nothing(address, alice, stored):
+    chunk = f"Transfer-Encoding: chunked\r\n\r\n{len(MOMO):x}\r\n{MOMO}\r\n"
+    for rest in (
+        f"Content-Length: {len(MOMO) + 9}\r\n\r\n{MOMO}",
+        chunk,
+        f"{chunk}{len(MOMO) + 9:x}\r\n{MOMO}",
+    ):
+        assert b" 200 " not in post(address, alice, rest)
+
+    assert stored("id") == []
+
+
+def test_a_chunked_body_has_at_most_16_mib(address, alice, stored):
+    size = 17 * 1024**2
+    body = (MOMO + f"Momo,Ende,{'5' * 99_980}\n" * 180)[:size]
+
+    response = requests.post(
+        f"http://{address[0]}:{address[1]}{IMPORT}",
+        data=iter([body.encode()]),
+        headers={**alice.headers, "Content-Type": "text/csv"},
+        timeout=20,
+    )
+
+    assert (response.status_code, stored("id")) == (413, [])
+
+
+def test_a_chunked_request_is_taken(address, alice, stored):
+    response = requests.post(
+        f"http://{address[0]}:{address[1]}{IMPORT}",
+        data=iter([MOMO.encode()[:9], MOMO.encode()[9:]]),
+        headers={**alice.headers, "Content-Type": "text/csv"},
+        timeout=20,
+    )
+
+    assert (response.status_code, stored("title")) == (200, ["Momo"])

@@ -1,0 +1,203 @@
+"""What Postgres does for a list of 100,000 books: it reads what it shows, not the table."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from sqlalchemy import event, text
+
+from books_api.books.lists import SORTS, count_books, list_books
+from books_api.extensions import autocommit, db
+from books_api.pagination import encode_cursor
+from tests.books.catalogue import catalogue
+
+pytestmark = pytest.mark.xdist_group("plans")  # one process loads it
+
+COPIES = 8
+FILTERS = [
+    *({"author": "rowling"}, {"author": "a"}, {"author": "xyzzy"}),
+    *({"publisher": "vintage"}, {"publisher": "nobody"}, {"language": "eng"}, {"language": "rus"}),
+    *({"isbn": "9780439785969"}, {"user_uid": "one"}),
+    *({"published_from": "2003"}, {"published_from": "2020"}, {"published_from": "0001"}),
+    *({"published_to": "1900"}, {"published_to": "2003-06"}, {"published_to": "9999"}),
+    {"published_from": "2003-01", "published_to": "2003-02"},
+    {"language": "eng", "author": "king", "published_from": "2000"},
+    {"publisher": "vintage", "user_uid": "one"},
+]
+# Rare and common, one word and many.
+WORDS = ["zafon", "harry potter", "the", "t", "the of and a in", "1", "the " * 250]
+# In no book: what a typo leads to.
+OTHERS = ["hary poter", "the shadwo of the wind", "teh", "a e i o u", "xyzzy", "三体", "!"]
+OTHERS += ["a" * 1_000, "三" * 1_000]
+
+
+@pytest.fixture(scope="module")
+def owner(settings, servers) -> Iterator[str]:
+    """The id of an owner in a catalogue of 100,000 books, which is the application's meanwhile."""
+    with catalogue(settings, "plans"):
+        with db.engine.begin() as connection:
+            connection.execute(text("SET LOCAL statement_timeout = 0"))
+            connection.execute(text("SET LOCAL maintenance_work_mem = '512MB'"))
+            multiply(connection)
+        with autocommit() as connection:
+            connection.execute(text("VACUUM ANALYZE books"))
+            yield connection.execute(text("SELECT user_uid FROM books LIMIT 1")).scalar()
+
+
+def multiply(connection: Any) -> None:
+    """Copy every book, with all that is generated, and index them at once: a matter of seconds."""
+    columns = connection.execute(
+        text(
+            "SELECT attname, attgenerated <> '' FROM pg_attribute WHERE attnum > 0"
+            " AND NOT attisdropped AND attrelid = 'books'::regclass"
+        )
+    ).all()
+    indexes = connection.execute(
+        text("SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 'books'")
+    ).all()
+    indexes = [index for index in indexes if not index.indexname.startswith("pk_")]
+    for name, is_generated in columns:
+        if is_generated:
+            connection.execute(text(f"ALTER TABLE books ALTER COLUMN {name} DROP EXPRESSION"))
+    for index in indexes:
+        connection.execute(text(f"DROP INDEX {index.indexname}"))
+    changed = {
+        "id": "gen_random_uuid()",
+        "title": "title || ' ' || copy",
+        "created_at": "created_at + copy * interval '1 second' * random()",
+    }
+    names = [name for name, _ in columns]
+    values = ", ".join(changed.get(name, name) for name in names)
+    connection.execute(
+        text(
+            f"INSERT INTO books ({', '.join(names)})"
+            f" SELECT {values} FROM books, generate_series(1, {COPIES}) AS copy"
+        )
+    )
+    for index in indexes:
+        connection.execute(text(index.indexdef.replace(":", r"\:")))
+
+
+@contextmanager
+def statements() -> Iterator[list[str]]:
+    """The SQL that is sent, with its values."""
+    sent: list[str] = []
+
+    def note(connection, cursor, statement, parameters, context, executemany):
+        sent.append(cursor.mogrify(statement, parameters).decode())
+
+    event.listen(db.engine, "before_cursor_execute", note)
+    try:
+        yield sent
+    finally:
+        event.remove(db.engine, "before_cursor_execute", note)
+
+
+def scans(call: Callable[[], Any], explain: str = "EXPLAIN (FORMAT JSON)") -> list[dict[str, Any]]:
+    """The nodes of the plan of the one statement of the call that read books."""
+    with statements() as sent:
+        call()
+    [statement] = sent
+    with db.engine.connect() as connection:
+        cursor = connection.connection.cursor()
+        cursor.execute(f"{explain} {statement}")
+        [[[plan]]] = cursor.fetchall()
+
+    def nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        yield node
+        for child in node.get("Plans", []):
+            yield from nodes(child)
+
+    return [node for node in nodes(plan["Plan"]) if node.get("Relation Name") == "books"]
+
+
+def kinds(call: Callable[[], Any]) -> set[str]:
+    return {node["Node Type"] for node in scans(call)}
+
+
+def filters_of(owner: str, filters: dict[str, str]) -> dict[str, str]:
+    return {**filters, "user_uid": owner} if "user_uid" in filters else filters
+
+
+@pytest.mark.parametrize("sort", SORTS)
+def test_a_first_page_reads_no_more_than_it_shows(owner, sort):
+    [scan] = scans(lambda: list_books(limit=20, sort=sort), "EXPLAIN (ANALYZE, FORMAT JSON)")
+
+    assert (scan["Node Type"], scan["Actual Rows"]) == ("Index Scan", 21)
+
+
+@pytest.mark.parametrize("sort", SORTS)
+def test_a_deep_page_reads_no_more_than_it_shows(owner, sort):
+    key = SORTS[sort].key
+    with db.engine.connect() as connection:
+        place = connection.execute(
+            db.select(key, SORTS[sort].identifier).order_by(key).offset(50_000).limit(1)
+        ).one()
+    cursor = encode_cursor((place[0], str(place[1])), f"books {sort} []")
+
+    [scan] = scans(
+        lambda: list_books(limit=20, sort=sort, cursor=cursor), "EXPLAIN (ANALYZE, FORMAT JSON)"
+    )
+
+    assert (scan["Node Type"], scan["Actual Rows"]) == ("Index Scan", 21)
+    assert scan.get("Rows Removed by Filter", 0) == 0
+
+
+@pytest.mark.parametrize("filters", FILTERS, ids=str)
+@pytest.mark.parametrize("sort", [None, "title", "-page_count", "published_date"])
+def test_a_filtered_list_does_not_scan_the_table(owner, filters, sort):
+    filters = filters_of(owner, filters)
+
+    assert "Seq Scan" not in kinds(lambda: list_books(limit=20, sort=sort, filters=filters))
+
+
+@pytest.mark.parametrize("filters", FILTERS[:10], ids=str)
+def test_what_follows_in_a_filtered_list_does_not_scan_the_table(owner, filters):
+    filters = filters_of(owner, filters)
+    cursor = list_books(limit=1, filters=filters).cursor
+
+    assert "Seq Scan" not in kinds(lambda: list_books(limit=20, cursor=cursor, filters=filters))
+
+
+@pytest.mark.parametrize("filters", [{}, {"language": "eng"}, {"author": "king"}], ids=str)
+@pytest.mark.parametrize("sort", [None, "title", "-created_at"])
+@pytest.mark.parametrize("q", WORDS + OTHERS, ids=lambda q: q[:12])
+def test_a_search_does_not_scan_the_table(owner, q, sort, filters):
+    filters = {**filters, "q": q}
+
+    assert "Seq Scan" not in kinds(lambda: list_books(limit=20, sort=sort, filters=filters))
+
+
+@pytest.mark.parametrize("sort", [None, "title"])
+@pytest.mark.parametrize("q", ["harry potter", "the", "t", "hary poter"])
+def test_what_follows_in_a_search_does_not_scan_the_table(owner, q, sort):
+    filters = {"q": q}
+    cursor = list_books(limit=20, sort=sort, filters=filters).cursor
+
+    found = kinds(lambda: list_books(limit=20, sort=sort, cursor=cursor, filters=filters))
+
+    assert "Seq Scan" not in found
+
+
+# What is only like a book is looked for among all that have enough trigrams in common.
+ONLY_ALIKE = ("a e i o u", "hary poter", "the shadwo of the wind")
+
+
+@pytest.mark.parametrize("sort", [None, "title", "-created_at"])
+@pytest.mark.parametrize("q", [q for q in SEARCHES if q not in ONLY_ALIKE], ids=lambda q: q[:12])
+def test_a_search_reads_a_bounded_number_of_books(owner, q, sort):
+    found = scans(
+        lambda: list_books(limit=20, sort=sort, filters={"q": q}), "EXPLAIN (ANALYZE, FORMAT JSON)"
+    )
+
+    read = sum(
+        node["Actual Loops"] * (node["Actual Rows"] + node.get("Rows Removed by Filter", 0))
+        for node in found
+    )
+    assert read < 7_000
+
+
+@pytest.mark.parametrize("q", ["harry potter", "hary poter", "xyzzy"])
+def test_a_count_of_what_is_found_does_not_scan_the_table(owner, q):
+    assert "Seq Scan" not in kinds(lambda: count_books({"q": q}))

@@ -1,0 +1,27 @@
+"""`make fuzz`: as test_schemathesis.py, longer, and never the same."""
+
+import os
+import secrets
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+from tests.contract.conftest import Server
+from tests.contract.fuzzing import fuzz
+
+CASES = int(os.environ.get("CASES") or 10_000)
+
+
+def test_the_answers_are_those_that_are_documented(
+    server: Server, document: dict[str, Any], tmp_path: Path
+) -> None:
+    cases = 0
+    for role in cycle(("user", "admin")):
+        seed = secrets.randbelow(2**32)
+        print(f"\nseed {seed} as {role}: ", end="", flush=True)
+        report = fuzz(server, document, role=role, seed=seed, max_examples=100, folder=tmp_path)
+        assert report.succeeded, report.text
+        cases += report.count()
+        print(f"{cases:,} cases in all, links {report.depth()} deep", end="", flush=True)
+        if cases >= CASES:
+            break
