@@ -10,7 +10,7 @@ run: .venv/installed ## Serve at http://localhost:8000 (PORT=8001 changes it)
 	@exec $(BIN)/python app.py
 
 test: .venv/installed ## Run the whole suite on embedded servers
-	@exec $(BIN)/pytest -n 2 --dist loadgroup -q
+	@exec $(BIN)/pytest -n 2 --dist loadfile -q
 
 lint: .venv/installed ## Check style and types
 	$(BIN)/ruff check .

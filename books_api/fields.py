@@ -149,7 +149,10 @@ class PageQuery(BaseSchema):
         metadata={"description": "The most rows to answer with."},
     )
     cursor = Text(
-        1, 2_000, metadata={"description": "Where the page begins: taken from `Link`, never made."}
+        1,
+        2_000,
+        trim=False,
+        metadata={"description": "Where the page begins: taken from `Link`, never made."},
     )
 
 

@@ -241,7 +241,7 @@ def _complete(operation: dict[str, Any], view: Any, rule: str) -> None:
         statuses |= {401, 403}
     if hasattr(view, "request_body"):
         content = {
-            name: {"schema": {"type": "string", "minLength": 1}, "example": CATALOGUES[name]}
+            name: {"schema": {"type": "string", "format": "binary"}, "example": CATALOGUES[name]}
             for name in view.request_body
         }
         operation["requestBody"] = {"required": True, "content": content}

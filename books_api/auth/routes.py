@@ -52,7 +52,6 @@ def forbid_storing(response: Response) -> Response:
 @limited("signup_limit")
 @blueprint.arguments(SignupSchema())
 @blueprint.response(201, UserSchema)
-@blueprint.doc(security=[{}, {"bearer": []}])
 @problems(401, 403, 409)
 def signup(values: dict[str, Any]) -> User:
     """Make an account

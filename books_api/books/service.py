@@ -5,6 +5,7 @@ from contextlib import nullcontext
 from typing import Any
 from uuid import UUID
 
+from psycopg2.errorcodes import FOREIGN_KEY_VIOLATION
 from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
@@ -34,6 +35,8 @@ def create_book(
         with nullcontext(connection) if connection else autocommit() as connection:
             return connection.execute(_CREATE, parameters).one()
     except IntegrityError as error:
+        if getattr(error.orig, "pgcode", None) != FOREIGN_KEY_VIOLATION:
+            raise
         raise TokenRefused("The account of this token is gone.") from error
 
 

@@ -22,7 +22,6 @@ from tests.auth.helpers import (
     rotate,
     snapshot,
     status_of,
-    together,
 )
 from tests.conftest import KEY, PASSWORD, bearer
 
@@ -581,19 +580,6 @@ def test_two_admins_leaving_at_once_leave_one(app, admin, make_user, servers):
 
     assert sorted(answer.status_code for answer in answers) == [204, 409]
     assert len(execute(app, "SELECT FROM users WHERE role = 'admin' AND is_active")) == 1
-
-
-def test_admins_leaving_at_once_never_wait_for_each_other(app, admin, make_user):
-    admins = [admin, *(make_user(role="admin") for _ in range(3))]
-
-    def leave(account):
-        return app.test_client().delete(
-            ME, json={"current_password": PASSWORD}, headers=account.headers
-        )
-
-    answers = together(*[lambda account=account: leave(account) for account in admins])
-
-    assert sorted(answer.status_code for answer in answers) == [204, 204, 204, 409]
 
 
 # Sign-up closed; the signing key changed.

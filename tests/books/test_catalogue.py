@@ -11,8 +11,6 @@ from books_api.books.models import Book
 from books_api.extensions import autocommit
 from tests.books.catalogue import catalogue
 
-pytestmark = pytest.mark.xdist_group("catalogue")  # one process loads it
-
 
 @pytest.fixture(scope="module")
 def titles(settings, servers):

@@ -46,7 +46,7 @@ def server(app: Flask, settings: Settings, tmp_path: Path) -> Iterator[Server]:
         ACCESS_TOKEN_EXPIRE_MINUTES=DAY,
         **dict.fromkeys(LIMITS, NEVER),
     )
-    config = str(Path(__file__).with_name("gunicorn.conf.py"))
+    config = str(Path(__file__).with_name("gunicorn_config.py"))
     arguments = ["-m", "gunicorn", "-c", config, "--workers", "2", "wsgi:app"]
     with running(arguments, log, cwd=ROOT, env=environ) as process:
         url = f"http://127.0.0.1:{port}"

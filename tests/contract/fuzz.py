@@ -18,10 +18,10 @@ def test_the_answers_are_those_that_are_documented(
     cases = 0
     for role in cycle(("user", "admin")):
         seed = secrets.randbelow(2**32)
-        print(f"\nseed {seed} as {role}: ", end="", flush=True)
+        print(f"\nseed {seed} as {role}: ", end="", flush=True)  # noqa: T201  # shown with -s
         report = fuzz(server, document, role=role, seed=seed, max_examples=100, folder=tmp_path)
         assert report.succeeded, report.text
         cases += report.count()
-        print(f"{cases:,} cases in all, links {report.depth()} deep", end="", flush=True)
+        print(f"{cases:,} cases, links {report.depth()} deep", flush=True)  # noqa: T201
         if cases >= CASES:
             break

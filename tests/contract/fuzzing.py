@@ -105,8 +105,10 @@ def fuzz(
     options = ["--seed", str(seed), "--max-examples", str(max_examples)]
     options += [f"--include-operation-id={operation}" for operation in sorted(operations)]
     result = subprocess.run(
-        [sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIG), "--no-color"]
-        + ["run", f"{server.url}/openapi.json", "--report-ndjson-path", str(path), *options],
+        [
+            *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIG), "--no-color"),
+            *("run", f"{server.url}/openapi.json", "--report-ndjson-path", str(path), *options),
+        ],
         cwd=ROOT,
         env={
             **server.environ,

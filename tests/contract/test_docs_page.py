@@ -1,0 +1,107 @@
+"""/docs in a real browser, which reaches this machine and no other."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from selenium.webdriver import Chrome, ChromeOptions, Keys
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.expected_conditions import element_to_be_clickable
+from selenium.webdriver.support.wait import WebDriverWait
+
+from tests.contract.conftest import Server
+
+SECONDS = 30
+FLAGS = (
+    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+    *("--no-first-run", "--window-size=1200,1600"),
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+)
+
+
+class Page:
+    """Swagger UI, as a reader uses it."""
+
+    def __init__(self, driver: Chrome, url: str) -> None:
+        self.driver = driver
+        self.wait = WebDriverWait(driver, SECONDS)
+        driver.get(url)
+
+    def click(self, selector: str) -> None:
+        element = self.wait.until(element_to_be_clickable((By.CSS_SELECTOR, selector)))
+        self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
+        element.click()
+
+    def find(self, selector: str) -> WebElement:
+        return self.wait.until(lambda driver: driver.find_element(By.CSS_SELECTOR, selector))
+
+    def fill(self, selector: str, text: str) -> None:
+        self.find(selector).send_keys(Keys.CONTROL + "a", text)
+
+    def try_out(self, operation: str, **parameters: str) -> tuple[int, Any]:
+        """Press "Try it out" and "Execute", with the example as the body; return the answer."""
+        block = f"#operations-{operation}"
+        self.click(f"{block} .opblock-summary-control")
+        self.click(f"{block} .try-out__btn")
+        for name, value in parameters.items():
+            self.fill(f"{block} tr[data-param-name={name}] input", value)
+        self.click(f"{block} .execute")
+        answer = f"{block} .live-responses-table tbody"
+        status = self.find(f"{answer} .response-col_status").text
+        body = self.find(f"{answer} .highlight-code code").text
+        return int(status.split()[0]), json.loads(body)
+
+    def authorize(self, token: str) -> None:
+        self.click(".auth-wrapper .authorize")
+        self.fill("#auth-bearer-value", token)
+        self.click(".auth-container button.authorize")
+        self.click(".auth-container button.btn-done")
+
+
+@pytest.fixture
+def driver(tmp_path: Path) -> Iterator[Chrome]:
+    chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
+    if chromium is None or chromedriver is None:
+        pytest.skip("there is no chromium, or no chromedriver (Debian: chromium chromium-driver)")
+    options = ChromeOptions()
+    options.binary_location = chromium
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path / 'chromium'}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    with Chrome(options, Service(chromedriver)) as driver:
+        yield driver
+
+
+def hosts_asked(driver: Chrome) -> set[str]:
+    """Return the hosts that the page has sent requests to."""
+    messages = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
+    urls = [
+        message["params"]["request"]["url"]
+        for message in messages
+        if message["method"] == "Network.requestWillBeSent"
+    ]
+    return {urlsplit(url).netloc for url in urls if url.startswith(("http", "ws"))}
+
+
+def test_a_reader_tries_out_what_the_page_describes(server: Server, driver: Chrome) -> None:
+    page = Page(driver, f"{server.url}/docs")
+
+    status, user = page.try_out("auth-signup")
+    assert status == 201
+    status, tokens = page.try_out("auth-login")
+    assert status == 200
+    page.authorize(tokens["access_token"])
+    status, book = page.try_out("books-create_book")
+    assert (status, book["user_uid"]) == (201, user["id"])
+    status, read = page.try_out("books-get_book", book_id=book["id"])
+    assert (status, read) == (200, book)
+
+    assert [entry for entry in driver.get_log("browser") if entry["level"] == "SEVERE"] == []
+    assert hosts_asked(driver) == {urlsplit(server.url).netloc}
