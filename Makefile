@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: help run test lint audit openapi clean
+.PHONY: help run test test-long lint audit openapi clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -9,8 +9,11 @@ help: ## List the targets
 run: .venv/installed ## Serve at http://localhost:8000 (PORT=8001 changes it)
 	@exec $(BIN)/python app.py
 
-test: .venv/installed ## Run the whole suite on embedded servers
-	@exec $(BIN)/pytest -n 2 --dist loadfile -q
+test: .venv/installed ## Run the suite on embedded servers
+	@exec $(BIN)/pytest -n 2 --dist loadfile -q -m "not long"
+
+test-long: .venv/installed ## Run what takes long: 100,000 books, faults, fuzzing, a browser
+	@exec $(BIN)/pytest -n 2 --dist loadfile -q -m long
 
 lint: .venv/installed ## Check style and types
 	$(BIN)/ruff check .

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from apispec.ext.marshmallow import MarshmallowPlugin
 from apispec.ext.marshmallow.common import resolve_schema_instance
 from flask import Flask
+from werkzeug.http import HTTP_STATUS_CODES
 
 from books_api.extensions import api
 
@@ -286,11 +287,18 @@ def _require_what_is_always_there(schemas: dict[str, Any]) -> None:
 
 
 def _error_response(status: int) -> dict[str, Any]:
+    example = {
+        "type": "about:blank",
+        "title": HTTP_STATUS_CODES[status],
+        "status": status,
+        "detail": ERRORS[status],
+        "instance": "/api/v1.0.0/books/",
+        "request_id": "a1a3ff46bbf04a7bd1a3ad19dd3a3e5c",
+    }
+    schema = {"$ref": "#/components/schemas/Problem"}
     response: dict[str, Any] = {
         "description": ERRORS[status],
-        "content": {
-            "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
-        },
+        "content": {"application/problem+json": {"schema": schema, "example": example}},
     }
     if status in ERROR_HEADERS:
         name = ERROR_HEADERS[status]

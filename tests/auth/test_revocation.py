@@ -26,6 +26,7 @@ from tests.auth.helpers import (
     execute,
     forge,
     locked,
+    released_together,
     rotate,
     snapshot,
     status_of,
@@ -173,6 +174,18 @@ def test_raising_the_epoch_ends_the_users_other_sessions(world, revoke):
 
     assert status_of(world.client, world.other.access_token) == 401
     assert status_of(world.client, world.other.refresh_token) == 401
+
+
+def test_logout_everywhere_that_races_with_another_revocation_is_not_lost(world, servers):
+    elsewhere_revoked = "UPDATE users SET token_epoch = token_epoch + 1 WHERE username = 'alice'"
+
+    (response,) = released_together(
+        servers, elsewhere_revoked, lambda: logout_all(world), commit=True
+    )
+
+    assert response.status_code == 401
+    ((epoch,),) = execute(world.app, "SELECT token_epoch FROM users WHERE username = 'alice'")
+    assert epoch == 1
 
 
 def test_new_password_kills_the_tokens_of_the_session_that_set_it(world):

@@ -11,6 +11,8 @@ from books_api.books.models import Book
 from books_api.extensions import autocommit
 from tests.books.catalogue import catalogue
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def titles(settings, servers):

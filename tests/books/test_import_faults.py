@@ -17,6 +17,8 @@ from books_api.books.importer import BATCH
 from books_api.extensions import autocommit, db
 from tests.processes import ROOT, TIMEOUT, clean_environ, running
 
+pytestmark = pytest.mark.long
+
 RECORDS = 16_000
 CONTENT = "title,author,published_date\n" + "".join(
     f"Book {number:05},Somebody,1973-09-01\n" for number in range(RECORDS)

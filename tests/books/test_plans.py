@@ -12,6 +12,8 @@ from books_api.extensions import autocommit, db
 from books_api.pagination import encode_cursor
 from tests.books.catalogue import catalogue
 
+pytestmark = pytest.mark.long
+
 COPIES = 8
 FILTERS = [
     *({"author": "rowling"}, {"author": "a"}, {"author": "xyzzy"}),

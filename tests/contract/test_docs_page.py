@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from selenium.webdriver import Chrome, ChromeOptions, Keys
+from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
@@ -17,11 +17,13 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from tests.contract.conftest import Server
 
+pytestmark = pytest.mark.long
+
 SECONDS = 30
 FLAGS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-    *("--no-first-run", "--window-size=1200,1600"),
+    *("--no-first-run", "--window-size=1200,900"),
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 )
 
@@ -42,8 +44,9 @@ class Page:
     def find(self, selector: str) -> WebElement:
         return self.wait.until(lambda driver: driver.find_element(By.CSS_SELECTOR, selector))
 
-    def fill(self, selector: str, text: str) -> None:
-        self.find(selector).send_keys(Keys.CONTROL + "a", text)
+    def paste(self, selector: str, text: str) -> None:
+        self.driver.execute_script("arguments[0].focus()", self.find(selector))
+        self.driver.execute_script("document.execCommand('insertText', false, arguments[0])", text)
 
     def try_out(self, operation: str, **parameters: str) -> tuple[int, Any]:
         """Press "Try it out" and "Execute", with the example as the body; return the answer."""
@@ -51,7 +54,7 @@ class Page:
         self.click(f"{block} .opblock-summary-control")
         self.click(f"{block} .try-out__btn")
         for name, value in parameters.items():
-            self.fill(f"{block} tr[data-param-name={name}] input", value)
+            self.paste(f"{block} tr[data-param-name={name}] input", value)
         self.click(f"{block} .execute")
         answer = f"{block} .live-responses-table tbody"
         status = self.find(f"{answer} .response-col_status").text
@@ -60,7 +63,7 @@ class Page:
 
     def authorize(self, token: str) -> None:
         self.click(".auth-wrapper .authorize")
-        self.fill("#auth-bearer-value", token)
+        self.paste("#auth-bearer-value", token)
         self.click(".auth-container button.authorize")
         self.click(".auth-container button.btn-done")
 

@@ -12,6 +12,8 @@ from tests.contract.conftest import Server
 from tests.processes import run
 from tests.write_openapi import GOLDEN
 
+pytestmark = pytest.mark.long
+
 HERE = Path(__file__).parent
 OPENAPI_TYPESCRIPT = ("openapi-typescript@7.13.0", "typescript@5.9.3")
 NO_NETWORK = re.compile("EAI_AGAIN|ECONNREFUSED|ECONNRESET|ENOTFOUND|ETIMEDOUT|ENETUNREACH")
