@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: help run test test-long lint audit openapi clean
+.PHONY: help run test test-long lint audit openapi fuzz clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -26,6 +26,9 @@ audit: .venv/installed ## Look for known vulnerabilities in the pins, and for ri
 
 openapi: .venv/installed ## Rewrite tests/data/openapi.json from the code
 	$(BIN)/python -m tests.write_openapi
+
+fuzz: .venv/installed ## Send 10,000 random requests (CASES=500 changes it) and check the answers
+	@exec $(BIN)/pytest -s -q tests/contract/fuzz.py
 
 clean: ## Remove the virtual environment (the data in instance/ stays)
 	rm -rf .venv .mypy_cache .ruff_cache .hypothesis
