@@ -655,12 +655,11 @@ def test_entries_last_as_long_as_the_tokens_that_they_block(world):
     assert forgotten - (session["exp"] + CLOCK_LEEWAY) == pytest.approx(0, abs=2)
 
 
-def test_redis_and_the_ledger_are_empty_when_the_last_token_has_expired(
-    make_app, alice, open_session
-):
-    life = timedelta(seconds=2)
+def test_redis_is_empty_when_the_last_token_has_expired(make_app, alice):
+    life = timedelta(seconds=5)
     app = make_app(access_token_expires=life, refresh_token_expires=life, session_expires=life)
     client = app.test_client()
+    # So long ago that what blocks these tokens has a second left, by the clock of Redis.
     with time_machine.travel(datetime.now(UTC) - life - timedelta(seconds=CLOCK_LEEWAY - 1)):
         execute(app, "DELETE FROM sessions")
         with app.app_context():
@@ -668,15 +667,10 @@ def test_redis_and_the_ledger_are_empty_when_the_last_token_has_expired(
             pairs = [service.sessions.open_session(user, user_agent="") for _ in range(2)]
             db.session.commit()
         for pair, ending in zip(pairs, ("logout", "logout-all"), strict=True):
-            assert (
-                client.post(f"{AUTH}/{ending}", headers=bearer(pair.access_token)).status_code
-                == 200
-            )
-            assert status_of(client, pair.refresh_token) == 401
+            client.post(f"{AUTH}/{ending}", headers=bearer(pair.access_token))
 
+    assert len(execute(app, "SELECT FROM revocations")) == 3  # a token, a session, an epoch
     with app.app_context():
-        kept = redis.client.keys(f"{PREFIX}*:*")
-        assert len(kept) == 3
         assert eventually(lambda: set(redis.client.keys()) <= {LOADED}, 4)
 
 
