@@ -187,7 +187,9 @@ def handle_database_error(error: DBAPIError) -> Response:
         away = code[:2] in UNAVAILABLE_CLASSES or code in UNAVAILABLE_CODES
     if away:
         return handle_unavailable(error)
-    logger.error("unexpected database error", exc_info=error)
+    # Not the exception: Postgres's detail repeats the row, with a hash perhaps.
+    reason = str(error.orig).partition("\n")[0]
+    logger.error("unexpected database error %s: %s in %s", code, reason, error.statement)
     return handle_unexpected(InternalServerError(original_exception=error))
 
 

@@ -69,7 +69,7 @@ class Text(fields.String):
         if not isinstance(value, str):
             raise self.make_error("invalid")
         check_storable(value)
-        if len(value) > self.most:
+        if not self.normalize and len(value) > self.most:
             raise ValidationError(f"Must have at most {self.most} characters.")
         text: str = value.strip(SPACES) if self.trim else value
         if self.normalize:

@@ -41,6 +41,7 @@ def old_password(**kwargs: Any) -> Text:
     return Text(
         1,
         PASSWORD_MAX,
+        normalize=True,
         trim=False,
         load_only=True,
         metadata=PASSWORD,

@@ -238,7 +238,6 @@ def test_log_of_a_whole_tour_has_no_secret(app, client, alice, admin, make_user,
     assert [secret for secret in secrets if secret in log] == []
 
 
-@pytest.mark.xfail(strict=False, reason="errors.py logs the parameters and the failing row")
 def test_log_of_a_database_error_has_no_hash(app, client, lines):
     execute(app, "ALTER TABLE users ADD CONSTRAINT unforeseen CHECK (username <> 'carol')")
     try:
