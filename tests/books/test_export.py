@@ -8,6 +8,8 @@ import pytest
 
 from books_api import PREFIX
 
+pytestmark = pytest.mark.long
+
 EXPORT = f"{PREFIX}/books/export"
 FIELDS = ["title", "author", "publisher", "published_date", "page_count", "language", "isbn"]
 

@@ -14,6 +14,8 @@ from books_api.books.records import REPAIRS
 from books_api.extensions import autocommit
 from tests.processes import ROOT
 
+pytestmark = pytest.mark.long
+
 DATA = ROOT / "tests" / "data"
 CATALOGUE = DATA / "goodreads_books.csv.gz"
 HEADER = "title,author,publisher,published_date,page_count,language,isbn\n"

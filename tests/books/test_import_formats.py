@@ -5,6 +5,8 @@ import io
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 FIELDS = ("title", "author", "publisher", "published_date", "page_count", "language", "isbn")
 HALF_BLOOD = "9780439785969"
 HUNGER_GAMES = "9780439023481"

@@ -13,6 +13,8 @@ from books_api import PREFIX
 from books_api.extensions import autocommit, db
 from tests.processes import ROOT, clean_environ, free_port, running, wait_until_serving
 
+pytestmark = pytest.mark.long
+
 IMPORT = f"{PREFIX}/books/import"
 CSV = "title,author,page_count\n"
 MOMO = CSV + "Momo,Michael Ende,304\n"

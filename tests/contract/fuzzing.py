@@ -113,6 +113,7 @@ def fuzz(
         env={
             **server.environ,
             "CONTRACT_ROLE": role,
+            "HYPOTHESIS_STORAGE_DIRECTORY": str(folder),
             "SCHEMATHESIS_HOOKS": "tests.contract.hooks",
         },
         stdin=subprocess.DEVNULL,

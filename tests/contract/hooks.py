@@ -4,6 +4,7 @@
 """
 
 import os
+from collections.abc import MutableMapping
 from datetime import date
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -23,7 +24,7 @@ from books_api.extensions import db
 from books_api.openapi import CATALOGUES
 from tests.conftest import PASSWORD
 
-# These end the session, or the account: each is sent by an account of its own.
+# These end the session, or the account: each time an account of its own sends them.
 ENDS_ITSELF = {"change_password", "delete_me", "logout", "logout_all", "rotate_refresh_token"}
 ENDS_OTHERS = {"end_session", "update_user"}
 TAKES_REFRESH_TOKEN = {"get_access_token", "rotate_refresh_token"}
@@ -37,7 +38,7 @@ class Pair(NamedTuple):
 
 
 class Accounts:
-    """The users of the run, made in the database: without a hash for each."""
+    """The users of the run, made in the database: a password is hashed once."""
 
     def __init__(self, app: Flask, role: str) -> None:
         self.app, self.role = app, role
@@ -62,8 +63,8 @@ class Accounts:
         if user_id not in self.pairs:
             with self.app.app_context():
                 user = db.session.get_one(User, user_id)
-                if user_id == self.principal:
-                    user.role, user.is_active = self.role, True
+                user.role = self.role if user_id == self.principal else "user"
+                user.is_active = True
                 self._open_session(user)
         return self.pairs[user_id]
 
@@ -132,7 +133,7 @@ def filter_case(context: HookContext, case: Case) -> bool:
 
 @schemathesis.hook
 def before_call(context: HookContext, case: Case, kwargs: dict[str, Any]) -> None:
-    """Make good what a request that is valid in its form cannot know."""
+    """Put into a request that is valid in its form what only this run can know."""
     if case.meta is None or case.meta.generation.mode.is_negative:
         return
     operation = operation_id(case)
@@ -146,7 +147,7 @@ def before_call(context: HookContext, case: Case, kwargs: dict[str, Any]) -> Non
     if operation == "import_books":
         case.body = CATALOGUES[case.media_type]
     if "Idempotency-Key" in case.headers:
-        case.headers["Idempotency-Key"] = str(uuid4())
+        make_key_unique(case.headers)
     if "cursor" in case.query:
         case.query.pop("cursor")
         case.query = scenario.next_pages.get(case.formatted_path, case.query)
@@ -157,6 +158,13 @@ def make_unique(body: dict[str, Any]) -> None:
     for name, other in (("username", uuid4().hex), ("email", f"{uuid4().hex}@example.com")):
         if isinstance(body.get(name), str) and body[name].casefold() in scenario.taken:
             body[name] = other
+
+
+def make_key_unique(headers: MutableMapping[str, str]) -> None:
+    """Change an Idempotency-Key that was sent before: with another body it is refused."""
+    if headers["Idempotency-Key"].strip('"') in scenario.taken:
+        headers["Idempotency-Key"] = str(uuid4())
+    scenario.taken.add(headers["Idempotency-Key"].strip('"'))
 
 
 @schemathesis.hook
