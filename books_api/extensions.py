@@ -2,8 +2,9 @@
 
 import select
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+import psycopg2
 from flask import Flask, current_app
 from flask_cors import CORS
 from flask_jwt_extended import JWTManager
@@ -16,9 +17,10 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 from redis.sentinel import Sentinel
-from sqlalchemy import Connection, MetaData, event
+from sqlalchemy import ClauseElement, Connection, Engine, MetaData, event
+from sqlalchemy.dialects.postgresql import psycopg2 as dialect
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.orm import DeclarativeBase
 
 REDIS_TIMEOUT = 0.25  # seconds
@@ -101,27 +103,68 @@ cors = CORS()
 
 
 def init_database(app: Flask) -> None:
-    """Bind the database, with a second engine for statements that need no transaction."""
+    """Bind the database."""
     db.init_app(app)
     with app.app_context():
-        engine = db.engine
-        event.listen(engine, "checkout", _refuse_closed)
-        app.extensions["autocommit"] = engine.execution_options(isolation_level="AUTOCOMMIT")
+        event.listen(db.engine, "checkout", _check_out)
 
 
-def autocommit() -> Connection:
+def autocommit(engine: Engine | None = None) -> Connection:
     """Return a connection, to be used in a `with`, on which each statement is one round trip.
 
-    It shares the pool with db.session, and what it runs is committed at once.
+    It shares the pool with db.session, and what it runs is committed at once. The engine is the
+    current application's unless one is given.
     """
-    connection: Connection = current_app.extensions["autocommit"].connect()
+    connection = (engine or db.engine).connect()
+    # The driver's own switch: SQLAlchemy's isolation level costs a round trip each time, for a
+    # SET when the connection goes back.
+    cast(Any, connection.connection.dbapi_connection).autocommit = True
     return connection
 
 
-def _refuse_closed(dbapi_connection: Any, record: object, proxy: object) -> None:
+class DriverStatement:
+    """A statement that is compiled once and run by the driver itself, in autocommit.
+
+    SQLAlchemy's way from a statement to its rows costs more than the driver's, see
+    docs/performance.md: this is for what most requests do.
+    """
+
+    def __init__(self, statement: ClauseElement) -> None:
+        compiled = statement.compile(dialect=dialect.dialect())  # type: ignore[no-untyped-call]
+        self.text, self.parameters = str(compiled), compiled.params
+
+    def rows(
+        self, *, connection: Connection | None = None, **parameters: Any
+    ) -> list[tuple[Any, ...]]:
+        """Return the rows; a UUID is text, both ways. Raises DBAPIError and TimeoutError.
+
+        With a connection, it joins its transaction.
+        """
+        try:
+            if connection is not None:
+                return self._run(connection.connection.dbapi_connection, parameters)
+            pooled = db.engine.raw_connection()
+            try:
+                driver: Any = pooled.dbapi_connection
+                driver.autocommit = True
+                return self._run(driver, parameters)
+            finally:
+                pooled.close()
+        except psycopg2.Error as error:
+            raise DBAPIError.instance(self.text, None, error, psycopg2.Error) from error
+
+    def _run(self, driver: Any, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
+        with driver.cursor() as cursor:
+            cursor.execute(self.text, {**self.parameters, **parameters})
+            rows: list[tuple[Any, ...]] = cursor.fetchall()
+            return rows
+
+
+def _check_out(dbapi_connection: Any, record: object, proxy: object) -> None:
     # An idle connection has nothing to read unless Postgres has closed it (restart, failover).
     # One system call in place of the round trip of pool_pre_ping.
     poll = select.poll()
     poll.register(dbapi_connection.fileno(), select.POLLIN)
     if poll.poll(0):
         raise DisconnectionError("closed by the server")
+    dbapi_connection.autocommit = False

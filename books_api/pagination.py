@@ -5,20 +5,23 @@ import binascii
 import hmac
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 from urllib.parse import quote, urlencode
 
 import orjson
 from flask import current_app, request
-from sqlalchemy import ColumnElement, Row, Select, Uuid, bindparam, tuple_
+from sqlalchemy import ColumnElement, Select, Uuid, bindparam, tuple_
 from sqlalchemy.orm import InstrumentedAttribute
 
 from books_api.config import Settings
-from books_api.extensions import autocommit
+from books_api.extensions import DriverStatement
 
 LIMIT_MAX = 100
 LIMIT_DEFAULT = 20
 MAC_BYTES = 8
+
+
+R = TypeVar("R")
 
 
 class InvalidCursor(Exception):
@@ -38,10 +41,10 @@ class Sort:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class Page(Generic[R]):
     """Rows of a list, and the cursor of the page after it (None on the last)."""
 
-    rows: Sequence[Row[Any]]
+    rows: list[R]
     cursor: str | None
 
 
@@ -59,30 +62,33 @@ def keyset(statement: Select[Any], sort: Sort, *, after: bool) -> Select[Any]:
 
 
 def fetch_page(
-    statement: Callable[..., Select[Any]],
+    statement: Callable[..., DriverStatement],
     parameters: Mapping[str, Any],
     *,
+    make: Callable[[Sequence[Any]], R],
+    width: int,
     scope: str,
     limit: int,
     cursor: str | None,
-) -> Page:
+) -> Page[R]:
     """Run a keyset() statement in one round trip and return up to `limit` rows.
 
-    `statement` is asked for the form without or with `after`. Rows may have a `place`, which is
-    kept in the cursor and given to `statement` for the next page. `scope` names the list, its
-    sort and its filters: a cursor is good for one scope only. Raises InvalidCursor.
+    `statement` is asked for the form without or with `after`. It selects the `width` columns that
+    `make` takes, the id first, then the sort key, and perhaps a place, which is kept in the cursor
+    and given to `statement` for the next page. `scope` names the list, its sort and its filters: a
+    cursor is good for one scope only. Raises InvalidCursor.
     """
     parameters = {**parameters, "rows": limit + 1}
     place: list[Any] = []
     if cursor is not None:
         parameters["after_key"], parameters["after_id"], *place = decode_cursor(cursor, scope)
-    with autocommit() as connection:
-        rows = connection.execute(statement(cursor is not None, *place), parameters).all()
-    if len(rows) <= limit:
+    found = statement(cursor is not None, *place).rows(**parameters)
+    rows = [make(values[:width]) for values in found[:limit]]
+    if len(found) <= limit:
         return Page(rows, None)
-    last = rows[limit - 1]
-    place = [last.place] if "place" in last._fields else []
-    return Page(rows[:limit], encode_cursor((last.sort_key, last.id, *place), scope))
+    identifier, *_ = last = found[limit - 1]
+    key, *place = last[width:]
+    return Page(rows, encode_cursor((key, identifier, *place), scope))
 
 
 def encode_cursor(values: Sequence[Any], scope: str) -> str:

@@ -83,9 +83,10 @@ def init_app(app: Flask) -> None:
     after = list(app.after_request_funcs.get(None, []))
     limiter.init_app(app)
     # Its hooks look for default limits and headers of its own, which we have not, on every
-    # request. Our limits are checked by their decorators.
+    # request. Our limits are checked by their decorators, on routes of one blueprint.
     app.before_request_funcs[None] = before
     app.after_request_funcs[None] = after
+    app.teardown_request_funcs["auth"] = app.teardown_request_funcs.pop(None)
 
 
 def describe_limit(response: Response) -> Response:

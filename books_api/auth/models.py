@@ -1,6 +1,8 @@
 """Accounts, their sessions, and the ledger of what is revoked."""
 
+from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import (
@@ -53,6 +55,21 @@ class User(Model):
     token_epoch: Mapped[int] = mapped_column(server_default="0")
     created_at: Mapped[Timestamp]
     updated_at: Mapped[Timestamp] = mapped_column(onupdate=func.now())
+
+
+class UserRow(NamedTuple):
+    """A user in a list."""
+
+    id: str
+    username: str
+    email: str
+    first_name: str
+    last_name: str
+    role: str
+    is_verified: bool
+    is_active: bool
+    created_at: datetime
+    updated_at: datetime
 
 
 class Session(Model):

@@ -20,19 +20,22 @@ from books_api.auth.exceptions import (
     UserNotFound,
     WrongPassword,
 )
-from books_api.auth.models import Role, Session, User
+from books_api.auth.models import Role, Session, User, UserRow
 from books_api.auth.revocation import revoking
 from books_api.auth.sessions import TokenPair, live_user
 from books_api.auth.tokens import Identity
 from books_api.config import Settings
-from books_api.extensions import autocommit, db
+from books_api.extensions import DriverStatement, autocommit, db
 from books_api.logs import security_event
 from books_api.pagination import Page, Sort, fetch_page, keyset
 
 RESET_SECONDS = 24 * 3600
-_COLUMNS = [column for column in User.__table__.c if column.name != "password_hash"]
+_COLUMNS = [User.__table__.c[name] for name in UserRow._fields]
 _NEWEST = Sort(User.created_at, User.id, descending=True)
-_LIST = {after: keyset(select(*_COLUMNS), _NEWEST, after=after) for after in (False, True)}
+_LIST = {
+    after: DriverStatement(keyset(select(*_COLUMNS), _NEWEST, after=after))
+    for after in (False, True)
+}
 
 
 def create_user(
@@ -76,9 +79,17 @@ def find_user(email: str) -> User:
     return user
 
 
-def list_users(*, limit: int, cursor: str | None = None) -> Page:
+def list_users(*, limit: int, cursor: str | None = None) -> Page[UserRow]:
     """Return a page of users, newest first. Raises InvalidCursor."""
-    return fetch_page(_LIST.__getitem__, {}, scope="users", limit=limit, cursor=cursor)
+    return fetch_page(
+        _LIST.__getitem__,
+        {},
+        make=UserRow._make,
+        width=len(_COLUMNS),
+        scope="users",
+        limit=limit,
+        cursor=cursor,
+    )
 
 
 def update_profile(identity: Identity, changes: Mapping[str, Any]) -> User:

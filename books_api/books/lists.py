@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any
 
-from flask import current_app
 from marshmallow import ValidationError
 from sqlalchemy import (
     TEXT,
@@ -25,26 +24,20 @@ from sqlalchemy import (
 )
 
 from books_api.books import search
-from books_api.books.models import PAGE_COUNT_MAX, Book
+from books_api.books.models import PAGE_COUNT_MAX, Book, BookRow
 from books_api.books.schemas import (
     SORT_FIELDS,
-    BookSchema,
     parse_isbn,
     parse_partial_date,
 )
-from books_api.extensions import autocommit
+from books_api.extensions import DriverStatement, autocommit, db
 from books_api.pagination import Page, Sort, fetch_page, keyset
 
-FIELDS = tuple(BookSchema().dump_fields)
-UUID_FIELDS = ("id", "user_uid")
-# The fields of the answer, in its order, then the version. Ids stay text up to the JSON.
-COLUMNS = (
-    *(
-        cast(getattr(Book, name), TEXT).label(name) if name in UUID_FIELDS else getattr(Book, name)
-        for name in FIELDS
-    ),
-    Book.version,
-)
+# Ids stay text up to the JSON.
+COLUMNS = [
+    cast(column, TEXT).label(column.name) if isinstance(column.type, Uuid) else column
+    for column in (Book.__table__.c[name] for name in BookRow._fields)
+]
 ITERATED = 2_000  # books of a batch
 UNDATED = 9_999_999  # later than any day that a book can have
 
@@ -108,7 +101,7 @@ def list_books(
     cursor: str | None = None,
     sort: str | None = None,
     filters: Mapping[str, Any] | None = None,
-) -> Page:
+) -> Page[BookRow]:
     """Return a page of books: best first with q, else newest first. Raises InvalidCursor."""
     parameters = _parameters(filters or {})
     names = frozenset(parameters)
@@ -117,6 +110,8 @@ def list_books(
     return fetch_page(
         partial(_page_statement, names, sort),
         parameters,
+        make=BookRow._make,
+        width=len(COLUMNS),
         scope=scope,
         limit=limit,
         cursor=cursor,
@@ -131,8 +126,7 @@ def iterate_books(
     No transaction stays open between them: who reads slowly holds nothing. The application
     context is needed for the call only, not while iterating.
     """
-    engine: Engine = current_app.extensions["autocommit"]
-    return _batches(engine, _parameters(filters), fields)
+    return _batches(db.engine, _parameters(filters), fields)
 
 
 def _batches(
@@ -142,7 +136,7 @@ def _batches(
     parameters["rows"] = ITERATED
     after = False
     while True:
-        with engine.connect() as connection:
+        with autocommit(engine) as connection:
             rows = connection.execute(_iteration(names, fields, after), parameters).all()
         if rows:
             yield rows
@@ -155,15 +149,14 @@ def _batches(
 def count_books(filters: Mapping[str, Any]) -> int:
     """Return how many books the filters let through."""
     parameters = _parameters(filters)
-    with autocommit() as connection:
-        count: int = connection.execute(
-            _count_statement(frozenset(parameters)), parameters
-        ).scalar_one()
-    return count
+    [(count,)] = _count_statement(frozenset(parameters)).rows(**parameters)
+    return int(count)
 
 
 def _parameters(filters: Mapping[str, Any]) -> dict[str, Any]:
     parameters = dict(filters)
+    if "user_uid" in parameters:
+        parameters["user_uid"] = str(parameters["user_uid"])
     for name in ("published_from", "published_to"):
         if name in parameters:
             parameters[name] = parse_partial_date(parameters[name])
@@ -181,14 +174,15 @@ def _parameters(filters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @lru_cache
-def _page_statement(names: frozenset[str], sort: str, after: bool, *place: int) -> Select[Any]:
+def _page_statement(names: frozenset[str], sort: str, after: bool, *place: int) -> DriverStatement:
     conditions = _conditions(names)
     if "q" not in names:
-        return keyset(select(*COLUMNS).where(*conditions), SORTS[sort], after=after)
+        page = keyset(select(*COLUMNS).where(*conditions), SORTS[sort], after=after)
+        return DriverStatement(page)
     by = SORTS[sort] if sort else None
     if after:
-        return search.next_page(COLUMNS, conditions, by, *place)
-    return search.first_page(COLUMNS, conditions, by)
+        return DriverStatement(search.next_page(COLUMNS, conditions, by, *place))
+    return DriverStatement(search.first_page(COLUMNS, conditions, by))
 
 
 @lru_cache
@@ -203,10 +197,11 @@ def _iteration(names: frozenset[str], fields: tuple[str, ...], after: bool) -> S
 
 
 @lru_cache
-def _count_statement(names: frozenset[str]) -> Select[Any]:
+def _count_statement(names: frozenset[str]) -> DriverStatement:
     if "q" in names:
-        return select(func.count()).select_from(search.found_ids(_conditions(names)))
-    return select(func.count()).select_from(Book).where(*_conditions(names))
+        found = search.found_ids(_conditions(names))
+        return DriverStatement(select(func.count()).select_from(found))
+    return DriverStatement(select(func.count()).select_from(Book).where(*_conditions(names)))
 
 
 def _conditions(names: frozenset[str]) -> list[ColumnElement[bool]]:

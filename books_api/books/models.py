@@ -1,6 +1,7 @@
 """The catalogue."""
 
-from datetime import date
+from datetime import date, datetime
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, Computed, ForeignKey, Index, String, Text
@@ -63,6 +64,39 @@ class Book(Model):
     author_text: Mapped[str | None] = mapped_column(
         Text, Computed("books_fold(author)", persisted=True)
     )
+
+
+class BookRow(NamedTuple):
+    """A book as it is read: the fields of BookSchema in its order, then the version."""
+
+    id: str
+    title: str
+    author: str
+    publisher: str | None
+    published_date: str | None
+    page_count: int | None
+    language: str | None
+    isbn: str | None
+    user_uid: str
+    created_at: datetime
+    updated_at: datetime
+    version: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what the API answers with; the JSON equals BookSchema's dump."""
+        return {
+            "id": self.id,
+            "title": self.title,
+            "author": self.author,
+            "publisher": self.publisher,
+            "published_date": self.published_date,
+            "page_count": self.page_count,
+            "language": self.language,
+            "isbn": self.isbn,
+            "user_uid": self.user_uid,
+            "created_at": self.created_at,
+            "updated_at": self.updated_at,
+        }
 
 
 class IdempotencyKey(Model):

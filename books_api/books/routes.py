@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from books_api.auth import identity, token_required
 from books_api.books import lists, service
 from books_api.books.idempotency import Answer, once
-from books_api.books.models import IDEMPOTENCY_KEY_MAX
+from books_api.books.models import IDEMPOTENCY_KEY_MAX, BookRow
 from books_api.books.schemas import BookInputSchema, BookOfUserQuery, BookQuery, BookSchema
 from books_api.openapi import IDEMPOTENCY_KEY, problems, request_headers
 from books_api.pagination import Page, link_next
@@ -132,13 +132,13 @@ def list_books_of_user(query: dict[str, Any], user_id: UUID) -> Response:
     return books_response(partial(service.list_books_of_user, user_id), query, user_uid=user_id)
 
 
-def book_response(book: service.BookRow, status: int = 200) -> Response:
+def book_response(book: BookRow, status: int = 200) -> Response:
     """Answer with one book and its entity tag."""
-    body = dumps(service.as_dict(book), option=DUMP_OPTIONS)
+    body = dumps(book.as_dict(), option=DUMP_OPTIONS)
     return Response(body, status, {"ETag": service.etag(book)}, content_type="application/json")
 
 
-def created(book: service.BookRow) -> Response:
+def created(book: BookRow) -> Response:
     """Answer with a new book, and where it is."""
     response = book_response(book, 201)
     response.headers["Location"] = f"{request.path.rstrip('/')}/{book.id}"
@@ -165,12 +165,14 @@ def idempotency_key() -> str | None:
     return value[1:-1] if value[0] == '"' else value
 
 
-def books_response(find: Callable[..., Page], query: dict[str, Any], **filters: Any) -> Response:
+def books_response(
+    find: Callable[..., Page[BookRow]], query: dict[str, Any], **filters: Any
+) -> Response:
     """Answer with a page of books, the link to the next, and their number when asked for it."""
     page_query = {name: query.pop(name) for name in PAGE_PARAMETERS if name in query}
     count = query.pop("count")
     page = find(**page_query, filters=query)
-    body = dumps([service.as_dict(book) for book in page.rows], option=DUMP_OPTIONS)
+    body = dumps([book.as_dict() for book in page.rows], option=DUMP_OPTIONS)
     headers = link_next(page.cursor)
     if count:
         headers["X-Total-Count"] = str(lists.count_books({**query, **filters}))

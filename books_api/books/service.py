@@ -1,26 +1,28 @@
 """What can be done with books. A read is one statement in autocommit; so is a write."""
 
 from collections.abc import Collection, Mapping
-from contextlib import nullcontext
 from typing import Any
 from uuid import UUID
 
 from psycopg2.errorcodes import FOREIGN_KEY_VIOLATION
-from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from books_api.auth import Identity, TokenRefused, get_user
+from books_api.books.columns import FIELDS
 from books_api.books.exceptions import BookChanged, BookNotFound, NotTheOwner
-from books_api.books.lists import COLUMNS, FIELDS, list_books
-from books_api.books.models import Book
-from books_api.extensions import autocommit
+from books_api.books.lists import COLUMNS, list_books
+from books_api.books.models import Book, BookRow
+from books_api.extensions import DriverStatement, autocommit
 from books_api.models import new_id
 from books_api.pagination import Page
 
-BookRow = Row[Any]
-
-_GET = select(*COLUMNS).where(Book.id == bindparam("book_id"))
-_CREATE = insert(Book).returning(*COLUMNS)
+_GET = DriverStatement(select(*COLUMNS).where(Book.id == bindparam("book_id")))
+_CREATE = DriverStatement(
+    insert(Book)
+    .values({name: bindparam(name) for name in ("id", "user_uid", *FIELDS)})
+    .returning(*COLUMNS)
+)
 
 
 def create_book(
@@ -30,26 +32,24 @@ def create_book(
 
     Raises TokenRefused when the owner's account is gone.
     """
-    parameters = {**values, "id": new_id(), "user_uid": UUID(owner.user_id)}
+    ids = {"id": str(new_id()), "user_uid": owner.user_id}
     try:
-        with nullcontext(connection) if connection else autocommit() as connection:
-            return connection.execute(_CREATE, parameters).one()
+        [book] = _CREATE.rows(connection=connection, **{**dict.fromkeys(FIELDS), **values, **ids})
     except IntegrityError as error:
         if getattr(error.orig, "pgcode", None) != FOREIGN_KEY_VIOLATION:
             raise
         raise TokenRefused("The account of this token is gone.") from error
+    return BookRow._make(book)
 
 
 def get_book(book_id: UUID) -> BookRow:
     """Return a book. Raises BookNotFound."""
-    with autocommit() as connection:
-        book = connection.execute(_GET, {"book_id": book_id}).one_or_none()
-    if book is None:
-        raise BookNotFound
-    return book
+    for book in _GET.rows(book_id=str(book_id)):
+        return BookRow._make(book)
+    raise BookNotFound
 
 
-def list_books_of_user(user_id: UUID, **query: Any) -> Page:
+def list_books_of_user(user_id: UUID, **query: Any) -> Page[BookRow]:
     """Return a page of the user's books, as list_books() does. Raises UserNotFound too."""
     filters = {**query.pop("filters", {}), "user_uid": user_id}
     page = list_books(**query, filters=filters)
@@ -79,12 +79,12 @@ def update_book(
             .returning(*COLUMNS)
         )
         with autocommit() as connection:
-            book = connection.execute(statement).one_or_none()
-        if book is not None:
-            return book
+            changed = connection.execute(statement).one_or_none()
+        if changed is not None:
+            return BookRow._make(changed)
     book = _explain(book_id, editor)
     if versions is not None and book.version not in versions and not _has(book, changes):
-        raise BookChanged(as_dict(book), etag(book))
+        raise BookChanged(book.as_dict(), etag(book))
     return book
 
 
@@ -97,12 +97,7 @@ def delete_book(
         deleted = connection.execute(statement).one_or_none()
     if deleted is None:
         book = _explain(book_id, editor)
-        raise BookChanged(as_dict(book), etag(book))
-
-
-def as_dict(book: BookRow) -> dict[str, Any]:
-    """Return what the API answers with; the JSON equals BookSchema's dump."""
-    return dict(zip(FIELDS, book, strict=False))
+        raise BookChanged(book.as_dict(), etag(book))
 
 
 def etag(book: BookRow) -> str:

@@ -1,16 +1,15 @@
 """What an answer costs, and that the fast path to it gives what the schema gives."""
 
-from contextlib import contextmanager
-
 import orjson
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import text
 
 from books_api import PREFIX
 from books_api.books import lists, service
 from books_api.books.schemas import BookSchema
 from books_api.extensions import autocommit, db, redis
 from books_api.parsing import DUMP_OPTIONS
+from tests.statements import LOGGED, statements
 
 BOOKS = f"{PREFIX}/books"
 WITHOUT_GAPS = {
@@ -29,28 +28,20 @@ VALUES = pytest.mark.parametrize(
 
 
 @pytest.fixture
-def warm(app, client, alice, make_book):
+def client(make_app, settings):
+    """A client of an application whose statements Postgres logs."""
+    app = make_app(database_url=f"{settings.database_url}&{LOGGED}")
+    yield app.test_client()
+    with app.app_context():
+        db.engine.dispose()
+
+
+@pytest.fixture
+def warm(client, alice, make_book):
     """A book, read once: the connections are made, Redis is filled, the token is verified."""
     book = make_book(alice)
     client.get(f"{BOOKS}/{book['id']}", headers=alice.headers)
     return book
-
-
-@contextmanager
-def statements(app):
-    """The SQL statements that the application sends."""
-    sent = []
-
-    def note(connection, cursor, statement, parameters, context, executemany):
-        sent.append(statement)
-
-    with app.app_context():
-        engine = db.engine
-    event.listen(engine, "before_cursor_execute", note)
-    try:
-        yield sent
-    finally:
-        event.remove(engine, "before_cursor_execute", note)
 
 
 COSTS = pytest.mark.parametrize(
@@ -68,10 +59,10 @@ COSTS = pytest.mark.parametrize(
 
 
 @COSTS
-def test_a_request_costs_one_statement(app, client, alice, warm, method, path, values):
+def test_a_request_costs_one_statement(folder, client, alice, warm, method, path, values):
     path = BOOKS + path.format(book=warm["id"], user=alice.id)
 
-    with statements(app) as sent:
+    with statements(folder) as sent:
         client.open(path, method=method, json=values, headers=alice.headers)
 
     assert len(sent) == 1, sent
@@ -92,28 +83,28 @@ def test_a_request_costs_one_round_trip_to_redis(app, client, alice, warm, metho
     assert {name: stat["calls"] for name, stat in stats.items()} == {"cmdstat_mget": 1}
 
 
-def test_the_next_page_costs_one_statement(app, client, alice, make_book, warm):
+def test_the_next_page_costs_one_statement(folder, client, alice, make_book, warm):
     make_book(alice)
     first = client.get(f"{BOOKS}/?limit=1", headers=alice.headers)
     path = first.headers["Link"].partition(">")[0][1:]
 
-    with statements(app) as sent:
+    with statements(folder) as sent:
         client.get(path, headers=alice.headers)
 
     assert len(sent) == 1, sent
 
 
-def test_a_304_costs_one_statement(app, client, alice, warm):
+def test_a_304_costs_one_statement(folder, client, alice, warm):
     headers = {**alice.headers, "If-None-Match": '"1"'}
 
-    with statements(app) as sent:
+    with statements(folder) as sent:
         client.get(f"{BOOKS}/{warm['id']}", headers=headers)
 
     assert len(sent) == 1, sent
 
 
-def test_a_refused_body_costs_no_statement(app, client, alice, warm):
-    with statements(app) as sent:
+def test_a_refused_body_costs_no_statement(folder, client, alice, warm):
+    with statements(folder) as sent:
         client.post(f"{BOOKS}/", json={}, headers=alice.headers)
 
     assert sent == []
@@ -197,4 +188,4 @@ def read(app, book_id):
 
 
 def as_json(row):
-    return orjson.loads(orjson.dumps(service.as_dict(row), option=DUMP_OPTIONS))
+    return orjson.loads(orjson.dumps(row.as_dict(), option=DUMP_OPTIONS))
