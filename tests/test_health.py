@@ -4,7 +4,14 @@ import pytest
 from flask_migrate import downgrade, upgrade
 from sqlalchemy import text
 
+from books_api import health
 from books_api.extensions import autocommit
+
+
+@pytest.fixture(autouse=True)
+def nothing_remembered(monkeypatch):
+    """Each probe makes the checks anew, unless the test says otherwise."""
+    monkeypatch.setattr(health, "FRESH", 0)
 
 
 @pytest.fixture
