@@ -20,6 +20,7 @@ from dotenv import load_dotenv
 from flask import Flask
 from flask_migrate import upgrade
 from sqlalchemy.exc import DBAPIError
+from werkzeug.serving import WSGIRequestHandler
 
 from books_api import create_app as create_configured_app
 from books_api.config import ConfigError, Settings
@@ -86,6 +87,13 @@ def free_port() -> int:
     return int(port)
 
 
+class RequestHandler(WSGIRequestHandler):
+    """Leaves the line for each request to the application."""
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        pass
+
+
 def main() -> None:
     """Migrate, and serve on PORT until Ctrl-C or SIGTERM."""
     port = free_port()
@@ -97,7 +105,7 @@ def main() -> None:
         except DBAPIError as error:
             sys.exit(f"Error: {str(error.orig).strip().splitlines()[0]}")
     print(f"Books API on http://localhost:{port}, docs on http://localhost:{port}/docs", flush=True)
-    app.run(port=port)
+    app.run(port=port, request_handler=RequestHandler)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,19 @@ from pathlib import Path
 from flask import Flask, Response
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from books_api import auth, books, cli, docs, errors, health, logs, openapi, parsing
+from books_api import (
+    access,
+    auth,
+    books,
+    cli,
+    docs,
+    errors,
+    health,
+    logs,
+    metrics,
+    openapi,
+    parsing,
+)
 from books_api.auth import limits, revocation, tokens
 from books_api.config import Settings, flask_config
 from books_api.extensions import api, cors, db, init_database, jwt, migrate, redis
@@ -23,9 +35,11 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.url_map.strict_slashes = False  # /books and /books/ both answer, no redirect
     app.url_map.merge_slashes = False
 
+    logs.init(settings.log_format)
+    access.init_app(app)
     parsing.init_app(app)
-    logs.init_app(app, settings.log_format)
     init_database(app)
+    metrics.init_app(app)
     migrate.init_app(app, db, directory=str(MIGRATIONS))
     redis.init_app(app, settings.redis_url, on_connect=revocation.check_server)
     jwt.init_app(app)
@@ -38,7 +52,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     for blueprint in (auth.blueprint, books.blueprint):
         api.register_blueprint(blueprint, url_prefix=f"{PREFIX}/{blueprint.name}")
     answer_without_slash(app)
-    app.register_blueprint(health.blueprint)
+    health.init_app(app)
     docs.init_app(app)
     cli.init_app(app)
     app.after_request(forbid_sniffing)

@@ -1,12 +1,62 @@
 """Liveness and readiness, outside the API's prefix."""
 
-from flask import Blueprint, Response, jsonify
+import math
+import threading
+import time
+
+from flask import Blueprint, Flask, Response, current_app, jsonify
 
 from books_api import checks
+from books_api.checks import Check, Finding
 from books_api.errors import RETRY_AFTER
 from books_api.logs import logger
 
+TIMEOUT = 1.0  # seconds that a check has
+FRESH = 1.0  # seconds for which its finding is good
+
 blueprint = Blueprint("health", __name__)
+
+
+class Prober:
+    """Makes a check in a thread of its own, never twice at once, at most once in FRESH seconds.
+
+    Whoever asks meanwhile shares the finding, so that any number of probes takes one connection
+    of the pool, and none waits longer than TIMEOUT: not for the pool, nor for a server that
+    holds the connection and says nothing.
+    """
+
+    def __init__(self, app: Flask, check: Check) -> None:
+        self.app = app
+        self.check = check
+        self.lock = threading.Lock()
+        self.begun = -math.inf
+        self.made = threading.Event()
+        self.made.set()
+        self.silence = Finding(checks.name_of(check), False, f"No answer in {TIMEOUT:g} s.")
+        self.finding = self.silence
+
+    def begin(self) -> None:
+        """Begin to make the check, unless it is being made or was just made."""
+        with self.lock:
+            if self.made.is_set() and time.monotonic() - self.begun >= FRESH:
+                self.begun = time.monotonic()
+                self.made.clear()
+                threading.Thread(target=self._make, daemon=True).start()
+
+    def _make(self) -> None:
+        finding = self.silence
+        try:
+            with self.app.app_context():
+                (finding,) = checks.run([self.check])
+        finally:
+            self.finding = finding
+            self.made.set()
+
+    def wait(self) -> Finding:
+        """Return the finding, or that there is none in time."""
+        if self.made.wait(max(0, self.begun + TIMEOUT - time.monotonic())):
+            return self.finding
+        return self.silence
 
 
 @blueprint.get("/healthz")
@@ -18,7 +68,10 @@ def liveness() -> Response:
 @blueprint.get("/readyz")
 def readiness() -> tuple[Response, int, dict[str, str]]:
     """Say whether requests can be served: 200, or 503 with what is wrong."""
-    findings = checks.run(checks.READINESS)
+    probers: list[Prober] = current_app.extensions["readiness"]
+    for prober in probers:
+        prober.begin()
+    findings = [prober.wait() for prober in probers]
     ready = all(finding.ok for finding in findings)
     for finding in findings:
         if not finding.ok:
@@ -28,3 +81,9 @@ def readiness() -> tuple[Response, int, dict[str, str]]:
         checks={finding.name: {"ok": finding.ok, "detail": finding.detail} for finding in findings},
     )
     return (body, 200, {}) if ready else (body, 503, RETRY_AFTER)
+
+
+def init_app(app: Flask) -> None:
+    """Answer probes."""
+    app.register_blueprint(blueprint)
+    app.extensions["readiness"] = [Prober(app, check) for check in checks.READINESS]

@@ -1,22 +1,23 @@
 """Log lines: JSON for production, readable for development; security events; request ids."""
 
 import logging
-import re
-import secrets
 import sys
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-from flask import Flask, Response, current_app, g, has_request_context, request
+from flask import has_request_context, request
 
 logger = logging.getLogger("books_api")
 security_logger = logging.getLogger("books_api.security")
-REQUEST_ID = re.compile(r"[0-9A-Za-z._-]{8,64}")
+LIBRARIES = ("flask-limiter", "sqlalchemy")  # what warns from below: in the same format
 
 
 class JSONFormatter(logging.Formatter):
-    """One JSON object a line, with what the caller gave as `extra={"fields": {...}}`."""
+    """One JSON object a line, with what the caller gave as `extra={"fields": {...}}`.
+
+    Within a request each line carries its id.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -24,10 +25,7 @@ class JSONFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
-            **getattr(record, "fields", {}),
-        }
-        if has_request_context():
-            line["request_id"] = request_id()
+        } | _fields(record)
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return orjson.dumps(line, option=orjson.OPT_UTC_Z, default=str).decode()
@@ -36,10 +34,16 @@ class JSONFormatter(logging.Formatter):
 class TextFormatter(logging.Formatter):
     """The same for people: time, level, message, name=value."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
-        fields = getattr(record, "fields", {})
-        return " ".join([text, *(f"{name}={value}" for name, value in fields.items())])
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # the library's name
+        fields = (f"{name}={value}" for name, value in _fields(record).items())
+        return " ".join([super().formatMessage(record), *fields])
+
+
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    fields: dict[str, Any] = getattr(record, "fields", {})
+    if has_request_context():
+        fields = {**fields, "request_id": request_id()}
+    return fields
 
 
 FORMATTERS = {
@@ -49,12 +53,8 @@ FORMATTERS = {
 
 
 def request_id() -> str:
-    """Return the id of the current request: the proxy's, else a new one."""
-    if "request_id" not in g:
-        given = request.headers.get("X-Request-ID", "")
-        trusted = current_app.config["SETTINGS"].trusted_proxies and REQUEST_ID.fullmatch(given)
-        g.request_id = given if trusted else secrets.token_hex(16)
-    identifier: str = g.request_id
+    """Return the id of the current request."""
+    identifier: str = request.id  # type: ignore[attr-defined]  # of access.Request
     return identifier
 
 
@@ -63,19 +63,13 @@ def security_event(event: str, level: int = logging.INFO, **fields: Any) -> None
     details: dict[str, Any] = {"event": event, **fields}
     if has_request_context():
         details["address"] = request.remote_addr
-        details["request_id"] = request_id()
     security_logger.log(level, event, extra={"fields": details})
 
 
-def _answer_with_request_id(response: Response) -> Response:
-    response.headers["X-Request-ID"] = request_id()
-    return response
-
-
-def init_app(app: Flask, log_format: str) -> None:
-    """Log to stderr in the format, and answer each request with its id."""
+def init(log_format: str) -> None:
+    """Log to stderr in the format."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(FORMATTERS[log_format])
-    logger.handlers = [handler]
     logger.setLevel(logging.INFO)
-    app.after_request(_answer_with_request_id)
+    for name in (logger.name, *LIBRARIES):
+        logging.getLogger(name).handlers = [handler]

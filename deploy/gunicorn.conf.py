@@ -1,6 +1,15 @@
 """gunicorn -c deploy/gunicorn.conf.py wsgi:app"""
 
+import itertools
+import json
+import logging
 import os
+import shutil
+import tempfile
+from datetime import UTC, datetime
+from typing import Any
+
+from gunicorn.glogging import Logger
 
 bind = os.environ.get("BIND", "127.0.0.1:8000")
 workers = int(os.environ.get("WEB_CONCURRENCY") or os.cpu_count() or 1)
@@ -13,3 +22,61 @@ limit_request_line = 8190  # RFC 9112, 3: at least 8,000; as nginx has it
 max_requests = 100_000
 max_requests_jitter = 10_000
 control_socket_disable = True  # it needs a writable HOME
+
+
+class JSONFormatter(logging.Formatter):
+    """The form of books_api/logs.py, which a SIGHUP would not renew if it were imported here."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat().replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, separators=(",", ":"))
+
+
+class JSONLogger(Logger):
+    """gunicorn's own lines in the form of the application's."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        for handler in self.error_log.handlers:
+            handler.setFormatter(JSONFormatter())
+
+
+if os.environ.get("LOG_FORMAT") != "text":
+    logger_class = JSONLogger
+
+
+# Metrics: see books_api/metrics.py. prometheus_client names a worker's files by its process id,
+# so each new worker would leave some behind. Here they are named by the worker's place: one that
+# takes a dead one's place counts on from where that stopped.
+
+
+def on_starting(server: Any) -> None:
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="books-api-metrics-")
+
+
+def pre_fork(server: Any, worker: Any) -> None:
+    taken = {other.place for other in server.WORKERS.values()}
+    worker.place = next(place for place in itertools.count() if place not in taken)
+
+
+def post_fork(server: Any, worker: Any) -> None:
+    from prometheus_client import values
+
+    values.ValueClass = values.MultiProcessValue(lambda: worker.place)
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    from prometheus_client.multiprocess import mark_process_dead
+
+    mark_process_dead(worker.place)  # what it had in use
+
+
+def on_exit(server: Any) -> None:
+    shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)

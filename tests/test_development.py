@@ -145,6 +145,14 @@ def test_app_py_serves_the_docs_and_is_ready(checkout: Checkout) -> None:
     assert [answer.status_code for answer in answers] == [200, 200]
 
 
+def test_a_request_is_one_readable_line(checkout: Checkout) -> None:
+    with checkout.serving():
+        requests.get(checkout.url("/docs"), timeout=TIMEOUT)
+
+        (line,) = (line for line in checkout.log.read_text().splitlines() if "GET" in line)
+        assert "INFO books_api.requests: request method=GET route=/docs status=200" in line
+
+
 @pytest.mark.parametrize("stop", [press_ctrl_c, Popen.terminate])
 def test_stopping_leaves_no_process_and_prints_no_traceback(checkout: Checkout, stop) -> None:
     with checkout.serving() as process:

@@ -1,10 +1,20 @@
 """/healthz says that the process lives, /readyz whether it can serve."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from flask_migrate import downgrade, upgrade
-from sqlalchemy import text
+from sqlalchemy import event, text
 
-from books_api.extensions import autocommit
+from books_api import checks, health
+from books_api.extensions import autocommit, db
+
+
+@pytest.fixture(autouse=True)
+def nothing_remembered(monkeypatch):
+    """Each probe makes the checks anew, unless the test says otherwise."""
+    monkeypatch.setattr(health, "FRESH", 0)
 
 
 @pytest.fixture
@@ -149,3 +159,58 @@ def test_what_is_not_ready_tells_no_password(make_app, settings):
 
     assert response.status_code == 503
     assert "hunter2" not in response.text
+
+
+def count_connections(app):
+    """Return what counts the connections that the application takes from its pool."""
+    taken = []
+    with app.app_context():
+        event.listen(db.engine, "checkout", lambda *_: taken.append(1))
+    return lambda: len(taken)
+
+
+def test_probes_at_once_share_one_look(monkeypatch, make_app):
+    app = make_app()
+    taken = count_connections(app)
+    monkeypatch.setattr(health, "FRESH", 60)
+
+    with ThreadPoolExecutor(20) as probes:
+        answers = list(probes.map(lambda _: app.test_client().get("/readyz"), range(100)))
+
+    assert {answer.status_code for answer in answers} == {200}
+    assert taken() == 2  # one for each check that asks Postgres
+
+
+def test_probes_while_a_check_is_stuck_begin_no_other(monkeypatch, make_app):
+    app = make_app(database_pool_size=1)
+    monkeypatch.setattr(health, "TIMEOUT", 0.1)
+    threads = threading.active_count()
+
+    with app.app_context(), db.engine.connect():
+        statuses = {app.test_client().get("/readyz").status_code for _ in range(5)}
+        running = threading.active_count() - threads
+
+    assert statuses == {503}
+    assert running == 2  # one for each check that waits for the pool
+
+
+def test_what_was_found_is_remembered_for_a_moment_only(monkeypatch, client, servers):
+    client.get("/readyz")
+    statuses = []
+
+    servers.redis.stop()
+    for fresh in (60, 0):
+        monkeypatch.setattr(health, "FRESH", fresh)
+        statuses.append(client.get("/readyz").status_code)
+    servers.redis.start()
+
+    assert statuses == [200, 503]
+
+
+def test_the_migrations_are_read_once(monkeypatch, client):
+    client.get("/readyz")
+    monkeypatch.setattr(checks, "ScriptDirectory", None)
+
+    response = client.get("/readyz")
+
+    assert response.status_code == 200

@@ -32,10 +32,9 @@ def token_required(*types: TokenType, login: bool = False) -> Callable[[View], V
     def decorator(view: View) -> View:
         @wraps(view)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
-            who = authenticate(accepted)
+            g.identity = who = authenticate(accepted)
             if who.scope is not None:
                 _check_scope(who.scope, login)
-            g.identity = who
             return view(*args, **kwargs)
 
         wrapper.token_types = accepted  # type: ignore[attr-defined]  # read by openapi.py

@@ -29,6 +29,7 @@ from books_api.auth.models import Revocation
 from books_api.auth.tokens import Identity, identity_from
 from books_api.config import CLOCK_LEEWAY
 from books_api.extensions import autocommit, db, jwt, redis
+from books_api.metrics import SESSIONS_ENDED
 
 # The braces keep all keys in one slot of a Redis Cluster, as MGET needs.
 PREFIX = "{books}:"
@@ -51,11 +52,15 @@ class CopyLost(RedisError):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A key of the blocklist, its value, and when the last token that it blocks expires."""
+    """A key of the blocklist, its value, and when the last token that it blocks expires.
+
+    `ends` counts the sessions that end with it.
+    """
 
     key: str
     value: int
     expires_at: datetime
+    ends: int = 0
 
     @property
     def forget_at(self) -> datetime:
@@ -88,10 +93,10 @@ def _is_revoked(header: dict[str, Any], claims: dict[str, Any]) -> bool:
 
 
 @contextmanager
-def revoking(entries: Sequence[Entry]) -> Iterator[None]:
+def revoking(entries: Sequence[Entry], reason: str) -> Iterator[None]:
     """Revoke in the session's transaction, which the body of the `with` commits.
 
-    Raises RedisError, with nothing changed, when Redis is away.
+    The reason is for the metrics. Raises RedisError, with nothing changed, when Redis is away.
     """
     db.session.execute(select(func.pg_advisory_xact_lock_shared(ADVISORY_LOCK)))
     statement = insert(Revocation).values(
@@ -109,6 +114,7 @@ def revoking(entries: Sequence[Entry]) -> Iterator[None]:
     pending = PENDING + secrets.token_hex(8)
     _write(redis.client, {key: (pending, expires_at) for key, _, expires_at in rows})
     yield
+    SESSIONS_ENDED.labels(reason).inc(sum(entry.ends for entry in entries))
     with suppress(RedisError):  # it is committed: PENDING sends who asks to Postgres
         _confirm(redis.client, pending, {key: str(value) for key, value, _ in rows})
 

@@ -121,7 +121,7 @@ def change_password(identity: Identity, current_password: str, new_password: str
     user.password_hash = new_hash
     entry = sessions.raise_epoch(user, keep=session)
     pair = sessions.restart(user, session)
-    with revoking([entry]):
+    with revoking([entry], "password_changed"):
         db.session.commit()
     security_event("password_changed", user_id=user.id, session_id=session.id)
     return pair
@@ -130,7 +130,7 @@ def change_password(identity: Identity, current_password: str, new_password: str
 def logout_everywhere(identity: Identity) -> None:
     """End every session of the user. Raises TokenRefused."""
     user = live_user(identity, for_update=True)
-    with revoking([sessions.raise_epoch(user)]):
+    with revoking([sessions.raise_epoch(user)], "logout_everywhere"):
         db.session.commit()
     security_event("logout_everywhere", user_id=user.id, session_id=identity.session_id)
 
@@ -193,7 +193,7 @@ def update_user(
     for name, value in changes.items():
         setattr(user, name, value)
     if revoked:
-        with revoking([sessions.raise_epoch(user)]):
+        with revoking([sessions.raise_epoch(user)], "user_changed"):
             db.session.commit()
     else:
         db.session.commit()
@@ -207,7 +207,7 @@ def delete_user(user_id: UUID, *, editor: Identity | None = None) -> None:
     user = _lock(user_id)
     entry = sessions.raise_epoch(user)
     db.session.delete(user)
-    with revoking([entry]):
+    with revoking([entry], "user_deleted"):
         db.session.commit()
     security_event("user_deleted", user_id=user_id, **_by(editor))
 
@@ -248,7 +248,7 @@ def _new_hash(user: User, password: str, *, field: str) -> str:
 
 def _set_password_hash(user: User, password_hash: str) -> None:
     user.password_hash = password_hash
-    with revoking([sessions.raise_epoch(user)]):
+    with revoking([sessions.raise_epoch(user)], "password_set"):
         db.session.commit()
     security_event("password_set", user_id=user.id)
 

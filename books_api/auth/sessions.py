@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 from flask import current_app
@@ -23,6 +24,7 @@ from books_api.auth.tokens import (
 from books_api.config import Settings
 from books_api.extensions import autocommit, db
 from books_api.logs import security_event
+from books_api.metrics import LOGINS_FAILED
 
 LOST_ANSWER = timedelta(seconds=30)
 
@@ -57,6 +59,7 @@ def login(email: str, password: str, *, user_agent: str) -> tuple[User, TokenPai
         or (user.password_hash != row.password_hash and user.token_epoch != row.token_epoch)
     ):
         security_event("login_failed", logging.WARNING, user_id=row.id if row else None)
+        LOGINS_FAILED.inc()
         raise WrongCredentials
     if renewed:
         user.password_hash = renewed
@@ -199,7 +202,7 @@ def logout(identity: Identity) -> None:
     """End the token's session: its access tokens and its refresh token are dead."""
     token = Entry(f"jti:{identity.jti}", 1, datetime.fromtimestamp(identity.expires_at, UTC))
     try:
-        _end(identity.session_id, identity.user_id, token)
+        _end(identity.session_id, identity.user_id, "logout", token)
     except SessionNotFound:
         raise TokenRefused("The session has ended.") from None
     security_event("logout", user_id=identity.user_id, session_id=identity.session_id)
@@ -207,7 +210,7 @@ def logout(identity: Identity) -> None:
 
 def end_session(identity: Identity, session_id: UUID) -> None:
     """End one of the user's own sessions. Raises SessionNotFound."""
-    _end(str(session_id), identity.user_id)
+    _end(str(session_id), identity.user_id, "session_ended")
     security_event("session_ended", user_id=identity.user_id, session_id=session_id)
 
 
@@ -233,12 +236,14 @@ def raise_epoch(user: User, *, keep: Session | None = None) -> Entry:
     ending = update(Session).where(Session.user_id == user.id, Session.ended_at.is_(None))
     if keep is not None:
         ending = ending.where(Session.id != keep.id)
-    db.session.execute(ending.values(ended_at=now))
+    ended: Any = db.session.execute(ending.values(ended_at=now))
     user.token_epoch += 1
-    return Entry(f"epoch:{user.id}", user.token_epoch, _last_token(last or now, now))
+    return Entry(
+        f"epoch:{user.id}", user.token_epoch, _last_token(last or now, now), ended.rowcount
+    )
 
 
-def _end(session_id: str, user_id: str, *also: Entry) -> None:
+def _end(session_id: str, user_id: str, reason: str, *also: Entry) -> None:
     now = datetime.now(UTC)
     expires_at = db.session.scalar(
         update(Session)
@@ -253,7 +258,8 @@ def _end(session_id: str, user_id: str, *also: Entry) -> None:
     )
     if expires_at is None:
         raise SessionNotFound
-    with revoking([Entry(f"sid:{session_id}", 1, _last_token(expires_at, now)), *also]):
+    entry = Entry(f"sid:{session_id}", 1, _last_token(expires_at, now), ends=1)
+    with revoking([entry, *also], reason):
         db.session.commit()
 
 
@@ -263,7 +269,7 @@ def _reused(session: Session) -> TokenRefused:
         "refresh_token_reused", logging.WARNING, user_id=session.user_id, session_id=session.id
     )
     with suppress(SessionNotFound):  # sent twice at once: the other one has ended it
-        _end(str(session.id), str(session.user_id))
+        _end(str(session.id), str(session.user_id), "refresh_token_reused")
     return TokenRefused("The refresh token was used before; the session has ended. Log in again.")
 
 

@@ -197,7 +197,7 @@ def test_client_cannot_write_lines_of_its_own(client, lines):
         f"{AUTH}/login", json={"email": forged, "password": WRONG_PASSWORD}, headers=headers
     )
 
-    assert [line["event"] for line in lines()] == ["login_failed"]
+    assert [line["message"] for line in lines()] == ["login_failed", "request"]
 
 
 def test_log_of_a_whole_tour_has_no_secret(app, client, alice, admin, make_user, lines):

@@ -384,7 +384,7 @@ def entry_of(token, kind, value=1):
 
 
 def crash_while_revoking(app, entry, *, commit):
-    with app.app_context(), revoking([entry]):
+    with app.app_context(), revoking([entry], "logout"):
         if commit:
             db.session.commit()
         raise Crash
@@ -409,7 +409,7 @@ def test_revocation_that_is_rolled_back_refuses_nobody(world, kind):
 @pytest.mark.parametrize("kind", ["jti", "sid", "epoch"])
 def test_revocation_under_way_is_asked_of_postgres(world, kind):
     entry = entry_of(world.alice.access_token, kind)
-    with world.app.app_context(), revoking([entry]):
+    with world.app.app_context(), revoking([entry], "logout"):
         under_way = redis.client.get(PREFIX + entry.key)
         before = elsewhere(status_of, world.client, world.alice.access_token)
         db.session.commit()
@@ -441,7 +441,7 @@ def test_revocation_holds_when_redis_dies_at_the_commit(world, redis_server, rev
 def test_value_that_redis_gets_late_does_not_undo_a_later_revocation(world, open_session):
     with world.app.app_context():
         service.get_user(UUID(world.alice.id)).token_epoch = 1
-        with revoking([entry_of(world.alice.access_token, "epoch", 1)]):
+        with revoking([entry_of(world.alice.access_token, "epoch", 1)], "logout"):
             db.session.commit()
             between = elsewhere(open_session, world.alice).access_token
             elsewhere(deactivate, world)
@@ -452,7 +452,7 @@ def test_value_that_redis_gets_late_does_not_undo_a_later_revocation(world, open
 def test_value_that_redis_gets_late_does_not_hide_a_revocation_that_crashed(world):
     between = forge(world.alice.access_token, epoch=1)
     first, second = (entry_of(between, "epoch", value) for value in (1, 2))
-    with world.app.app_context(), revoking([first]):
+    with world.app.app_context(), revoking([first], "logout"):
         db.session.commit()
         with pytest.raises(Crash):
             elsewhere(crash_while_revoking, world.app, second, commit=True)
@@ -481,7 +481,7 @@ def test_redis_is_not_filled_while_a_revocation_is_under_way(world, servers):
         locked(servers, "SELECT") as lock,
         ThreadPoolExecutor(1) as pool,
     ):
-        with revoking([entry]):
+        with revoking([entry], "logout"):
             redis.client.flushall()
             status = pool.submit(status_of, world.app.test_client(), world.alice.access_token)
             lock.wait_for(1)

@@ -1,0 +1,70 @@
+"""Each request: its id, one line in the log, and its count in the metrics."""
+
+import logging
+import re
+import secrets
+from functools import cached_property
+from time import perf_counter
+from typing import Any
+
+import flask
+from flask import Flask, Response, current_app, g
+
+from books_api.metrics import count_request
+
+logger = logging.getLogger("books_api.requests")
+REQUEST_ID = re.compile(r"[0-9A-Za-z._-]{8,64}")
+# Asked every few seconds: only a failure is worth a line.
+PROBES = frozenset(("/healthz", "/readyz", "/metrics"))
+NOWHERE = "unknown"  # the route of what has none
+
+
+class Request(flask.Request):
+    """A request that knows when it began, and its id."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.began = perf_counter()
+        super().__init__(*args, **kwargs)
+
+    @cached_property
+    def id(self) -> str:
+        """The proxy's id for the request, else a new one."""
+        given = self.headers.get("X-Request-ID")
+        if given and current_app.config["SETTINGS"].trusted_proxies and REQUEST_ID.fullmatch(given):
+            return given
+        return secrets.token_hex(16)
+
+
+def finish(response: Response) -> Response:
+    """Log and count the request when the headers of its answer are ready.
+
+    A stream has its body still before it then.
+    """
+    request: Request = flask.request._get_current_object()  # type: ignore[attr-defined]
+    seconds = perf_counter() - request.began
+    response.headers["X-Request-ID"] = request.id
+    status = response.status_code
+    if request.url_rule is None:
+        route = NOWHERE
+        count_request(NOWHERE, route, status, seconds)  # the method may be any word
+    else:
+        route = request.url_rule.rule
+        count_request(request.method, route, status, seconds)
+    if route not in PROBES or status >= 400:
+        identity = g.get("identity")
+        record = logging.LogRecord(logger.name, logging.INFO, "", 0, "request", None, None)
+        record.fields = {
+            "method": request.method,
+            "route": route,
+            "status": status,
+            "milliseconds": round(seconds * 1000, 2),
+            "user_id": identity.user_id if identity else None,
+        }
+        logger.handle(record)  # info() looks up the line of code, which takes as long as the rest
+    return response
+
+
+def init_app(app: Flask) -> None:
+    """Watch every request; first of all, so that it sees the answer last."""
+    app.request_class = Request
+    app.after_request(finish)

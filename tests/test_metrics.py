@@ -1,0 +1,305 @@
+"""/metrics: what happened, counted once, whichever worker did it and whether it still lives."""
+
+import json
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import requests
+from flask import Flask
+from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import text
+
+from books_api import PREFIX
+from books_api.config import Settings
+from books_api.extensions import db
+from tests.auth.helpers import NEW_PASSWORD, rotate
+from tests.conftest import PASSWORD, Account, bearer
+from tests.processes import (
+    ROOT,
+    TIMEOUT,
+    clean_environ,
+    free_port,
+    running,
+    wait_until,
+    wait_until_serving,
+)
+
+AUTH = f"{PREFIX}/auth"
+BOOKS = f"{PREFIX}/books"
+IN_USE = "books_api_database_connections_in_use"
+REQUESTS = "books_api_requests_total"
+WORKERS = 2
+
+
+def sum_of(exposition: str, name: str, **labels: str) -> float:
+    """The sum of the samples that have the labels."""
+    return sum(
+        sample.value
+        for family in text_string_to_metric_families(exposition)
+        for sample in family.samples
+        if sample.name == name and labels.items() <= sample.labels.items()
+    )
+
+
+@pytest.fixture
+def value(client) -> Callable[..., float]:
+    """Read a metric over HTTP."""
+    return lambda name, **labels: sum_of(client.get("/metrics").text, name, **labels)
+
+
+@pytest.fixture
+def risen(value) -> Callable[..., float]:
+    """Tell by how much a counter has risen since it was last asked for."""
+    before: dict[str, float] = {}
+
+    def risen(name, **labels):
+        now = value(name, **labels)
+        key = f"{name}{labels}"
+        rise, before[key] = now - before.get(key, 0), now
+        return rise
+
+    return risen
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "labels"),
+    [
+        ("GET", f"{BOOKS}/", {"method": "GET", "route": f"{BOOKS}/", "status": "200"}),
+        ("GET", f"{BOOKS}/{PASSWORD}", {"route": "unknown", "status": "404"}),
+        ("BREW", f"{BOOKS}/", {"method": "unknown", "route": "unknown", "status": "405"}),
+        ("GET", "/healthz", {"route": "/healthz", "status": "200"}),
+    ],
+)
+@pytest.mark.parametrize("name", [REQUESTS, "books_api_request_duration_seconds_count"])
+def test_a_request_is_counted_by_route_and_status(client, alice, risen, name, method, path, labels):
+    risen(name, **labels)
+
+    client.open(path, method=method, headers=alice.headers)
+
+    assert risen(name, **labels) == 1
+
+
+def test_what_a_client_makes_up_is_not_a_label(client, alice):
+    client.open(f"/made-up/{alice.id}?made-up", method="MADE-UP")
+
+    answer = client.get("/metrics").text
+    assert not any(word in answer.lower() for word in ("made-up", alice.id))
+
+
+def test_a_login_that_fails_is_counted(client, alice, risen):
+    risen("books_api_logins_failed_total")
+
+    for password in ("not the right passphrase", PASSWORD):
+        client.post(f"{AUTH}/login", json={"email": alice.email, "password": password})
+
+    assert risen("books_api_logins_failed_total") == 1
+
+
+def logout(client, alice):
+    client.post(f"{AUTH}/logout", headers=alice.headers)
+
+
+def logout_everywhere(client, alice):
+    client.post(f"{AUTH}/login", json={"email": alice.email, "password": PASSWORD})
+    client.post(f"{AUTH}/logout-all", headers=alice.headers)
+
+
+def reuse(client, alice):
+    successor = rotate(client, alice.refresh_token).json["refresh_token"]
+    rotate(client, successor)
+    rotate(client, alice.refresh_token)
+
+
+def change_password(client, alice):
+    client.post(f"{AUTH}/login", json={"email": alice.email, "password": PASSWORD})
+    body = {"current_password": PASSWORD, "new_password": NEW_PASSWORD}
+    client.post(f"{AUTH}/password", json=body, headers=alice.headers)
+
+
+def make_only_a_token(client, alice):
+    body = {"name": "cron", "expires_in_days": 1}
+    client.post(f"{AUTH}/sessions", json=body, headers=alice.headers)
+
+
+@pytest.mark.parametrize(
+    ("act", "reason", "ended"),
+    [
+        (logout, "logout", 1),
+        (logout_everywhere, "logout_everywhere", 2),
+        (reuse, "refresh_token_reused", 1),
+        (change_password, "password_changed", 1),  # the one that changes it goes on
+        (make_only_a_token, "logout", 0),
+    ],
+)
+def test_sessions_that_end_are_counted_by_reason(client, alice, risen, act, reason, ended):
+    name = "books_api_sessions_ended_total"
+    risen(name)
+    risen(name, reason=reason)
+
+    act(client, alice)
+
+    assert risen(name, reason=reason) == risen(name) == ended
+
+
+def test_connections_in_use_are_those_out_of_the_pool(app, value):
+    with app.app_context(), db.engine.connect(), db.engine.connect():
+        held = value(IN_USE)
+
+    assert (held, value(IN_USE)) == (2, 0)
+
+
+def test_a_connection_that_fails_is_not_in_use(make_app, settings, alice, value):
+    away = make_app(database_url=settings.database_url.replace("5432", "1")).test_client()
+
+    away.get(f"{BOOKS}/", headers=alice.headers)
+
+    assert value(IN_USE) == 0
+
+
+def test_metrics_are_no_part_of_the_contract(app):
+    assert "/metrics" not in json.loads(app.extensions["openapi"])["paths"]
+
+
+@dataclass
+class Service:
+    """A running gunicorn."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+    log: Path
+    folder: Path
+
+    def workers(self) -> list[int]:
+        pid = self.process.pid
+        return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+    def get(self, path: str, token: str | None = None) -> requests.Response:
+        # Without keep-alive, so that any worker may answer.
+        headers = {"Connection": "close", **(bearer(token) if token else {})}
+        return requests.get(f"{self.url}{path}", headers=headers, timeout=TIMEOUT)
+
+    def nowhere(self) -> float:
+        """The count of requests that led nowhere."""
+        return sum_of(self.get("/metrics").text, REQUESTS, route="unknown")
+
+    def ask_nowhere(self, times: int) -> None:
+        for _ in range(times):
+            self.get("/nowhere")
+
+    def files(self) -> set[str]:
+        return {path.name for path in self.folder.glob("books-api-metrics-*/*")}
+
+    def replace(self, worker: int) -> None:
+        """Kill the worker and wait until another serves in its place."""
+        old = set(self.workers())
+        os.kill(worker, signal.SIGKILL)
+        wait_until(lambda: len(set(self.workers()) - old) == 1)
+        wait_until(lambda: len(self.workers()) == WORKERS)
+
+    def reload(self) -> None:
+        """Reload and wait until the old workers are gone."""
+        old = set(self.workers())
+        self.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: not old & set(self.workers()) and len(self.workers()) == WORKERS)
+
+
+@pytest.fixture
+def service(app: Flask, settings: Settings, tmp_path: Path) -> Iterator[Service]:
+    port = free_port()
+    log = tmp_path / "gunicorn.log"
+    environ = clean_environ(
+        tmp_path,
+        TMPDIR=str(tmp_path),
+        BIND=f"127.0.0.1:{port}",
+        WEB_CONCURRENCY=str(WORKERS),
+        DATABASE_URL=settings.database_url,
+        REDIS_URL=settings.redis_url,
+        JWT_SECRET_KEY=settings.jwt_secret_key,
+    )
+    arguments = ["-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", "wsgi:app"]
+    with running(arguments, log, cwd=ROOT, env=environ) as process:
+        url = f"http://127.0.0.1:{port}"
+        wait_until_serving(f"{url}/readyz", process, log)
+        wait_until(lambda: log.read_text().count("Booting worker") == WORKERS)
+        yield Service(url, process, log, tmp_path)
+
+
+def test_counters_of_all_workers_are_one_sum_and_outlive_each(service: Service) -> None:
+    service.ask_nowhere(40)
+    assert {service.nowhere() for _ in range(10)} == {40}
+    for worker in service.workers():
+        service.replace(worker)
+
+        assert service.nowhere() == 40
+
+    service.ask_nowhere(40)
+    assert {service.nowhere() for _ in range(10)} == {80}
+
+
+def test_counters_outlive_a_reload(service: Service) -> None:
+    service.ask_nowhere(40)
+
+    service.reload()
+
+    service.ask_nowhere(40)
+    assert {service.nowhere() for _ in range(10)} == {80}
+
+
+@pytest.mark.long
+def test_deaths_and_reloads_leave_no_more_files(service: Service) -> None:
+    kinds = 3  # counter, gauge, histogram
+    for _ in range(3):
+        for worker in service.workers():
+            service.ask_nowhere(2)
+            service.replace(worker)
+        service.reload()
+
+    assert len(service.files()) <= kinds * 2 * WORKERS  # during a reload there are twice as many
+
+
+def test_a_dead_worker_uses_no_connection(app: Flask, service: Service, alice: Account) -> None:
+    def ask() -> None:
+        with pytest.raises(requests.ConnectionError):
+            service.get(f"{BOOKS}/", alice.access_token)
+
+    def in_use() -> float:
+        return sum_of(service.get("/metrics").text, IN_USE)
+
+    with app.app_context():
+        db.session.execute(text("LOCK TABLE books IN ACCESS EXCLUSIVE MODE"))
+        stuck = threading.Thread(target=ask)
+        stuck.start()
+        wait_until(lambda: in_use() == 1)
+        for worker in service.workers():
+            os.kill(worker, signal.SIGKILL)
+        stuck.join(TIMEOUT)
+        db.session.rollback()
+
+    wait_until_serving(f"{service.url}/healthz", service.process, service.log)
+    wait_until(lambda: in_use() == 0)
+
+
+def test_a_stopped_service_leaves_no_files(service: Service) -> None:
+    service.process.send_signal(signal.SIGTERM)
+
+    assert service.process.wait(TIMEOUT) == 0
+    assert list(service.folder.glob("books-api-metrics-*")) == []
+
+
+def test_every_line_of_a_service_is_json(service: Service, alice: Account) -> None:
+    service.get(f"{BOOKS}/?access_token={alice.access_token}", alice.access_token)
+    service.replace(service.workers()[0])
+    service.reload()
+    service.process.send_signal(signal.SIGTERM)
+    service.process.wait(TIMEOUT)
+
+    lines = [json.loads(line) for line in service.log.read_text().splitlines()]
+    assert {line["logger"] for line in lines} >= {"gunicorn.error", "books_api.requests"}
+    assert all({"time", "level", "message"} <= line.keys() for line in lines)
+    assert alice.access_token not in service.log.read_text()

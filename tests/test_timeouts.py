@@ -1,0 +1,197 @@
+"""Every wait has an end, with the time-outs as they are deployed. See test_outages.py, too."""
+
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from flask import Flask
+from redis.exceptions import RedisError
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from books_api import PREFIX, health
+from books_api.config import CONNECT, SESSION, Settings
+from books_api.extensions import REDIS_TIMEOUT, autocommit, db, redis
+from tests.conftest import Account
+from tests.processes import ROOT, clean_environ, free_port, running, wait_until_serving
+
+BOOKS = f"{PREFIX}/books/"
+THREADS = 4  # of deploy/gunicorn.conf.py
+
+
+@pytest.fixture
+def silent() -> Iterator[int]:
+    """The port of a server that accepts and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+@contextmanager
+def locked_books(app: Flask) -> Iterator[None]:
+    """Somebody else's transaction, which every statement on books waits for."""
+    with app.app_context(), db.engine.connect() as connection:
+        connection.execute(text("LOCK TABLE books IN ACCESS EXCLUSIVE MODE"))
+        yield
+        connection.rollback()
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    begin = time.monotonic()
+    yield
+    assert time.monotonic() - begin < seconds
+
+
+@pytest.fixture
+def url(app: Flask, settings: Settings, tmp_path: Path) -> Iterator[str]:
+    """The service with one worker."""
+    port = free_port()
+    log = tmp_path / "gunicorn.log"
+    environ = clean_environ(
+        tmp_path,
+        BIND=f"127.0.0.1:{port}",
+        WEB_CONCURRENCY="1",
+        DATABASE_URL=settings.database_url,
+        REDIS_URL=settings.redis_url,
+        JWT_SECRET_KEY=settings.jwt_secret_key,
+    )
+    arguments = ["-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", "wsgi:app"]
+    process: subprocess.Popen[bytes]
+    with running(arguments, log, cwd=ROOT, env=environ) as process:
+        wait_until_serving(f"http://127.0.0.1:{port}/readyz", process, log)
+        yield f"http://127.0.0.1:{port}"
+
+
+def test_stuck_queries_are_503_in_seconds_and_free_their_worker(
+    app: Flask, url: str, alice: Account
+) -> None:
+    def get(_: object = None) -> requests.Response:
+        return requests.get(f"{url}{BOOKS}", headers=alice.headers, timeout=30)
+
+    with (
+        locked_books(app),
+        ThreadPoolExecutor(THREADS) as clients,
+        within(SESSION["lock_timeout"] / 1000 + 2),
+    ):
+        stuck = list(clients.map(get, range(THREADS)))  # the whole worker
+
+    assert {(answer.status_code, answer.headers["Retry-After"]) for answer in stuck} == {(503, "1")}
+    assert get().status_code == 200
+
+
+def test_a_statement_ends_after_its_time(app: Flask) -> None:
+    seconds = SESSION["statement_timeout"] / 1000
+
+    with (
+        app.app_context(),
+        autocommit() as connection,
+        within(seconds + 1),
+        pytest.raises(DBAPIError) as ended,
+    ):
+        connection.execute(text("SELECT pg_sleep(30)"))
+
+    assert "statement timeout" in str(ended.value.orig)
+
+
+def test_a_transaction_that_does_nothing_is_ended(
+    make_app: Callable[..., Flask], settings: Settings
+) -> None:
+    options = "&options=-c%20idle_in_transaction_session_timeout%3D100"
+    app = make_app(database_url=settings.database_url + options)
+
+    with app.app_context(), db.engine.connect() as connection:
+        connection.execute(text("SELECT 1"))
+        time.sleep(0.5)
+        with pytest.raises(DBAPIError) as ended:
+            connection.execute(text("SELECT 1"))
+        db.engine.dispose()
+
+    assert ended.value.connection_invalidated
+
+
+def test_the_deployed_connections_have_every_time_out(app: Flask) -> None:
+    with app.app_context(), autocommit() as connection:
+        found = {
+            name: connection.scalar(
+                text("SELECT setting FROM pg_settings WHERE name = :name"), {"name": name}
+            )
+            for name in SESSION
+            if name.endswith("timeout")
+        }
+
+    assert found == {
+        "statement_timeout": "5000",
+        "lock_timeout": "2000",
+        "idle_in_transaction_session_timeout": "10000",
+    }
+
+
+def test_a_wait_for_the_pool_ends(make_app: Callable[..., Flask], alice: Account) -> None:
+    app = make_app(database_pool_size=1)
+
+    with app.app_context(), db.engine.connect(), within(2 + 1):
+        response = app.test_client().get(BOOKS, headers=alice.headers)
+
+    assert response.status_code == 503
+
+
+def test_connecting_to_a_postgres_that_is_silent_ends(
+    make_app: Callable[..., Flask], alice: Account, silent: int
+) -> None:
+    app = make_app(database_url=f"postgresql+psycopg2://books@127.0.0.1:{silent}/books")
+
+    with within(CONNECT["connect_timeout"] + 2):
+        response = app.test_client().get(BOOKS, headers=alice.headers)
+
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "1")
+
+
+def test_connecting_to_a_redis_that_is_silent_ends(
+    make_app: Callable[..., Flask], alice: Account, silent: int
+) -> None:
+    app = make_app(redis_url=f"redis://127.0.0.1:{silent}/0")
+
+    with app.app_context(), within(2 * REDIS_TIMEOUT + 0.5), pytest.raises(RedisError):
+        redis.client.ping()
+    with within(4 * REDIS_TIMEOUT + 0.5):
+        response = app.test_client().get(BOOKS, headers=alice.headers)
+
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "1")
+
+
+def answer(client: Any, path: str) -> tuple[int, set[str]]:
+    """The status, and the names of the checks that are not passed."""
+    response = client.get(path)
+    checks = response.json.get("checks", {})
+    return response.status_code, {name for name, check in checks.items() if not check["ok"]}
+
+
+def test_probes_end_in_time_when_the_pool_is_exhausted(make_app: Callable[..., Flask]) -> None:
+    app = make_app(database_pool_size=1)
+
+    with app.app_context(), db.engine.connect():
+        with within(health.TIMEOUT + 0.5):
+            ready = answer(app.test_client(), "/readyz")
+        with within(0.5):
+            alive = answer(app.test_client(), "/healthz")
+
+    assert ready == (503, {"database", "migrations"})
+    assert alive == (200, set())
+
+
+def test_probes_end_in_time_when_postgres_is_silent(
+    make_app: Callable[..., Flask], silent: int
+) -> None:
+    app = make_app(database_url=f"postgresql+psycopg2://books@127.0.0.1:{silent}/books")
+
+    with within(health.TIMEOUT + 0.5):
+        ready = answer(app.test_client(), "/readyz")
+
+    assert ready == (503, {"database", "migrations"})
