@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from flask import Flask, Response
+from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from books_api import (
@@ -55,7 +55,6 @@ def create_app(settings: Settings | None = None) -> Flask:
     health.init_app(app)
     docs.init_app(app)
     cli.init_app(app)
-    app.after_request(forbid_sniffing)
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=0)  # type: ignore[method-assign]
@@ -67,8 +66,3 @@ def answer_without_slash(app: Flask) -> None:
     for rule in list(app.url_map.iter_rules()):
         if rule.rule.endswith("/"):
             app.add_url_rule(rule.rule.rstrip("/"), rule.endpoint, methods=rule.methods)
-
-
-def forbid_sniffing(response: Response) -> Response:
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    return response

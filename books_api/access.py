@@ -36,13 +36,14 @@ class Request(flask.Request):
 
 
 def finish(response: Response) -> Response:
-    """Log and count the request when the headers of its answer are ready.
+    """Complete the headers of an answer, and log and count the request.
 
     A stream has its body still before it then.
     """
     request: Request = flask.request._get_current_object()  # type: ignore[attr-defined]
     seconds = perf_counter() - request.began
     response.headers["X-Request-ID"] = request.id
+    response.headers["X-Content-Type-Options"] = "nosniff"
     status = response.status_code
     if request.url_rule is None:
         route = NOWHERE

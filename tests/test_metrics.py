@@ -33,7 +33,7 @@ from tests.processes import (
 AUTH = f"{PREFIX}/auth"
 BOOKS = f"{PREFIX}/books"
 IN_USE = "books_api_database_connections_in_use"
-REQUESTS = "books_api_requests_total"
+REQUESTS = "books_api_request_duration_seconds_count"
 WORKERS = 2
 
 
