@@ -11,49 +11,37 @@ from contextlib import ExitStack
 from statistics import median
 from typing import Any
 
-from sqlalchemy import text
-
-from benchmarks.servers import ROOT, Deployment, catalogue, deployment, execute, import_catalogue
-from benchmarks.servers import on_one_core as one_core
-from books_api import PREFIX
-from books_api.extensions import autocommit
+from benchmarks.report import Bound, table
+from benchmarks.servers import (
+    ROOT,
+    Deployment,
+    catalogue,
+    delete_posted,
+    deployment,
+    execute,
+    import_file,
+    one_core,
+    requests,
+)
 
 APPLICATIONS = {"application": "wsgi:app", "floor": "benchmarks.floor:app"}
-BOOK = {
-    "title": "The Left Hand of Darkness",
-    "author": "Ursula K. Le Guin",
-    "publisher": "Ace Books",
-    "published_date": "1969-03",
-    "page_count": 286,
-    "language": "eng",
-    "isbn": "9780441478125",
-}
+BOUNDS = {"GET /books/{id}": (1.0, 1.15), "GET /books/": (1.0, 1.2), "POST /books/": (1.4, 1.6)}
 
 
 def measure(quick: bool) -> dict[str, Any]:
-    """Return, for each request, the median ratio and microseconds of both applications."""
-    rounds, requests = (3, 40) if quick else (15, 250)
-    with one_core(), deployment() as place:
-        import_catalogue(catalogue(), place.user_id)
-        with ExitStack() as stack:
-            processes = {
-                name: stack.enter_context(application(target, place))
-                for name, target in APPLICATIONS.items()
-            }
-            return {
-                name: compare(processes, [*request, place.token, body], rounds, requests)
-                for name, *request, body in cases()
-            }
-
-
-def cases() -> list[tuple[str, str, str, Any]]:
-    with autocommit() as connection:
-        book_id = connection.execute(text("SELECT max(id::text) FROM books")).scalar()
-    return [
-        ("GET /books/{id}", "GET", f"{PREFIX}/books/{book_id}", None),
-        ("GET /books/", "GET", f"{PREFIX}/books/", None),
-        ("POST /books/", "POST", f"{PREFIX}/books/", BOOK),
-    ]
+    """Return, for each request, the median ratio, and the microseconds of both applications."""
+    rounds, count = (3, 40) if quick else (15, 250)
+    with one_core(), deployment() as place, ExitStack() as stack:
+        import_file(catalogue(), place.user_id)
+        execute("VACUUM ANALYZE")
+        processes = {
+            name: stack.enter_context(application(target, place))
+            for name, target in APPLICATIONS.items()
+        }
+        return {
+            name: compare(processes, [*request, place.token], rounds, count)
+            for name, *request in requests()
+        }
 
 
 def application(target: str, place: Deployment) -> subprocess.Popen[str]:
@@ -68,24 +56,38 @@ def application(target: str, place: Deployment) -> subprocess.Popen[str]:
 
 
 def compare(
-    processes: dict[str, subprocess.Popen[str]], request: Any, rounds: int, requests: int
+    processes: dict[str, subprocess.Popen[str]], request: Any, rounds: int, count: int
 ) -> dict[str, float]:
     def turn(name: str) -> float:
         process = processes[name]
         assert process.stdin and process.stdout
-        print(json.dumps([request, requests]), file=process.stdin, flush=True)
+        print(json.dumps([request, count]), file=process.stdin, flush=True)
         return float(process.stdout.readline())
 
-    first, second = processes
-    for name in processes:
+    for name in APPLICATIONS:
         turn(name)  # warms up
-    pairs = []
-    for _ in range(rounds):
-        a, b, c, d = (turn(name) for name in (first, second, second, first))
-        pairs.append((a + d, b + c))
-    execute("DELETE FROM books WHERE title = :title", title=BOOK["title"])
+    a, b = APPLICATIONS
+    turns = [[turn(name) for name in (a, b, b, a)] for _ in range(rounds)]
+    delete_posted()
     return {
-        "ratio": median(a / b for a, b in pairs),
-        first: median(a for a, _ in pairs) / 2,
-        second: median(b for _, b in pairs) / 2,
+        "ratio": median((first + last) / (second + third) for first, second, third, last in turns),
+        a: median((first + last) / 2 for first, _, _, last in turns),
+        b: median((second + third) / 2 for _, second, third, _ in turns),
     }
+
+
+def describe(result: dict[str, Any]) -> str:
+    return table(
+        ("request", "application, µs", "floor, µs", "ratio"),
+        [
+            (name, *(values[key] for key in (*APPLICATIONS, "ratio")))
+            for name, values in result.items()
+        ],
+    )
+
+
+def bounds(result: dict[str, Any]) -> list[Bound]:
+    return [
+        Bound(f"CPU of {name} over the floor's", result[name]["ratio"], most, f"{aim:g}")
+        for name, (aim, most) in BOUNDS.items()
+    ]

@@ -1,0 +1,107 @@
+"""Where a request's time goes.
+
+A timer interrupts the requests every millisecond of real time and looks at the stack: the
+innermost call into a part's package names the part that was at work or waited for. Each part's
+share of the looks is its share of the time of a request without the timer.
+"""
+
+import linecache
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from statistics import median
+from types import FrameType
+from typing import Any
+
+from benchmarks.report import Bound, table
+from benchmarks.servers import catalogue, delete_posted, deployment, execute, import_file, requests
+from benchmarks.turns import sender
+
+INTERVAL = 0.001  # seconds
+# Innermost first: Redis may be asked on behalf of a limit, but not the other way round.
+PACKAGES = {
+    "redis": "Redis",
+    "sqlalchemy": "Postgres",
+    "psycopg2": "Postgres",
+    "flask_sqlalchemy": "Postgres",
+    "jwt": "JWT",
+    "flask_jwt_extended": "JWT",
+    "marshmallow": "validation",
+    "webargs": "validation",
+    "flask_smorest": "validation",
+    "stdnum": "validation",
+    "flask": "framework",
+    "werkzeug": "framework",
+    "flask_limiter": "limits",
+    "limits": "limits",
+    "prometheus_client": "metrics",
+}
+OWN = "the application"
+PARTS = ("JWT", "Redis", "Postgres", "framework", "JSON", "validation", "limits", "metrics", OWN)
+
+
+def measure(quick: bool) -> dict[str, dict[str, float]]:
+    """Return the microseconds of each part of each request."""
+    count = 100 if quick else 2_000
+    with deployment() as place:
+        import_file(catalogue(), place.user_id)
+        execute("VACUUM ANALYZE")
+        result = {}
+        for name, *request in requests():
+            send = sender(place.app, *request, place.token)
+            whole = median(seconds(send) for _ in range(count))
+            looks = sampled(send, count)
+            result[name] = {part: whole * 1e6 * looks[part] / looks.total() for part in PARTS}
+        delete_posted()
+        return result
+
+
+def seconds(send: Callable[[], None]) -> float:
+    begun = time.perf_counter()
+    send()
+    return time.perf_counter() - begun
+
+
+def sampled(send: Callable[[], None], count: int) -> Mapping[str, int]:
+    """Send the request so often and count which part the timer meets."""
+    looks: Counter[str] = Counter()
+
+    def look(number: int, frame: FrameType | None) -> None:
+        if frame is not None:
+            looks[part(frame)] += 1
+
+    before = signal.signal(signal.SIGALRM, look)
+    signal.setitimer(signal.ITIMER_REAL, INTERVAL, INTERVAL)
+    try:
+        for _ in range(count):
+            send()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    return looks
+
+
+def part(frame: FrameType | None) -> str:
+    while frame is not None:
+        package = frame.f_globals.get("__name__", "").partition(".")[0]
+        if package in PACKAGES:
+            return PACKAGES[package]
+        if package == "books_api":
+            # orjson is not Python, so it has no frame of its own.
+            line = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
+            return "JSON" if "dumps(" in line or "loads(" in line else OWN
+        frame = frame.f_back
+    return "framework"
+
+
+def describe(result: dict[str, dict[str, float]]) -> str:
+    return table(
+        ("part, µs", *result),
+        [(part, *(values[part] for values in result.values())) for part in PARTS]
+        + [("in all", *(sum(values.values()) for values in result.values()))],
+    )
+
+
+def bounds(result: dict[str, Any]) -> list[Bound]:
+    return []
