@@ -60,7 +60,8 @@ def compare(
 ) -> dict[str, float]:
     def turn(name: str) -> float:
         process = processes[name]
-        assert process.stdin and process.stdout
+        assert process.stdin
+        assert process.stdout
         print(json.dumps([request, count]), file=process.stdin, flush=True)
         return float(process.stdout.readline())
 

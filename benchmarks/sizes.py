@@ -73,31 +73,28 @@ def library(place: Deployment) -> Iterator[tuple[Any, ...]]:
 
 def load(rows: Iterator[tuple[Any, ...]]) -> None:
     """Add the rows, then make the indexes at once: they are the same, and sooner there."""
-    with (
-        tempfile.TemporaryFile("w+", encoding="utf-8", newline="") as file,
-        db.engine.begin() as to,
-    ):
+    with tempfile.TemporaryFile("w+", newline="") as file, db.engine.begin() as on:
         csv.writer(file).writerows(rows)
         file.seek(0)
-        to.execute(text("SET LOCAL statement_timeout = 0"))
-        to.execute(text("SET LOCAL maintenance_work_mem = '512MB'"))
-        indexes = to.execute(
+        on.execute(text("SET LOCAL statement_timeout = 0"))
+        on.execute(text("SET LOCAL maintenance_work_mem = '512MB'"))
+        indexes = on.execute(
             text(
                 "SELECT indexname, indexdef FROM pg_indexes"
                 " WHERE tablename = 'books' AND indexname <> 'pk_books'"
             )
         ).all()
         for index in indexes:
-            to.execute(text(f"DROP INDEX {index.indexname}"))
+            on.execute(text(f"DROP INDEX {index.indexname}"))
         copy = f"COPY books ({', '.join(COLUMNS)}) FROM STDIN WITH (FORMAT csv)"
-        to.connection.cursor().copy_expert(copy, file)
+        on.connection.cursor().copy_expert(copy, file)
         for index in indexes:
-            to.execute(text(index.indexdef.replace(":", r"\:")))
+            on.execute(text(index.indexdef.replace(":", r"\:")))
     execute("VACUUM ANALYZE books")
 
 
 def timed(calls: Calls) -> list[float]:
-    """Return the seconds of each call; one that Postgres cancels counts with the time until then."""
+    """Return the seconds of each call; of one that Postgres cancels, those until then."""
     calls[0]()  # makes the statement
     times: list[float] = []
     end = time.monotonic() + BUDGET
@@ -148,7 +145,7 @@ def cases(depth: int) -> dict[str, Calls]:
             [partial(list_books, limit=20, sort=sort, cursor=deep(sort, depth))]
         )
     for name, values in filters.items():
-        made[f"page: filtered by {name}"] = repeated(
+        made[f"filter: {name}"] = repeated(
             [partial(list_books, limit=20, filters=each) for each in values]
         )
     for name, texts in queries.items():

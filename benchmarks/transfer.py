@@ -6,9 +6,11 @@ both take turns. The million goes through the command line, while gunicorn answe
 
 import csv
 import io
+import subprocess
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -105,14 +107,14 @@ def write(path: Path, records: int, real: Any) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(generated.FIELDS)
-        writer.writerows(book for book, _ in zip(generated.books(real), range(records)))
+        writer.writerows(islice(generated.books(real), records))
 
 
 def run(place: Deployment, *command: str, get: Get | None = None) -> dict[str, Any]:
     """Run a command of `flask books`; return its seconds and megabytes, and the GETs' times."""
     times, samples = [], []
     begun = time.perf_counter()
-    process = spawn(place, "flask", "--app", "wsgi", "books", *command)
+    process = spawn(place, "flask", "--app", "wsgi", "books", *command, stdout=subprocess.DEVNULL)
     while process.poll() is None:
         samples.append(megabytes(process.pid, "VmRSS"))
         if get:
@@ -151,22 +153,16 @@ def describe(result: dict[str, float]) -> str:
 
 
 def bounds(result: dict[str, float]) -> list[Bound]:
+    # Of two bounds of the import's speed the kinder counts.
+    speed = Bound("import, rows/s", result["import"], least=20_000)
+    if not speed.is_met:
+        speed = Bound("time of an import over a raw COPY's", result["ratio"], 1.6)
+    growth = result["memory"] / result["memory at 10 %"]
     slower = result["get meanwhile"] / result["get idle"]
-    kinder = (
-        Bound(
-            "import, rows/s (or COPY's time, whichever is kinder)", result["import"], least=20_000
-        )
-        if result["import"] >= 20_000
-        else Bound("import over COPY (or 20,000 rows/s, whichever is kinder)", result["ratio"], 1.6)
-    )
     return [
-        kinder,
+        speed,
         Bound("memory of an import, MB", result["memory"], 150),
-        Bound(
-            "memory at most over that after a tenth",
-            result["memory"] / result["memory at 10 %"],
-            1.2,
-        ),
+        Bound("memory of an import at most, over that after a tenth", growth, 1.1),
         Bound("export, rows/s", min(result["export csv"], result["export jsonl"]), least=100_000),
         Bound("median GET during an import, over idle", slower, 2),
     ]
