@@ -3,7 +3,7 @@
 import argparse
 import importlib
 
-from benchmarks import report
+from benchmarks import page, report
 
 SUBJECTS = ("ratio", "parts", "startup", "served", "logins", "sizes", "transfer")
 
@@ -24,9 +24,9 @@ def main() -> None:
         if bounds := subject.bounds(result):
             print(report.promises(bounds))
         if arguments.write:
-            report.keep(name, result)
+            page.keep(name, result)
     if arguments.write:
-        report.write_page()
+        page.write(SUBJECTS)
 
 
 if __name__ == "__main__":

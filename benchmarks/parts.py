@@ -9,12 +9,15 @@ import linecache
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import partial
 from statistics import median
 from types import FrameType
 from typing import Any
 
-from benchmarks.report import Bound, table
+from flask_jwt_extended import decode_token
+
+from benchmarks.report import Bound, shown, table
 from benchmarks.servers import catalogue, delete_posted, deployment, execute, import_file, requests
 from benchmarks.turns import sender
 
@@ -41,20 +44,21 @@ OWN = "the application"
 PARTS = ("JWT", "Redis", "Postgres", "framework", "JSON", "validation", "limits", "metrics", OWN)
 
 
-def measure(quick: bool) -> dict[str, dict[str, float]]:
-    """Return the microseconds of each part of each request."""
+def measure(quick: bool) -> dict[str, Any]:
+    """Return the microseconds of each part of each request, and of a token never seen before."""
     count = 100 if quick else 2_000
     with deployment() as place:
         import_file(catalogue(), place.user_id)
         execute("VACUUM ANALYZE")
-        result = {}
+        requested = {}
         for name, *request in requests():
             send = sender(place.app, *request, place.token)
             whole = median(seconds(send) for _ in range(count))
             looks = sampled(send, count)
-            result[name] = {part: whole * 1e6 * looks[part] / looks.total() for part in PARTS}
+            requested[name] = {part: whole * 1e6 * looks[part] / looks.total() for part in PARTS}
         delete_posted()
-        return result
+        token = median(seconds(partial(decode_token, place.token)) for _ in range(count)) * 1e6
+        return {"requests": requested, "token": token}
 
 
 def seconds(send: Callable[[], None]) -> float:
@@ -63,7 +67,7 @@ def seconds(send: Callable[[], None]) -> float:
     return time.perf_counter() - begun
 
 
-def sampled(send: Callable[[], None], count: int) -> Mapping[str, int]:
+def sampled(send: Callable[[], None], count: int) -> Counter[str]:
     """Send the request so often and count which part the timer meets."""
     looks: Counter[str] = Counter()
 
@@ -95,12 +99,12 @@ def part(frame: FrameType | None) -> str:
     return "framework"
 
 
-def describe(result: dict[str, dict[str, float]]) -> str:
-    return table(
-        ("part, µs", *result),
-        [(part, *(values[part] for values in result.values())) for part in PARTS]
-        + [("in all", *(sum(values.values()) for values in result.values()))],
-    )
+def describe(result: dict[str, Any]) -> str:
+    requested = result["requests"]
+    rows = [(part, *(values[part] for values in requested.values())) for part in PARTS]
+    rows.append(("in all", *(sum(values.values()) for values in requested.values())))
+    seen = f"A token that was never seen before costs {shown(result['token'])} µs once."
+    return f"{table(('part, µs', *requested), rows)}\n{seen}\n"
 
 
 def bounds(result: dict[str, Any]) -> list[Bound]:
