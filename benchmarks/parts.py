@@ -1,14 +1,13 @@
 """Where a request's time goes.
 
 A timer interrupts the requests every millisecond of real time and looks at the stack: the
-innermost call into a part's package names the part that was at work or waited for. Each part's
-share of the looks is its share of the time of a request without the timer.
+innermost call into a part's package names the part that was at work, or waited for, since the
+look before. A part's share of that is its share of the time of a request without the timer.
 """
 
 import linecache
 import signal
 import time
-from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from statistics import median
@@ -55,7 +54,9 @@ def measure(quick: bool) -> dict[str, Any]:
             send = sender(place.app, *request, place.token)
             whole = median(seconds(send) for _ in range(count))
             looks = sampled(send, count)
-            requested[name] = {part: whole * 1e6 * looks[part] / looks.total() for part in PARTS}
+            requested[name] = {
+                part: whole * 1e6 * looks[part] / sum(looks.values()) for part in PARTS
+            }
         delete_posted()
         token = median(seconds(partial(decode_token, place.token)) for _ in range(count)) * 1e6
         return {"requests": requested, "token": token}
@@ -67,13 +68,17 @@ def seconds(send: Callable[[], None]) -> float:
     return time.perf_counter() - begun
 
 
-def sampled(send: Callable[[], None], count: int) -> Counter[str]:
-    """Send the request so often and count which part the timer meets."""
-    looks: Counter[str] = Counter()
+def sampled(send: Callable[[], None], count: int) -> dict[str, float]:
+    """Send the request so often; return the seconds of each part."""
+    looks = dict.fromkeys(PARTS, 0.0)
+    last = time.perf_counter()
 
     def look(number: int, frame: FrameType | None) -> None:
-        if frame is not None:
-            looks[part(frame)] += 1
+        nonlocal last
+        # Python looks when a call into C returns: the longer it took, the more it counts.
+        now = time.perf_counter()
+        looks[part(frame)] += now - last
+        last = now
 
     before = signal.signal(signal.SIGALRM, look)
     signal.setitimer(signal.ITIMER_REAL, INTERVAL, INTERVAL)
