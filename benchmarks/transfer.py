@@ -31,6 +31,7 @@ from benchmarks.servers import (
     spawn,
 )
 from books_api.books.importer import BATCH
+from books_api.books.lists import count_books
 from books_api.extensions import db
 
 COLUMNS = f"id, user_uid, {', '.join(generated.FIELDS)}"
@@ -57,9 +58,10 @@ def measure(quick: bool) -> dict[str, float]:
         result["memory"], result["memory at 10 %"] = meanwhile["peak"], meanwhile["at 10 %"]
         result["get idle"] = median(idle) * 1000
         result["get meanwhile"] = median(meanwhile["times"]) * 1000
+        books = count_books({})
         for form in ("csv", "jsonl"):
             export = run(place, "export", "--format", form, "-o", str(place.folder / "out"))
-            result[f"export {form}"] = records / export["seconds"]
+            result[f"export {form}"] = books / export["seconds"]
             result[f"export {form} memory"] = export["peak"]
         return result
 
