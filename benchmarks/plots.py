@@ -8,8 +8,14 @@ from typing import Any
 import pygal
 from pygal.style import CleanStyle
 
+COLORS = "#1f77b4 #ff7f0e #2ca02c #d62728 #9467bd #8c564b #e377c2 #7f7f7f #bcbd22 #17becf"
 STYLE = CleanStyle(
-    font_family="sans-serif", label_font_size=13, major_label_font_size=13, legend_font_size=13
+    font_family="sans-serif",
+    legend_font_size=13,
+    label_font_size=13,
+    major_label_font_size=13,
+    stroke_width=2,
+    colors=tuple(COLORS.split()),
 )
 SHOWN = {
     "no_prefix": True,
@@ -31,8 +37,7 @@ def draw_parts(result: Mapping[str, Mapping[str, float]], folder: Path) -> None:
     )
     chart.x_labels = list(result)
     for part in next(iter(result.values())):
-        if any(values[part] >= 1 for values in result.values()):
-            chart.add(part, [round(values[part]) for values in result.values()])
+        chart.add(part, [round(values[part]) for values in result.values()])
     save(chart, folder / "performance-parts.svg")
 
 
@@ -56,6 +61,9 @@ def draw_sizes(result: Mapping[str, Any], folder: Path) -> None:
         chart.x_labels = result["sizes"]
         chart.x_value_formatter = lambda value: f"{value:,.0f}"
         chart.value_formatter = lambda value: f"{value:,g}"
+        every = [value for values in kinds[kind].values() for value in values]
+        steps = [step * 10.0**power for power in range(-3, 5) for step in (1, 2, 5)]
+        chart.y_labels = [y for y in steps if min(every) / 2.5 < y < max(every) * 2.5]
         for case, values in kinds[kind].items():
             chart.add(case, list(zip(result["sizes"], values, strict=True)))
         save(chart, folder / f"performance-{kind}.svg")
