@@ -16,6 +16,7 @@ from benchmarks.report import Bound, promises
 RESULTS = Path(__file__).with_name("results.json")
 TEMPLATE = Path(__file__).with_name("performance.md.in")
 DOCS = Path(__file__).parent.parent / "docs"
+DRAWN = {"parts": draw_parts, "sizes": draw_sizes}
 
 
 def keep(subject: str, result: Any) -> None:
@@ -26,21 +27,21 @@ def keep(subject: str, result: Any) -> None:
 
 
 def write(subjects: tuple[str, ...]) -> None:
-    """Write the page and its plots. Raises KeyError for a subject that was never measured."""
+    """Write the page, and the plots of what has been measured."""
     results = json.loads(RESULTS.read_text())
-    texts, bounds = {}, list[Bound]()
-    for name in subjects:
+    texts, bounds = dict.fromkeys(subjects, "Not measured yet."), list[Bound]()
+    for name in filter(results.get, subjects):
         subject, result = importlib.import_module(f"benchmarks.{name}"), results[name]["result"]
         texts[name] = f"{subject.describe(result)}\nMeasured on {results[name]['when']}."
         bounds += subject.bounds(result)
-    machines = sorted({results[name]["on"] for name in subjects})
+    machines = "; and ".join(sorted({each["on"] for each in results.values()}))
     page = Template(TEMPLATE.read_text()).substitute(
-        texts, promises=promises(bounds), machine="; and ".join(machines)
+        texts, promises=promises(bounds), machine=machines
     )
     DOCS.mkdir(exist_ok=True)
     (DOCS / "performance.md").write_text(page)
-    draw_parts(results["parts"]["result"]["requests"], DOCS)
-    draw_sizes(results["sizes"]["result"], DOCS)
+    for name in filter(results.get, DRAWN):
+        DRAWN[name](results[name]["result"], DOCS)
 
 
 def machine() -> str:
