@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: help run test test-long lint audit openapi fuzz clean
+.PHONY: help run test test-long lint audit openapi fuzz bench clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,6 +29,9 @@ openapi: .venv/installed ## Rewrite tests/data/openapi.json from the code
 
 fuzz: .venv/installed ## Send 10,000 random requests (CASES=500 changes it) and check the answers
 	@exec $(BIN)/pytest -s -q tests/contract/fuzz.py
+
+bench: .venv/installed ## Measure speed and memory, and write docs/performance.md (takes a quarter of an hour)
+	@exec $(BIN)/python -m benchmarks --write
 
 clean: ## Remove the virtual environment (the data in instance/ stays)
 	rm -rf .venv .mypy_cache .ruff_cache .hypothesis

@@ -1,152 +1,170 @@
-"""Import and export at their limits: `python -m benchmarks.transfer [RECORDS]`.
+"""Import and export: rows a second, beside a raw COPY; memory; and what a GET meanwhile takes.
 
-Embedded servers in a temporary folder. The time of a raw COPY of the same rows into the same
-indexed table, in batches of the same size, is the yardstick; both run in turns, and the best of
-three counts.
+The rows and the batches of the raw COPY are those of the import, into the same indexed table;
+both take turns. The million goes through the command line, while gunicorn answers GETs.
 """
 
-import gzip
+import csv
 import io
-import resource
-import shutil
-import sys
-import tempfile
+import subprocess
 import time
 from collections.abc import Callable
+from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import IO
-from uuid import UUID, uuid4
+from statistics import median
+from typing import Any
+from uuid import UUID
 
-from flask import Flask
-from flask_migrate import upgrade
-from sqlalchemy import text
+from benchmarks import generated
+from benchmarks.report import Bound, table
+from benchmarks.servers import (
+    EMAIL,
+    Deployment,
+    catalogue,
+    deployment,
+    execute,
+    gunicorn,
+    import_file,
+    megabytes,
+    requests,
+    spawn,
+)
+from books_api.books.importer import BATCH
+from books_api.books.lists import count_books
+from books_api.extensions import db
 
-from books_api import create_app
-from books_api.books.exporter import export_books
-from books_api.books.formats import open_catalogue
-from books_api.books.importer import BATCH, import_records
-from books_api.config import Settings, database_url
-from books_api.embedded import Postgres, Redis
-from books_api.extensions import autocommit, db
+COLUMNS = f"id, user_uid, {', '.join(generated.FIELDS)}"
+SAMPLE = 0.2  # seconds between two looks at the memory
 
-CATALOGUE = Path(__file__).parent.parent / "tests" / "data" / "goodreads_books.csv.gz"
-COLUMNS = "id, user_uid, title, author, publisher, published_date, page_count, language, isbn"
-ROUNDS = 3
-
-
-def main() -> None:
-    records = int(sys.argv[1]) if len(sys.argv) > 1 else 300_000
-    folder = Path(tempfile.mkdtemp(prefix="books-"))
-    postgres, redis = Postgres(folder), Redis(folder)
-    try:
-        postgres.start()
-        redis.start()
-        app = create_app(
-            Settings(
-                database_url=database_url(postgres.url),
-                redis_url=redis.url,
-                jwt_secret_key="k" * 64,
-            )
-        )
-        with app.app_context():
-            upgrade()
-            measure(app, records)
-            db.engine.dispose()
-    finally:
-        postgres.stop("immediate")
-        redis.stop()
-        shutil.rmtree(folder)
+Get = Callable[[float], list[float]]
 
 
-def measure(app: Flask, records: int) -> None:
-    owner = uuid4()
-    with autocommit() as connection:
-        connection.execute(
-            text(
-                "INSERT INTO users (id, username, email, password_hash)"
-                " VALUES (:id, 'a', 'a@example.com', '')"
-            ),
-            {"id": owner},
-        )
-    catalogue = gzip.decompress(CATALOGUE.read_bytes())
-    run_import(io.BytesIO(catalogue), owner)
+def measure(quick: bool) -> dict[str, float]:
+    """Return rates in rows/s, megabytes, and milliseconds of a GET."""
+    rounds, records, idle_seconds = (1, 20_000, 2) if quick else (5, 1_000_000, 15)
+    with deployment() as place:
+        result = beside_copy(place.user_id, rounds)
+        file = place.folder / "catalogue.csv"
+        write(file, records, generated.real_books(place.user_id))
+        import_file(catalogue(), place.user_id)
+        path = requests()[0][2]
+        with gunicorn(place) as served:
+            get = partial(served.get_for, path=path, token=place.token)
+            idle = get(idle_seconds)
+            meanwhile = run(place, "import", str(file), "--owner", EMAIL, "--quiet", get=get)
+        result["rows"] = records
+        result["million"] = records / meanwhile["seconds"]
+        result["memory"], result["memory at 10 %"] = meanwhile["peak"], meanwhile["at 10 %"]
+        result["get idle"] = median(idle) * 1000
+        result["get meanwhile"] = median(meanwhile["times"]) * 1000
+        books = count_books({})
+        for form in ("csv", "jsonl"):
+            export = run(place, "export", "--format", form, "-o", str(place.folder / "out"))
+            result[f"export {form}"] = books / export["seconds"]
+            result[f"export {form} memory"] = export["peak"]
+        return result
+
+
+def beside_copy(owner: UUID, rounds: int) -> dict[str, float]:
+    """Return the rates of an import of the real catalogue and of a COPY of what it imports."""
+    import_file(catalogue(), owner)
     rows = exported_rows()
-    pairs = [
-        (timed(lambda: run_import(io.BytesIO(catalogue), owner)), timed(lambda: raw_copy(rows)))
-        for _ in range(ROUNDS)
-    ]
-    imported, copied = (min(column) for column in zip(*pairs, strict=True))
-    count = len(rows)
-    print(f"import     {count / imported:>10,.0f} validated rows/s")
-    print(f"raw COPY   {count / copied:>10,.0f} rows/s")
-    print(f"ratio      {imported / copied:>10.2f}")
-
-    begun = peak()
-    clear()
-    with tempfile.TemporaryFile() as file:
-        file.write(b"title,author,published_date,page_count,isbn\n")
-        for number in range(records):
-            file.write(b"Volume %d,Somebody No. %d,1973,304,\n" % (number, number % 999))
-        seconds = run_import(file, owner)
-    print(f"import     {records / seconds:>10,.0f} rows/s of {records:,} without isbn")
-    print(f"memory     {peak():>10,.0f} MB at the peak, {peak() - begun:,.0f} MB for {records:,}")
-
-    for format in ("csv", "jsonl"):
-        start = time.perf_counter()
-        for _ in export_books(format, {"user_uid": owner}):  # type: ignore[arg-type]
-            pass
-        print(f"export     {records / (time.perf_counter() - start):>10,.0f} rows/s, {format}")
-
-
-def timed(work: Callable[[], float]) -> float:
-    clear()
-    return work()
-
-
-def clear() -> None:
-    with autocommit() as connection:
-        connection.execute(text("TRUNCATE books"))
-
-
-def run_import(file: IO[bytes], owner: UUID) -> float:
-    """Import and return the seconds that it took."""
-    start = time.perf_counter()
-    with db.engine.connect() as connection:
-        import_records(
-            open_catalogue(file).records,
-            owner,
-            connection=connection,
-            on_outcome=lambda record, outcome, reason: None,
-            after_batch=lambda report: connection.commit(),
-        )
-    return time.perf_counter() - start
+    imported, copied = [], []
+    for _ in range(rounds):
+        execute("TRUNCATE books")
+        begun = time.perf_counter()
+        import_file(catalogue(), owner)
+        imported.append(time.perf_counter() - begun)
+        execute("TRUNCATE books")
+        begun = time.perf_counter()
+        raw_copy(rows)
+        copied.append(time.perf_counter() - begun)
+    execute("TRUNCATE books")
+    return {
+        "import": len(rows) / median(imported),
+        "copy": len(rows) / median(copied),
+        "ratio": median(a / b for a, b in zip(imported, copied, strict=True)),
+    }
 
 
 def exported_rows() -> list[bytes]:
     """Return the books as lines of COPY's text format."""
     buffer = io.BytesIO()
     with db.engine.connect() as connection:
-        statement = f"COPY (SELECT {COLUMNS} FROM books ORDER BY created_at, id) TO STDOUT"
+        statement = f"COPY (SELECT {COLUMNS} FROM books ORDER BY id) TO STDOUT"
         connection.connection.cursor().copy_expert(statement, buffer)
     return buffer.getvalue().splitlines(keepends=True)
 
 
-def raw_copy(rows: list[bytes]) -> float:
-    """Copy the lines into the table and return the seconds that it took."""
-    start = time.perf_counter()
+def raw_copy(rows: list[bytes]) -> None:
     with db.engine.connect() as connection:
         for first in range(0, len(rows), BATCH):
             batch = io.BytesIO(b"".join(rows[first : first + BATCH]))
-            statement = f"COPY books ({COLUMNS}) FROM STDIN"
-            connection.connection.cursor().copy_expert(statement, batch)
+            connection.connection.cursor().copy_expert(f"COPY books ({COLUMNS}) FROM STDIN", batch)
             connection.commit()
-    return time.perf_counter() - start
 
 
-def peak() -> float:
-    """Return the process's largest resident memory, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def write(path: Path, records: int, real: Any) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(generated.FIELDS)
+        writer.writerows(islice(generated.books(real), records))
 
 
-if __name__ == "__main__":
-    main()
+def run(place: Deployment, *command: str, get: Get | None = None) -> dict[str, Any]:
+    """Run a command of `flask books`; return its seconds and megabytes, and the GETs' times."""
+    times, samples = [], []
+    begun = time.perf_counter()
+    process = spawn(place, "flask", "--app", "wsgi", "books", *command, stdout=subprocess.DEVNULL)
+    while process.poll() is None:
+        samples.append(megabytes(process.pid, "VmRSS"))
+        if get:
+            times += get(SAMPLE)
+        else:
+            time.sleep(SAMPLE)
+    assert process.returncode == 0
+    return {
+        "seconds": time.perf_counter() - begun,
+        "peak": max(samples),
+        "at 10 %": samples[len(samples) // 10],
+        "times": times,
+    }
+
+
+def describe(result: dict[str, float]) -> str:
+    rows = f"{result['rows']:,}"
+    return table(
+        ("what", "value"),
+        [
+            ("import of the real catalogue, rows/s", result["import"]),
+            ("raw COPY of the same rows, rows/s", result["copy"]),
+            ("time of the import over that of the COPY", result["ratio"]),
+            (f"`flask books import` of {rows}, while GETs are answered, rows/s", result["million"]),
+            ("its memory after a tenth of the time, MB", result["memory at 10 %"]),
+            ("its memory at most, MB", result["memory"]),
+            ("median GET /books/{id} on a new connection, idle, ms", result["get idle"]),
+            ("the same during the import, ms", result["get meanwhile"]),
+            *(
+                (f"`flask books export` of {rows} as {form}, {unit}", result[f"export {form}{key}"])
+                for form in ("csv", "jsonl")
+                for key, unit in (("", "rows/s"), (" memory", "MB"))
+            ),
+        ],
+    )
+
+
+def bounds(result: dict[str, float]) -> list[Bound]:
+    # Of two bounds of the import's speed the kinder counts.
+    speed = Bound("import, rows/s", result["import"], least=20_000)
+    if not speed.is_met:
+        speed = Bound("time of an import over a raw COPY's", result["ratio"], 1.6)
+    growth = result["memory"] / result["memory at 10 %"]
+    slower = result["get meanwhile"] / result["get idle"]
+    return [
+        speed,
+        Bound("memory of an import, MB", result["memory"], 150),
+        Bound("memory of an import at most, over that after a tenth", growth, 1.1),
+        Bound("export, rows/s", min(result["export csv"], result["export jsonl"]), least=100_000),
+        Bound("median GET during an import, over idle", slower, 2),
+    ]

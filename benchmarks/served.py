@@ -1,0 +1,110 @@
+"""Requests a second, CPU and latency under gunicorn, by worker kind and number of threads.
+
+64 connections of wrk, on the same machine: it takes its share of the cores.
+"""
+
+import json
+import re
+import shutil
+import subprocess
+from typing import Any
+
+from benchmarks.report import Bound, table
+from benchmarks.servers import (
+    Deployment,
+    Served,
+    catalogue,
+    delete_posted,
+    deployment,
+    execute,
+    gunicorn,
+    import_file,
+    requests,
+)
+
+CLIENTS = 64
+KINDS = {
+    "sync": ("-k", "sync", "--threads", "1"),
+    **{f"gthread, {n} threads": ("-k", "gthread", "--threads", str(n)) for n in (1, 2, 4, 8)},
+}
+SHIPPED = "as shipped"
+COLUMNS = ("requests/s", "cpu", "median", "p99")
+UNITS = {"us": 0.001, "ms": 1, "s": 1000, "m": 60_000}
+REPORT = r"50%\s+([\d.]+)(us|ms|s|m)\n.*99%\s+([\d.]+)(us|ms|s|m)\n.*?(\d+) requests in ([\d.]+)s"
+
+
+def measure(quick: bool) -> dict[str, Any]:
+    """Return, for each configuration and request, what wrk and /proc say."""
+    if shutil.which("wrk") is None:
+        return {"not measured": "there is no wrk on PATH (Debian: apt-get install wrk)"}
+    seconds = 1 if quick else 5
+    with deployment() as place:
+        import_file(catalogue(), place.user_id)
+        execute("VACUUM ANALYZE")
+        one, page, post = requests()
+        targets = [(SHIPPED, (), "wsgi:app", (one, page, post))]
+        targets += [(name, options, "wsgi:app", (one, page)) for name, options in KINDS.items()]
+        targets.append(("the floor, as shipped", (), "benchmarks.floor:app", (one, page, post)))
+        result: dict[str, Any] = {}
+        for name, options, target, wanted in targets:
+            with gunicorn(place, *options, target=target) as served:
+                result[name] = {
+                    request[0]: load(place, served, seconds, *request[1:]) for request in wanted
+                }
+            delete_posted()
+        return result
+
+
+def load(
+    place: Deployment, served: Served, seconds: int, method: str, path: str, body: Any
+) -> dict[str, float]:
+    """Send as many requests as the server takes, from CLIENTS connections."""
+    script = place.folder / "request.lua"
+    headers = {"Authorization": f"Bearer {place.token}", "Content-Type": "application/json"}
+    lines = [f"wrk.headers[{name!r}] = {value!r}" for name, value in headers.items()]
+    lines += [f"wrk.method = {method!r}", f"wrk.body = {json.dumps(body)!r}" if body else ""]
+    script.write_text("\n".join(lines))
+    url = f"http://127.0.0.1:{served.port}{path}"
+
+    def wrk(duration: int) -> str:
+        command = ["wrk", "-t1", f"-c{CLIENTS}", f"-d{duration}s", "--latency", "-s", script, url]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    wrk(1)  # warms up
+    before = served.cpu_seconds()
+    said = wrk(seconds)
+    used = served.cpu_seconds() - before
+    assert not re.search("Non-2xx|Socket errors", said), said
+    match = re.search(REPORT, said, re.DOTALL)
+    assert match, said
+    median, median_unit, p99, p99_unit, count, took = match.groups()
+    return {
+        "requests/s": int(count) / float(took),
+        "cpu": used / int(count) * 1e6,
+        "median": float(median) * UNITS[median_unit],
+        "p99": float(p99) * UNITS[p99_unit],
+    }
+
+
+def describe(result: dict[str, Any]) -> str:
+    if "not measured" in result:
+        return f"Not measured: {result['not measured']}.\n"
+    return table(
+        ("configuration", "request", "requests/s", "CPU, µs", "median, ms", "99th percentile, ms"),
+        [
+            (kind, request, *(values[column] for column in COLUMNS))
+            for kind, requests in result.items()
+            for request, values in requests.items()
+        ],
+    )
+
+
+def bounds(result: dict[str, Any]) -> list[Bound]:
+    if "not measured" in result:
+        return []
+    speeds = {
+        kind: 1 / sum(1 / result[kind][request]["requests/s"] for request in result["sync"])
+        for kind in (SHIPPED, *KINDS)
+    }
+    best = max(speeds[kind] for kind in KINDS)
+    return [Bound("GETs/s as shipped, over the best kind", speeds[SHIPPED] / best, least=0.95)]
