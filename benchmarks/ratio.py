@@ -51,6 +51,7 @@ def application(target: str, place: Deployment) -> subprocess.Popen[str]:
         env=place.environ,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,  # the log
         text=True,
     )
 
