@@ -59,7 +59,7 @@ def keyset(statement: Select[Any], sort: Sort, *, after: bool) -> Select[Any]:
 
 
 def fetch_page(
-    statement: Callable[..., Select[Any]],
+    statement: Callable[[bool], Select[Any]],
     parameters: Mapping[str, Any],
     *,
     scope: str,
@@ -69,15 +69,15 @@ def fetch_page(
     """Run a keyset() statement in one round trip and return up to `limit` rows.
 
     `statement` is asked for the form without or with `after`. Rows may have a `place`, which is
-    kept in the cursor and given to `statement` for the next page. `scope` names the list, its
-    sort and its filters: a cursor is good for one scope only. Raises InvalidCursor.
+    kept in the cursor and is :place of the next page. `scope` names the list, its sort and its
+    filters: a cursor is good for one scope only. Raises InvalidCursor.
     """
     parameters = {**parameters, "rows": limit + 1}
-    place: list[Any] = []
     if cursor is not None:
-        parameters["after_key"], parameters["after_id"], *place = decode_cursor(cursor, scope)
+        names = ("after_key", "after_id", "place")
+        parameters.update(zip(names, decode_cursor(cursor, scope), strict=False))
     with autocommit() as connection:
-        rows = connection.execute(statement(cursor is not None, *place), parameters).all()
+        rows = connection.execute(statement(cursor is not None), parameters).all()
     if len(rows) <= limit:
         return Page(rows, None)
     last = rows[limit - 1]

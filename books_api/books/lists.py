@@ -181,14 +181,13 @@ def _parameters(filters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @lru_cache
-def _page_statement(names: frozenset[str], sort: str, after: bool, *place: int) -> Select[Any]:
+def _page_statement(names: frozenset[str], sort: str, after: bool) -> Select[Any]:
     conditions = _conditions(names)
     if "q" not in names:
         return keyset(select(*COLUMNS).where(*conditions), SORTS[sort], after=after)
     by = SORTS[sort] if sort else None
-    if after:
-        return search.next_page(COLUMNS, conditions, by, *place)
-    return search.first_page(COLUMNS, conditions, by)
+    make_page = search.next_page if after else search.first_page
+    return make_page(COLUMNS, conditions, by)
 
 
 @lru_cache
