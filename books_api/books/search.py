@@ -63,7 +63,7 @@ class _Found(NamedTuple):
 
 def first_page(columns: Sequence[Any], conditions: Conditions, sort: Sort | None) -> Select[Any]:
     """Return the statement of the first page: by the sort, or best first."""
-    exact, near, words = _tried(conditions)
+    exact, near, words = _tried(conditions, sort)
     some = _first(exact, near)
     is_exact = exists(select(exact.c.id))
     lists = [_list(_EXACT, [*conditions, is_exact]), _list(words, [*conditions, ~is_exact])]
@@ -72,32 +72,33 @@ def first_page(columns: Sequence[Any], conditions: Conditions, sort: Sort | None
 
 def next_page(columns: Sequence[Any], conditions: Conditions, sort: Sort | None) -> Select[Any]:
     """Return the statement of a page behind a cursor."""
-    some = _first(_matches(_OF_CURSOR, conditions))
+    some = _first(_matches(_OF_CURSOR, conditions, sort))
     is_all = _is_all(some) if sort else bindparam("after_key", type_=Integer) > 0
     return _page(columns, _Found(some, is_all, [_list(_OF_CURSOR, conditions)]), sort, after=True)
 
 
 def found_ids(conditions: Conditions) -> CTE:
     """Return the ids of all books that q finds."""
-    exact, near, _ = _tried(conditions)
+    exact, near, _ = _tried(conditions, None)
     return union_all(select(exact.c.id), select(near.c.id)).cte("found")
 
 
-def _tried(conditions: Conditions) -> tuple[CTE, CTE, ColumnElement[Any]]:
+def _tried(conditions: Conditions, sort: Sort | None) -> tuple[CTE, CTE, ColumnElement[Any]]:
     """Return what is found by the words, what by those near to them if there is none, and these."""
-    exact = _matches(_EXACT, conditions, "exact")
+    exact = _matches(_EXACT, conditions, sort, "exact")
     near = select(_NEAR.label("words")).where(~exists(select(exact.c.id))).cte("near_words")
     words = select(near.c.words).scalar_subquery()
-    return exact, _matches(words, conditions, "near"), words
+    return exact, _matches(words, conditions, sort, "near"), words
 
 
-def _matches(query: Any, conditions: Conditions, name: str = "matches") -> CTE:
-    """Return (id, rank, words) of all that the tsquery finds, as far as they are read."""
+def _matches(query: Any, conditions: Conditions, sort: Sort | None, name: str = "matches") -> CTE:
+    """Return (id, key, words) of all that the tsquery finds, as far as they are read."""
     # In a subquery, whose result Postgres does not know when it plans: it takes the index for
     # the commonest of words, too.
     words = select(query.label("words")).scalar_subquery()
     rank = cast(func.ts_rank(Book.search, words, 1) * RANK_SCALE, Integer) + 1
-    columns = (Book.id, rank.label("rank"), cast(words, Text).label("words"))
+    key = sort.key if sort else rank
+    columns: Any = (Book.id, key.label("key"), cast(words, Text).label("words"))
     return select(*columns).where(*conditions, _has(words)).cte(name).prefix_with("MATERIALIZED")
 
 
@@ -122,19 +123,15 @@ def _has(words: Any) -> ColumnElement[bool]:
 
 def _page(columns: Sequence[Any], found: _Found, sort: Sort | None, *, after: bool) -> Select[Any]:
     some, is_all, lists = found
-    if sort is None:
-        best = select(some.c.id, some.c.words.label("place")).where(is_all)
-        parts = [keyset(best, Sort(some.c.rank, some.c.id, descending=True), after=after)]
-        parts += [_newest(each.where(~is_all), after=after) for each in lists]
-    else:
-        few = select(Book.id, some.c.words.label("place")).join_from(
-            some, Book, some.c.id == Book.id
-        )
-        parts = [keyset(few.where(is_all), sort, after=after)]
-        parts += [keyset(each.where(~is_all), sort, after=after) for each in lists]
+    descending = sort is None or sort.descending
+    of_some = select(some.c.id, some.c.words.label("place")).where(is_all)
+    parts = [keyset(of_some, Sort(some.c.key, some.c.id, descending), after=after)]
+    for each in lists:
+        rest = each.where(~is_all)
+        parts.append(keyset(rest, sort, after=after) if sort else _newest(rest, after=after))
     page = union_all(*parts).subquery("page")
     order: Any = (page.c.sort_key, page.c.id)
-    if sort is None or sort.descending:
+    if descending:
         order = tuple(column.desc() for column in order)
     return (
         select(*columns, page.c.sort_key, page.c.place)
