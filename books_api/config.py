@@ -237,7 +237,6 @@ SESSION = {
     "statement_timeout": 5_000,
     "lock_timeout": 2_000,
     "idle_in_transaction_session_timeout": 10_000,
-    "pg_trgm.word_similarity_threshold": 0.4,  # below: not what q meant, see books/search.py
 }
 
 

@@ -62,7 +62,7 @@ def keyset(statement: Select[Any], sort: Sort, *, after: bool) -> Select[Any]:
 
 
 def fetch_page(
-    statement: Callable[..., DriverStatement],
+    statement: Callable[[bool], DriverStatement],
     parameters: Mapping[str, Any],
     *,
     make: Callable[[Sequence[Any]], R],
@@ -75,14 +75,14 @@ def fetch_page(
 
     `statement` is asked for the form without or with `after`. It selects the `width` columns that
     `make` takes, the id first, then the sort key, and perhaps a place, which is kept in the cursor
-    and given to `statement` for the next page. `scope` names the list, its sort and its filters: a
-    cursor is good for one scope only. Raises InvalidCursor.
+    and is :place of the next page. `scope` names the list, its sort and its filters: a cursor is
+    good for one scope only. Raises InvalidCursor.
     """
     parameters = {**parameters, "rows": limit + 1}
-    place: list[Any] = []
     if cursor is not None:
-        parameters["after_key"], parameters["after_id"], *place = decode_cursor(cursor, scope)
-    found = statement(cursor is not None, *place).rows(**parameters)
+        names = ("after_key", "after_id", "place")
+        parameters.update(zip(names, decode_cursor(cursor, scope), strict=False))
+    found = statement(cursor is not None).rows(**parameters)
     rows = [make(values[:width]) for values in found[:limit]]
     if len(found) <= limit:
         return Page(rows, None)

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from books_api.extensions import db
 
 MIGRATIONS = str(Path(__file__).parent.parent / "migrations")
-TABLES = {"books", "users", "sessions", "revocations", "idempotency_keys"}
+TABLES = {"books", "users", "sessions", "revocations", "idempotency_keys", "book_words"}
 # What a schema consists of, as Postgres itself writes it down.
 CATALOG = {
     "columns": """

@@ -174,15 +174,14 @@ def _parameters(filters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @lru_cache
-def _page_statement(names: frozenset[str], sort: str, after: bool, *place: int) -> DriverStatement:
+def _page_statement(names: frozenset[str], sort: str, after: bool) -> DriverStatement:
     conditions = _conditions(names)
     if "q" not in names:
         page = keyset(select(*COLUMNS).where(*conditions), SORTS[sort], after=after)
         return DriverStatement(page)
     by = SORTS[sort] if sort else None
-    if after:
-        return DriverStatement(search.next_page(COLUMNS, conditions, by, *place))
-    return DriverStatement(search.first_page(COLUMNS, conditions, by))
+    make_page = search.next_page if after else search.first_page
+    return DriverStatement(make_page(COLUMNS, conditions, by))
 
 
 @lru_cache

@@ -4,7 +4,16 @@ from datetime import date, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Computed, ForeignKey, Index, String, Text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Computed,
+    ForeignKey,
+    Identity,
+    Index,
+    String,
+    Text,
+)
 from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -30,7 +39,6 @@ SEARCH = " || ".join(
     f"setweight(to_tsvector('simple'::regconfig, books_words(books_fold({text}))), '{weight}')"
     for text, weight in (("title", "A"), ("author", "B"), ("coalesce(publisher, '')", "C"))
 )
-SEARCH_TEXT = "books_fold(title || ' ' || author || ' ' || coalesce(publisher, ''))"
 
 
 class Book(Model):
@@ -60,7 +68,6 @@ class Book(Model):
     updated_at: Mapped[Timestamp]
     version: Mapped[int] = mapped_column(server_default="1")
     search: Mapped[str | None] = mapped_column(TSVECTOR, Computed(SEARCH, persisted=True))
-    search_text: Mapped[str | None] = mapped_column(Text, Computed(SEARCH_TEXT, persisted=True))
     author_text: Mapped[str | None] = mapped_column(
         Text, Computed("books_fold(author)", persisted=True)
     )
@@ -97,6 +104,19 @@ class BookRow(NamedTuple):
             "created_at": self.created_at,
             "updated_at": self.updated_at,
         }
+
+
+class BookWord(Model):
+    """A word of some book, kept by triggers: what a typo may have meant.
+
+    A word may be there twice, and stays when its last book is deleted; neither does any harm.
+    """
+
+    __tablename__ = "book_words"
+    __table_args__ = (Index("ix_book_words_word", "word"),)
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    word: Mapped[str] = mapped_column(Text(collation="C"))
 
 
 class IdempotencyKey(Model):

@@ -1,10 +1,15 @@
 """Search: what q finds. Any string is a legal q.
 
-Two steps of one statement: the books that have all words, the last one perhaps unfinished; only
-when there is none, those that are like q by their trigrams, which forgives typos. A step ranks
-what it finds, best first; when that is more than it can rank in the time of a page, the newest
-come first. A cursor holds the place where its page stands, 2 * step + (1 if the newest are
-first): whatever others write in between, the walk goes on as it began.
+One statement looks for the books that have all words, the last one perhaps unfinished, and only if
+there is none for those that have words near to them: what is a typo away, torn in two, or run
+together. Either is a tsquery, answered by one GIN index. Which words are near is looked up in
+book_words, the words of all books, by what is left of a word without one of its letters (the
+functions are made by migrations 0004 and 0006): some pages of an index, however many books there
+are.
+
+What is found is ranked, best first, up to RANKED books; of more, the newest come first. A cursor
+holds the tsquery, and a rank of 0 among the newest: whatever others write in between, the walk
+goes on as it began.
 """
 
 from collections.abc import Sequence
@@ -17,184 +22,127 @@ from sqlalchemy import (
     Select,
     Text,
     Uuid,
-    and_,
     bindparam,
     cast,
     exists,
     func,
     literal_column,
-    or_,
     select,
     type_coerce,
     union_all,
 )
-from sqlalchemy.dialects.postgresql import TSVECTOR
+from sqlalchemy.dialects.postgresql import TSQUERY, TSVECTOR
 
 from books_api.books.models import Book
 from books_api.pagination import Sort, keyset
 
+RANKED = 1_000  # in a millisecond or two
 RANK_SCALE = 1_000_000  # ranks are compared as integers, which a cursor can hold exactly
 Conditions = Sequence[ColumnElement[bool]]
-
-
-class Step(NamedTuple):
-    """How books are found: all by the index, or one after the other in the order of a list.
-
-    `most` is how many it ranks. Of more than that a step with a walk has the newest come first,
-    one without leaves out the rest.
-    """
-
-    finds: ColumnElement[bool]
-    walk: ColumnElement[bool] | None
-    rank: ColumnElement[int]
-    most: int
 
 
 def _integer(value: int) -> ColumnElement[int]:
     return literal_column(str(value), Integer)
 
 
-def _rank(score: ColumnElement[Any]) -> ColumnElement[int]:
-    return cast(score * RANK_SCALE, Integer).label("rank")
-
-
 # Only letters, digits and spaces are left: nothing that a tsquery takes for syntax. What is cut
 # off a long q leaves its last word unfinished.
 _TYPED = func.rtrim(func.left(func.books_fold(bindparam("q")), _integer(200)))
-_WORDS = func.books_words_query(_TYPED)
-_SIMILAR = func.left(_TYPED, _integer(100))
+_EXACT = func.books_words_query(_TYPED)
+_NEAR = func.books_near_query(_TYPED)
+_OF_CURSOR = cast(bindparam("place"), TSQUERY)
 
 
-def _by_index(document: Any, query: Any) -> ColumnElement[bool]:
-    # In a subquery, whose result Postgres does not know when it plans: it takes the index for
-    # the commonest of words, too.
-    return _has(document, select(query).scalar_subquery())
+class _Found(NamedTuple):
+    """What q finds: the first of it, with ranks, and the lists that have all of it."""
 
-
-def _has(document: Any, query: Any) -> ColumnElement[bool]:
-    return type_coerce(document, TSVECTOR).bool_op("@@")(query)
-
-
-def _is_like(document: Any, typed: Any) -> ColumnElement[bool]:
-    # The threshold of <% is set in config.py, low enough for a typo in a word of four letters;
-    # a longer q keeps more of its trigrams. Nothing typed is like everything.
-    bound = select(typed).where(typed != "").scalar_subquery()
-    return and_(
-        type_coerce(bound, Text).bool_op("<%")(document),
-        or_(func.length(typed) <= 12, func.word_similarity(typed, document) >= 0.5),
-    )
-
-
-STEPS = (
-    Step(
-        _by_index(Book.search, _WORDS),
-        _has(Book.search, _WORDS),
-        _rank(func.ts_rank(Book.search, _WORDS, 1)),
-        2_000,
-    ),
-    Step(
-        _is_like(Book.search_text, _SIMILAR),
-        None,
-        _rank(func.strict_word_similarity(_SIMILAR, Book.search_text)),
-        5_000,
-    ),
-)
+    some: CTE
+    is_all: ColumnElement[bool]
+    lists: Sequence[Select[Any]]
 
 
 def first_page(columns: Sequence[Any], conditions: Conditions, sort: Sort | None) -> Select[Any]:
     """Return the statement of the first page: by the sort, or best first."""
-    parts: list[Select[Any]] = []
-    nothing_yet: list[ColumnElement[bool]] = []
-    for number, step in enumerate(STEPS):
-        here = [*conditions, *nothing_yet]
-        found = _found(step, here)
-        few = _is_few(step, found)
-        if sort is None:
-            parts.append(_best(number, found, after=False).where(few))
-            if step.walk is not None:
-                parts.append(_newest(number, [*here, step.walk, ~few], after=False))
-        else:
-            parts += _sorted(number, here, found, sort, after=False)
-        nothing_yet = [~exists(select(found.c.id))]
-    return _books(columns, union_all(*parts), sort)
+    exact, near, words = _tried(conditions, sort)
+    some = _first(exact, near)
+    is_exact = exists(select(exact.c.id))
+    lists = [_list(_EXACT, [*conditions, is_exact]), _list(words, [*conditions, ~is_exact])]
+    return _page(columns, _Found(some, _is_all(some), lists), sort, after=False)
 
 
-def next_page(
-    columns: Sequence[Any], conditions: Conditions, sort: Sort | None, place: int
-) -> Select[Any]:
-    """Return the statement of a page behind a cursor that holds this place."""
-    number, is_newest = divmod(place, 2)
-    step = STEPS[number]
-    if sort is not None:
-        found = _found(step, conditions)
-        page: Any = union_all(*_sorted(number, conditions, found, sort, after=True))
-    elif is_newest and step.walk is not None:
-        page = _newest(number, [*conditions, step.walk], after=True)
-    else:
-        statement = select(Book.id, step.rank).where(*conditions, step.finds)
-        if step.walk is None:
-            statement = statement.limit(step.most)
-        found = statement.cte("found").prefix_with("MATERIALIZED")
-        page = _best(number, found, after=True)
-    return _books(columns, page, sort)
+def next_page(columns: Sequence[Any], conditions: Conditions, sort: Sort | None) -> Select[Any]:
+    """Return the statement of a page behind a cursor."""
+    some = _first(_matches(_OF_CURSOR, conditions, sort))
+    is_all = _is_all(some) if sort else bindparam("after_key", type_=Integer) > 0
+    return _page(columns, _Found(some, is_all, [_list(_OF_CURSOR, conditions)]), sort, after=True)
 
 
 def found_ids(conditions: Conditions) -> CTE:
     """Return the ids of all books that q finds."""
-    words, alike = (select(Book.id).where(*conditions, step.finds) for step in STEPS)
-    by_words = words.cte("by_words")
-    by_likeness = alike.where(~exists(select(by_words.c.id)))
-    return union_all(select(by_words.c.id), by_likeness).cte("found")
+    exact, near, _ = _tried(conditions, None)
+    return union_all(select(exact.c.id), select(near.c.id)).cte("found")
 
 
-def _found(step: Step, conditions: Conditions) -> CTE:
-    """Return (id, rank) of what the step finds; with a walk, of one more at most than it ranks."""
-    most = step.most + (step.walk is not None)
-    statement = select(Book.id, step.rank).where(*conditions, step.finds).limit(most)
-    return statement.cte(f"found_{STEPS.index(step)}")
+def _tried(conditions: Conditions, sort: Sort | None) -> tuple[CTE, CTE, ColumnElement[Any]]:
+    """Return what is found by the words, what by those near to them if there is none, and these."""
+    exact = _matches(_EXACT, conditions, sort, "exact")
+    near = select(_NEAR.label("words")).where(~exists(select(exact.c.id))).cte("near_words")
+    words = select(near.c.words).scalar_subquery()
+    return exact, _matches(words, conditions, sort, "near"), words
 
 
-def _is_few(step: Step, found: CTE) -> ColumnElement[bool]:
-    return select(func.count()).select_from(found).scalar_subquery() <= step.most
+def _matches(query: Any, conditions: Conditions, sort: Sort | None, name: str = "matches") -> CTE:
+    """Return (id, key, words) of all that the tsquery finds, as far as they are read."""
+    # In a subquery, whose result Postgres does not know when it plans: it takes the index for
+    # the commonest of words, too.
+    words = select(query.label("words")).scalar_subquery()
+    rank = cast(func.ts_rank(Book.search, words, 1) * RANK_SCALE, Integer) + 1
+    key = sort.key if sort else rank
+    columns: Any = (Book.id, key.label("key"), cast(words, Text).label("words"))
+    return select(*columns).where(*conditions, _has(words)).cte(name).prefix_with("MATERIALIZED")
 
 
-def _best(number: int, found: CTE, *, after: bool) -> Select[Any]:
-    best = Sort(found.c.rank, found.c.id, descending=True)
-    return _placed(keyset(select(found.c.id), best, after=after), 2 * number)
+def _first(*matches: CTE) -> CTE:
+    """Return one more at most than are ranked."""
+    found = union_all(*(select(each) for each in matches)).subquery()
+    return select(found).limit(_integer(RANKED + 1)).cte("some")
 
 
-def _newest(number: int, conditions: Conditions, *, after: bool) -> Select[Any]:
-    # Ids are in order of time: this needs no other index.
-    columns: Any = (Book.id, _integer(0).label("sort_key"))
-    statement = select(*columns).where(*conditions)
-    if after:
-        statement = statement.where(Book.id < bindparam("after_id", type_=Uuid(as_uuid=False)))
-    return _placed(statement.order_by(Book.id.desc()).limit(bindparam("rows")), 2 * number + 1)
+def _is_all(some: CTE) -> ColumnElement[bool]:
+    return select(func.count()).select_from(some).scalar_subquery() <= _integer(RANKED)
 
 
-def _sorted(
-    number: int, conditions: Conditions, found: CTE, sort: Sort, *, after: bool
-) -> list[Select[Any]]:
-    step = STEPS[number]
-    few = _is_few(step, found)
-    from_few = select(Book.id).join_from(found, Book, found.c.id == Book.id).where(few)
-    statements: list[Select[Any]] = [from_few]
-    if step.walk is not None:
-        statements.append(select(Book.id).where(*conditions, step.walk, ~few))
-    return [_placed(keyset(each, sort, after=after), 2 * number) for each in statements]
+def _list(words: Any, conditions: Conditions) -> Select[Any]:
+    columns: Any = (Book.id, cast(words, Text).label("place"))
+    return select(*columns).where(*conditions, _has(words))
 
 
-def _placed(statement: Select[Any], place: int) -> Select[Any]:
-    return statement.add_columns(_integer(place).label("place"))
+def _has(words: Any) -> ColumnElement[bool]:
+    return type_coerce(Book.search, TSVECTOR).bool_op("@@")(words)
 
 
-def _books(columns: Sequence[Any], found: Any, sort: Sort | None) -> Select[Any]:
-    page = found.subquery("page")
-    order = (page.c.sort_key, page.c.id)
-    if sort is None or sort.descending:
+def _page(columns: Sequence[Any], found: _Found, sort: Sort | None, *, after: bool) -> Select[Any]:
+    some, is_all, lists = found
+    descending = sort is None or sort.descending
+    of_some = select(some.c.id, some.c.words.label("place")).where(is_all)
+    parts = [keyset(of_some, Sort(some.c.key, some.c.id, descending), after=after)]
+    for each in lists:
+        rest = each.where(~is_all)
+        parts.append(keyset(rest, sort, after=after) if sort else _newest(rest, after=after))
+    page = union_all(*parts).subquery("page")
+    order: Any = (page.c.sort_key, page.c.id)
+    if descending:
         order = tuple(column.desc() for column in order)
     return (
         select(*columns, page.c.sort_key, page.c.place)
         .join_from(page, Book, page.c.id == Book.id)
         .order_by(*order)
     )
+
+
+def _newest(statement: Select[Any], *, after: bool) -> Select[Any]:
+    # Ids are in order of time: this needs no other index.
+    if after:
+        statement = statement.where(Book.id < bindparam("after_id", type_=Uuid(as_uuid=False)))
+    statement = statement.add_columns(_integer(0).label("sort_key"))
+    return statement.order_by(Book.id.desc()).limit(bindparam("rows"))
