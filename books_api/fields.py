@@ -134,8 +134,8 @@ class Timestamp(fields.AwareDateTime):
 
 
 def format_timestamp(value: datetime) -> str:
-    """Return RFC 3339 in UTC, as orjson writes it with OPT_UTC_Z."""
-    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    """Return RFC 3339 in UTC, to the microsecond."""
+    return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 class PageQuery(BaseSchema):

@@ -1,6 +1,6 @@
 """The catalogue."""
 
-from datetime import date, datetime
+from datetime import date
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -74,7 +74,7 @@ class Book(Model):
 
 
 class BookRow(NamedTuple):
-    """A book as it is read: the fields of BookSchema in its order, then the version."""
+    """A book as it is answered: the fields of BookSchema in its order and form, and the version."""
 
     id: str
     title: str
@@ -85,8 +85,8 @@ class BookRow(NamedTuple):
     language: str | None
     isbn: str | None
     user_uid: str
-    created_at: datetime
-    updated_at: datetime
+    created_at: str
+    updated_at: str
     version: int
 
     def as_dict(self) -> dict[str, Any]:
