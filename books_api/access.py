@@ -60,6 +60,7 @@ def finish(response: Response) -> Response:
             "status": status,
             "milliseconds": round(seconds * 1000, 2),
             "user_id": identity.user_id if identity else None,
+            "request_id": request.id,
         }
         logger.handle(record)  # info() looks up the line of code, which takes as long as the rest
     return response

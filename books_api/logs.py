@@ -25,7 +25,8 @@ class JSONFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
-        } | _fields(record)
+            **_fields(record),
+        }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return orjson.dumps(line, option=orjson.OPT_UTC_Z, default=str).decode()
@@ -41,7 +42,7 @@ class TextFormatter(logging.Formatter):
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
     fields: dict[str, Any] = getattr(record, "fields", {})
-    if has_request_context():
+    if "request_id" not in fields and has_request_context():
         fields = {**fields, "request_id": request_id()}
     return fields
 
@@ -68,6 +69,9 @@ def security_event(event: str, level: int = logging.INFO, **fields: Any) -> None
 
 def init(log_format: str) -> None:
     """Log to stderr in the format."""
+    # What no format shows is not looked up for each line (Logging HOWTO, Optimization).
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging.logAsyncioTasks = False  # type: ignore[attr-defined]  # since Python 3.12
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(FORMATTERS[log_format])
     logger.setLevel(logging.INFO)

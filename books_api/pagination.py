@@ -131,5 +131,6 @@ def link_next(cursor: str | None) -> dict[str, str]:
     """Return the headers that lead to the next page (RFC 8288): none on the last."""
     if cursor is None:
         return {}
-    query = urlencode({**request.args, "cursor": cursor})
-    return {"Link": f'<{quote(request.path)}?{query}>; rel="next"'}
+    query = {name: value for name, value in request.args.items() if name != "cursor"}
+    given = f"{urlencode(query)}&" if query else ""
+    return {"Link": f'<{quote(request.path)}?{given}cursor={cursor}>; rel="next"'}
