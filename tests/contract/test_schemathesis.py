@@ -3,12 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.contract.conftest import Server
 from tests.contract.fuzzing import fuzz, operation_ids
-
-pytestmark = pytest.mark.long
 
 RUN: dict[str, Any] = {"seed": 1, "max_examples": 5}
 ADMINS = {"list_users", "get_user", "update_user"}
