@@ -2,11 +2,10 @@
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import orjson
-from sqlalchemy import Row
 
 from books_api.books.columns import FIELDS
 from books_api.books.formats import Format
@@ -19,7 +18,7 @@ def export_books(format: Format, filters: Mapping[str, Any]) -> Iterator[bytes]:
     return _csv(batches) if format == "csv" else _jsonl(batches)
 
 
-def _csv(batches: Iterator[Sequence[Row[Any]]]) -> Iterator[bytes]:
+def _csv(batches: Iterator[list[tuple[Any, ...]]]) -> Iterator[bytes]:
     buffer = io.StringIO()
     writer = csv.writer(buffer)  # RFC 4180; so it quotes a lone CR too
     writer.writerow(FIELDS)
@@ -31,7 +30,7 @@ def _csv(batches: Iterator[Sequence[Row[Any]]]) -> Iterator[bytes]:
     yield buffer.getvalue().encode()
 
 
-def _jsonl(batches: Iterator[Sequence[Row[Any]]]) -> Iterator[bytes]:
+def _jsonl(batches: Iterator[list[tuple[Any, ...]]]) -> Iterator[bytes]:
     for rows in batches:
         yield b"".join(
             orjson.dumps(dict(zip(FIELDS, row, strict=False)), option=orjson.OPT_APPEND_NEWLINE)

@@ -1,6 +1,6 @@
 """Lists of books: filters and sorts. Every form of it is one statement, made once."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import lru_cache, partial
 from typing import Any
 
@@ -12,8 +12,6 @@ from sqlalchemy import (
     DateTime,
     Engine,
     Integer,
-    Row,
-    Select,
     Uuid,
     and_,
     bindparam,
@@ -130,29 +128,30 @@ def list_books(
 
 def iterate_books(
     filters: Mapping[str, Any], fields: tuple[str, ...]
-) -> Iterator[Sequence[Row[Any]]]:
+) -> Iterator[list[tuple[Any, ...]]]:
     """Yield the fields of all books that the filters let through, oldest first, in batches.
 
-    No transaction stays open between them: who reads slowly holds nothing. The application
-    context is needed for the call only, not while iterating.
+    A row has the id and the sort key behind the fields. No transaction stays open between the
+    batches: who reads slowly holds nothing. The application context is needed for the call only,
+    not while iterating.
     """
     return _batches(db.engine, _parameters(filters), fields)
 
 
 def _batches(
     engine: Engine, parameters: dict[str, Any], fields: tuple[str, ...]
-) -> Iterator[Sequence[Row[Any]]]:
+) -> Iterator[list[tuple[Any, ...]]]:
     names = frozenset(parameters)
     parameters["rows"] = ITERATED
     after = False
     while True:
         with autocommit(engine) as connection:
-            rows = connection.execute(_iteration(names, fields, after), parameters).all()
+            rows = _iteration(names, fields, after).rows(connection=connection, **parameters)
         if rows:
             yield rows
         if len(rows) < ITERATED:
             return
-        parameters |= {"after_key": rows[-1].sort_key, "after_id": str(rows[-1].id)}
+        parameters["after_id"], parameters["after_key"] = rows[-1][len(fields) :]
         after = True
 
 
@@ -195,14 +194,17 @@ def _page_statement(names: frozenset[str], sort: str, after: bool) -> DriverStat
 
 
 @lru_cache
-def _iteration(names: frozenset[str], fields: tuple[str, ...], after: bool) -> Select[Any]:
-    statement: Any = select(*(getattr(Book, name) for name in fields), Book.id)
+def _iteration(names: frozenset[str], fields: tuple[str, ...], after: bool) -> DriverStatement:
+    oldest = SORTS["created_at"]
+    columns = [*(getattr(Book, name) for name in fields), Book.id]
+    statement: Any = select(*columns)
     if "q" in names:
         found = search.found_ids(_conditions(names))
         statement = statement.join_from(Book, found, found.c.id == Book.id)
     else:
         statement = statement.where(*_conditions(names))
-    return keyset(statement, SORTS["created_at"], after=after)
+    page = keyset(statement, oldest, after=after)
+    return DriverStatement(page.with_only_columns(*columns, cast(oldest.key, TEXT)))
 
 
 @lru_cache
