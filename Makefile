@@ -1,19 +1,22 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: help run test test-long lint audit openapi fuzz clean
+.PHONY: help run test test-long test-deploy lint audit openapi fuzz clean
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 run: .venv/installed ## Serve at http://localhost:8000 (PORT=8001 changes it)
 	@exec $(BIN)/python app.py
 
 test: .venv/installed ## Run the suite on embedded servers
-	@exec $(BIN)/pytest -n 2 --dist loadfile -q -m "not long"
+	@exec $(BIN)/pytest -n 2 --dist loadfile -q -m "not long and not deploy"
 
 test-long: .venv/installed ## Run what takes long: 100,000 books, faults, fuzzing, a browser
 	@exec $(BIN)/pytest -n 2 --dist loadfile -q -m long
+
+test-deploy: .venv/installed ## Run the deployment as shipped: nginx, gunicorn, the deployment page
+	@exec $(BIN)/pytest -q -m deploy tests/deploy
 
 lint: .venv/installed ## Check style and types
 	$(BIN)/ruff check .
