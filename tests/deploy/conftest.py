@@ -140,12 +140,10 @@ def start_nginx(folder: Path, certificate: Path) -> Callable[..., AbstractContex
     return start
 
 
-@pytest.fixture(scope="session")
-def gunicorn(migrated_app: Flask, settings: Settings, folder: Path) -> Iterator[Gunicorn]:
-    port = free_port()
-    log, access_log = folder / f"gunicorn-{port}.log", folder / f"access-{port}.log"
-    environ = clean_environ(
-        folder,
+def gunicorn_environ(home: Path, settings: Settings, port: int) -> dict[str, str]:
+    """Return the environment of a gunicorn behind nginx."""
+    return clean_environ(
+        home,
         BIND=f"127.0.0.1:{port}",
         WEB_CONCURRENCY="2",
         DATABASE_URL=settings.database_url,
@@ -153,6 +151,13 @@ def gunicorn(migrated_app: Flask, settings: Settings, folder: Path) -> Iterator[
         JWT_SECRET_KEY=settings.jwt_secret_key,
         TRUSTED_PROXIES="1",
     )
+
+
+@pytest.fixture(scope="session")
+def gunicorn(migrated_app: Flask, settings: Settings, folder: Path) -> Iterator[Gunicorn]:
+    port = free_port()
+    log, access_log = folder / f"gunicorn-{port}.log", folder / f"access-{port}.log"
+    environ = gunicorn_environ(folder, settings, port)
     arguments = ["-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", "wsgi:app"]
     arguments += ["--access-logfile", str(access_log)]
     arguments += ["--access-logformat", "%({REMOTE_PORT}e)s %(s)s %(U)s"]
