@@ -16,7 +16,7 @@ test-long: .venv/installed ## Run what takes long: 100,000 books, faults, fuzzin
 	@exec $(BIN)/pytest -n 2 --dist loadfile -q -m long
 
 test-deploy: .venv/installed ## Run the deployment as shipped: nginx, gunicorn, the deployment page
-	@exec $(BIN)/pytest -q -m deploy tests/deploy
+	@exec $(BIN)/pytest -n 2 --dist loadfile -q -m deploy tests/deploy
 
 lint: .venv/installed ## Check style and types
 	$(BIN)/ruff check .
