@@ -84,6 +84,7 @@ class _NamedAdapter(HTTPAdapter):
 @dataclass(frozen=True)
 class Gunicorn:
     port: int
+    process: subprocess.Popen[bytes]
     log: Path
     access_log: Path  # a line for each request: the port of its connection, status and path
 
@@ -153,17 +154,25 @@ def gunicorn_environ(home: Path, settings: Settings, port: int) -> dict[str, str
     )
 
 
-@pytest.fixture(scope="session")
-def gunicorn(migrated_app: Flask, settings: Settings, folder: Path) -> Iterator[Gunicorn]:
-    port = free_port()
+@contextmanager
+def start_gunicorn(
+    folder: Path, settings: Settings, port: int, **environ: str
+) -> Iterator[Gunicorn]:
+    """Start gunicorn with two workers, as behind nginx."""
     log, access_log = folder / f"gunicorn-{port}.log", folder / f"access-{port}.log"
-    environ = gunicorn_environ(folder, settings, port)
     arguments = ["-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", "wsgi:app"]
     arguments += ["--access-logfile", str(access_log)]
     arguments += ["--access-logformat", "%({REMOTE_PORT}e)s %(s)s %(U)s"]
-    with running(arguments, log, cwd=ROOT, env=environ) as process:
+    values = gunicorn_environ(folder, settings, port) | environ
+    with running(arguments, log, cwd=ROOT, env=values) as process:
         wait_until_serving(f"http://127.0.0.1:{port}/readyz", process, log)
-        yield Gunicorn(port, log, access_log)
+        yield Gunicorn(port, process, log, access_log)
+
+
+@pytest.fixture(scope="session")
+def gunicorn(migrated_app: Flask, settings: Settings, folder: Path) -> Iterator[Gunicorn]:
+    with start_gunicorn(folder, settings, free_port()) as gunicorn:
+        yield gunicorn
 
 
 @pytest.fixture(scope="session")

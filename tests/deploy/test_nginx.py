@@ -366,8 +366,8 @@ def test_200_slow_clients_do_not_stop_the_others(client, alice, slow_clients):
         client.call("GET", "/books/", 200, headers={"Connection": "close"})
         seconds.append(time.monotonic() - begin)
 
-    assert sorted(seconds)[25] < 0.25
-    assert max(seconds) < 2
+    assert sorted(seconds)[25] < 0.5
+    assert max(seconds) < 5  # the slow ones take longer than any of these bounds
 
 
 def test_a_header_that_does_not_end_is_cut_off(slow_clients):
