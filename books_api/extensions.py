@@ -106,6 +106,7 @@ def init_database(app: Flask) -> None:
     with app.app_context():
         engine = db.engine
         event.listen(engine, "checkout", _refuse_closed)
+        engine.dialect.set_isolation_level = _set_autocommit  # type: ignore[method-assign]
         app.extensions["autocommit"] = engine.execution_options(isolation_level="AUTOCOMMIT")
 
 
@@ -116,6 +117,13 @@ def autocommit() -> Connection:
     """
     connection: Connection = current_app.extensions["autocommit"].connect()
     return connection
+
+
+def _set_autocommit(dbapi_connection: Any, level: str) -> None:
+    # SQLAlchemy names a level when it takes a connection back, and psycopg2 tells Postgres: one
+    # more round trip, and where it fails the pool has lost the connection's place for good.
+    # This sends nothing.
+    dbapi_connection.autocommit = level == "AUTOCOMMIT"
 
 
 def _refuse_closed(dbapi_connection: Any, record: object, proxy: object) -> None:

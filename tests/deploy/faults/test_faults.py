@@ -101,6 +101,13 @@ def test_sigterm_finishes_what_is_in_flight(app, nginx, gunicorn, tokens, folder
     assert load.replayed == 0  # no write was done without its answer
 
 
+def test_postgres_killed_and_started_again(app, nginx, postgres, tokens):
+    with fault("Postgres: `stop -m immediate`, 1 s, start", app, nginx, tokens):
+        postgres.stop("immediate")
+        time.sleep(1)
+        postgres.start()
+
+
 def forget(redis: Redis, folder: Path) -> None:
     redis.kill()
     for file in (folder / "faults" / "redis").glob("appendonly*"):
@@ -163,6 +170,7 @@ def small_disk(app: Flask, folder: Path) -> Iterator[Path]:
     try:
         with app.app_context(), autocommit() as connection:
             connection.execute(text(f"CREATE TABLESPACE small LOCATION '{disk}'"))
+            connection.execute(text("TRUNCATE books"))  # its free space would do for a while
             connection.execute(text("ALTER TABLE books SET TABLESPACE small"))
         yield disk
         with app.app_context(), autocommit() as connection:
