@@ -90,6 +90,8 @@ def workers(gunicorn: Gunicorn) -> list[int]:
 def gunicorn(folder: Path, settings: Settings, app: Flask) -> Iterator[Gunicorn]:
     with start_gunicorn(folder, settings, free_port()) as gunicorn:
         yield gunicorn
+        errors = [line for line in gunicorn.log.read_text().splitlines() if '"error"' in line]
+        print(*errors, sep="\n")  # noqa: T201  # pytest shows it when the test has failed
 
 
 @pytest.fixture
