@@ -1,6 +1,7 @@
 """Steady load of reads and writes, with a ledger of every write that was acknowledged."""
 
 import itertools
+import math
 import random
 import threading
 import time
@@ -161,4 +162,5 @@ class Load:
         last = max((event.end for event in self.failures()), default=healed)
         if last <= healed:
             return 0.0
-        return min(event.end for event in self.events if event.ok and event.end > last) - healed
+        after = [event.end for event in self.events if event.ok and event.end > last]
+        return min(after, default=math.inf) - healed
