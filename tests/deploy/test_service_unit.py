@@ -6,14 +6,17 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import requests
+from flask import Flask
 
 from books_api import PREFIX
 from books_api.config import Settings
-from tests.conftest import KEY
+from tests.conftest import KEY, Account
 from tests.deploy.conftest import gunicorn_environ
 from tests.processes import ROOT, TIMEOUT, free_port, running, wait_until, wait_until_serving
 
@@ -81,24 +84,47 @@ def test_the_service_has_time_to_finish_what_is_in_flight():
         assert int(seconds[1]) > config["graceful_timeout"]
 
 
-def test_a_reload_reads_the_settings_again(app, alice, settings: Settings, tmp_path: Path):
+@dataclass(frozen=True)
+class Started:
+    url: str
+    process: subprocess.Popen[bytes]
+    settings: Path  # its .env
+
+    def set_key(self, key: str) -> None:
+        self.settings.write_text(f"JWT_SECRET_KEY={key}\n")
+
+    def status(self, account: Account) -> int:
+        url = f"{self.url}{PREFIX}/auth/me"
+        return requests.get(url, headers=account.headers, timeout=TIMEOUT).status_code
+
+
+@pytest.fixture
+def started(app: Flask, settings: Settings, tmp_path: Path) -> Iterator[Started]:
+    """A gunicorn whose key, another than the tests' own, is in .env."""
     for name in ("books_api", "migrations", "deploy", "wsgi.py"):
         (tmp_path / name).symlink_to(ROOT / name)
     port, log = free_port(), tmp_path / "log"
     environ = gunicorn_environ(tmp_path, settings, port)
     del environ["PYTHON_DOTENV_DISABLED"], environ["JWT_SECRET_KEY"]
     (tmp_path / ".env").write_text(f"JWT_SECRET_KEY={KEY[::-1]}\n")
-
-    def status() -> int:
-        url = f"http://127.0.0.1:{port}{PREFIX}/auth/me"
-        return requests.get(url, headers=alice.headers, timeout=TIMEOUT).status_code
-
     arguments = ["-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", "wsgi:app"]
     with running(arguments, log, cwd=tmp_path, env=environ) as process:
-        wait_until_serving(f"http://127.0.0.1:{port}/readyz", process, log)
-        assert status() == 401
+        url = f"http://127.0.0.1:{port}"
+        wait_until_serving(f"{url}/readyz", process, log)
+        yield Started(url, process, tmp_path / ".env")
 
-        (tmp_path / ".env").write_text(f"JWT_SECRET_KEY={KEY}\n")
-        process.send_signal(signal.SIGHUP)
 
-        wait_until(lambda: status() == 200)
+def test_a_reload_reads_the_settings_again(started, alice):
+    assert started.status(alice) == 401
+
+    started.set_key(KEY)
+    started.process.send_signal(signal.SIGHUP)
+
+    wait_until(lambda: started.status(alice) == 200)
+
+
+def test_a_reload_with_a_wrong_setting_stops_the_service(started):
+    started.set_key("short")
+    started.process.send_signal(signal.SIGHUP)
+
+    assert started.process.wait(TIMEOUT) != 0  # so the page asks `flask doctor` first
