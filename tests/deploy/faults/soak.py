@@ -4,6 +4,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,8 +39,9 @@ def take(gunicorn: Gunicorn, app: Flask, redis: RedisClient) -> Sample:
     pages, descriptors = [], 0
     for pid in workers(gunicorn):
         process = Path(f"/proc/{pid}")
-        pages.append(int((process / "statm").read_text().split()[1]))
-        descriptors += len(list((process / "fd").iterdir()))
+        with suppress(FileNotFoundError, ProcessLookupError):  # max_requests has just ended it
+            descriptors += len(list((process / "fd").iterdir()))
+            pages.append(int((process / "statm").read_text().split()[1]))
     with app.app_context(), autocommit() as connection:
         backends = connection.execute(
             text("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'books-api'")
