@@ -1,19 +1,30 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: help run test test-long lint audit openapi fuzz bench clean
+.PHONY: help run test test-long test-deploy soak reliability lint audit openapi fuzz bench clean
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 run: .venv/installed ## Serve at http://localhost:8000 (PORT=8001 changes it)
 	@exec $(BIN)/python app.py
 
 test: .venv/installed ## Run the suite on embedded servers
-	@exec $(BIN)/pytest -n 2 --dist loadfile -q -m "not long"
+	@exec $(BIN)/pytest -n 2 --dist loadfile -q -m "not long and not deploy"
 
 test-long: .venv/installed ## Run what takes long: 100,000 books, faults, fuzzing, a browser
 	@exec $(BIN)/pytest -n 2 --dist loadfile -q -m long
+
+test-deploy: .venv/installed ## Run the deployment as shipped: nginx, gunicorn, the deployment page
+	@exec $(BIN)/pytest -n 2 --dist loadfile -q -m deploy tests/deploy
+
+soak: .venv/installed ## Load it for 3 minutes (MINUTES=30 changes it): nothing may grow
+	@exec $(BIN)/pytest -s -q tests/deploy/faults/soak.py
+
+reliability: .venv/installed ## Write what faults and soaks of 3 and 30 minutes did to docs/reliability.md
+	REPORT=1 $(BIN)/pytest -q tests/deploy/faults
+	REPORT=1 MINUTES=3 $(BIN)/pytest -q tests/deploy/faults/soak.py
+	REPORT=1 MINUTES=30 $(BIN)/pytest -q tests/deploy/faults/soak.py
 
 lint: .venv/installed ## Check style and types
 	$(BIN)/ruff check .

@@ -39,10 +39,19 @@ def running(
     arguments: Sequence[str], log: Path, *, cwd: Path, env: Mapping[str, str]
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run python with the arguments, its output in the log; kill it at the end if it still runs."""
+    with running_program([sys.executable, *arguments], log, cwd=cwd, env=env) as process:
+        yield process
+
+
+@contextmanager
+def running_program(
+    command: Sequence[str], log: Path, *, cwd: Path, env: Mapping[str, str]
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the command, its output in the log; kill it at the end if it still runs."""
     with (
         log.open("wb") as output,
         subprocess.Popen(
-            [sys.executable, *arguments],
+            command,
             cwd=cwd,
             env=env,
             stdin=subprocess.DEVNULL,

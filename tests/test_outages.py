@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import pytest
 from flask import Flask
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from books_api import PREFIX
 from books_api.extensions import autocommit, db, redis
@@ -248,6 +248,36 @@ def test_a_connection_that_postgres_has_closed_is_replaced(app, client, alice, b
     }
 
     assert statuses == {200}
+
+
+@pytest.fixture
+def used_connection(make_app) -> Iterator[Connection]:
+    """The only connection of an application, used before."""
+    with make_app(database_pool_size=1).app_context():
+        with autocommit() as connection:
+            connection.execute(text("SELECT 1"))
+        with autocommit() as connection:
+            yield connection
+        db.engine.dispose()
+
+
+def test_a_connection_that_postgres_closes_in_use_is_given_back(app, used_connection):
+    pid = used_connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+    with app.app_context(), autocommit() as other:
+        other.execute(text("SELECT pg_terminate_backend(:pid, 1000)"), {"pid": pid})
+
+    used_connection.close()
+
+    assert used_connection.engine.pool.checkedout() == 0
+
+
+def test_a_read_costs_one_statement(app, used_connection):
+    pid = used_connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+    used_connection.close()
+
+    last = text("SELECT query FROM pg_stat_activity WHERE pid = :pid")
+    with app.app_context(), autocommit() as other:
+        assert other.execute(last, {"pid": pid}).scalar_one() == "SELECT pg_backend_pid()"
 
 
 def test_a_database_that_is_not_migrated_is_a_500_without_sql(make_database, alice):

@@ -1,0 +1,195 @@
+"""nginx and gunicorn as shipped: only ports, the certificate and the log's path are changed."""
+
+import re
+import shutil
+import ssl
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from os import geteuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from requests.adapters import HTTPAdapter
+
+from books_api import PREFIX
+from books_api.config import Settings
+from tests.processes import (
+    ROOT,
+    clean_environ,
+    free_port,
+    running,
+    running_program,
+    wait_until,
+    wait_until_serving,
+)
+from tests.test_end_to_end import Client
+
+NAME = "books.example"
+SHIPPED = ROOT / "deploy" / "nginx.conf"
+# As Debian has it, where the shipped file is included; the rest is what root alone may use.
+NGINX = """
+{user}
+worker_processes auto;
+daemon off;
+pid {folder}/pid;
+error_log stderr;
+events {{ worker_connections 768; }}
+http {{
+    sendfile on;
+    tcp_nopush on;
+    types_hash_max_size 2048;
+    default_type application/octet-stream;
+    ssl_protocols TLSv1 TLSv1.1 TLSv1.2 TLSv1.3;
+    ssl_prefer_server_ciphers on;
+    access_log off;
+    gzip on;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    {more}
+    include {folder}/books-api.conf;
+}}
+"""
+
+
+@dataclass(frozen=True)
+class Nginx:
+    port: int
+    plain_port: int
+    certificate: Path
+
+    def client(self) -> Client:
+        """Return a client that knows nginx under its name."""
+        client = Client(f"https://127.0.0.1:{self.port}{PREFIX}")
+        client.mount("https://", _NamedAdapter())
+        client.verify = str(self.certificate)
+        client.headers["Host"] = NAME
+        return client
+
+    def tls(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=str(self.certificate))
+
+
+class _NamedAdapter(HTTPAdapter):
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+        super().init_poolmanager(*arguments, server_hostname=NAME, assert_hostname=NAME, **options)
+
+
+@dataclass(frozen=True)
+class Gunicorn:
+    port: int
+    process: subprocess.Popen[bytes]
+    log: Path
+    access_log: Path  # a line for each request: the port of its connection, status and path
+
+
+@pytest.fixture(scope="session")
+def certificate(folder: Path) -> Path:
+    """A certificate for NAME, its key beside it."""
+    path = folder / "fullchain.pem"
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1"
+    command += f" -subj /CN={NAME} -addext subjectAltName=DNS:{NAME}"
+    command += f" -keyout {folder}/privkey.pem -out {path}"
+    subprocess.run(command.split(), check=True, capture_output=True)
+    return path
+
+
+@pytest.fixture(scope="session")
+def start_nginx(folder: Path, certificate: Path) -> Callable[..., AbstractContextManager[Nginx]]:
+    """Start nginx with the shipped file, in front of a port; `more` stands before it."""
+    program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+    if program is None:
+        pytest.skip("nginx is not installed")
+
+    @contextmanager
+    def start(upstream: int, more: str = "") -> Iterator[Nginx]:
+        port, plain_port = free_port(), free_port()
+        own = folder / f"nginx-{port}"
+        own.mkdir()
+        text = SHIPPED.read_text()
+        for pattern, replacement, count in [
+            (r"listen 80\b", f"listen 127.0.0.1:{plain_port}", 1),
+            (r"listen 443\b", f"listen 127.0.0.1:{port}", 2),
+            (r"listen \[::\]:(80|443).*\n", "", 3),  # not every machine has IPv6
+            (r"127\.0\.0\.1:8000;", f"127.0.0.1:{upstream};", 1),
+            (r"/etc/letsencrypt/live/books\.example", str(certificate.parent), 2),
+            (r"/var/log/nginx", str(own), 1),
+        ]:
+            text, found = re.subn(pattern, replacement, text)
+            assert found == count, pattern
+        (own / "books-api.conf").write_text(text)
+        user = "user root;" if geteuid() == 0 else ""  # the folder is private to us
+        (own / "nginx.conf").write_text(NGINX.format(folder=own, user=user, more=more))
+        log = own / "error.log"
+        command = [program, "-c", str(own / "nginx.conf"), "-p", str(own), "-e", "stderr"]
+        with running_program(command, log, cwd=own, env=clean_environ(folder)) as process:
+
+            def started() -> bool:
+                assert process.poll() is None, log.read_text()
+                return (own / "pid").exists()
+
+            wait_until(started)
+            yield Nginx(port, plain_port, certificate)
+            assert not re.search(r"\[(warn|emerg|alert|crit)\]", log.read_text()), log.read_text()
+
+    return start
+
+
+def gunicorn_environ(home: Path, settings: Settings, port: int) -> dict[str, str]:
+    """Return the environment of a gunicorn behind nginx."""
+    return clean_environ(
+        home,
+        BIND=f"127.0.0.1:{port}",
+        WEB_CONCURRENCY="2",
+        DATABASE_URL=settings.database_url,
+        REDIS_URL=settings.redis_url,
+        JWT_SECRET_KEY=settings.jwt_secret_key,
+        TRUSTED_PROXIES="1",
+    )
+
+
+@contextmanager
+def start_gunicorn(
+    folder: Path, settings: Settings, port: int, **environ: str
+) -> Iterator[Gunicorn]:
+    """Start gunicorn with two workers, as behind nginx."""
+    log, access_log = folder / f"gunicorn-{port}.log", folder / f"access-{port}.log"
+    arguments = ["-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", "wsgi:app"]
+    arguments += ["--access-logfile", str(access_log)]
+    arguments += ["--access-logformat", "%({REMOTE_PORT}e)s %(s)s %(U)s"]
+    values = gunicorn_environ(folder, settings, port) | environ
+    with running(arguments, log, cwd=ROOT, env=values) as process:
+        wait_until_serving(f"http://127.0.0.1:{port}/readyz", process, log)
+        yield Gunicorn(port, process, log, access_log)
+
+
+@pytest.fixture(scope="session")
+def gunicorn(migrated_app: Flask, settings: Settings, folder: Path) -> Iterator[Gunicorn]:
+    with start_gunicorn(folder, settings, free_port()) as gunicorn:
+        yield gunicorn
+
+
+@pytest.fixture(scope="session")
+def shared_nginx(
+    start_nginx: Callable[..., AbstractContextManager[Nginx]], gunicorn: Gunicorn
+) -> Iterator[Nginx]:
+    with start_nginx(gunicorn.port) as nginx:
+        yield nginx
+
+
+@pytest.fixture
+def nginx(shared_nginx: Nginx, app: Flask) -> Nginx:
+    """nginx in front of gunicorn, on empty tables."""
+    return shared_nginx
+
+
+@pytest.fixture
+def client(nginx: Nginx) -> Iterator[Client]:
+    with nginx.client() as client:
+        yield client

