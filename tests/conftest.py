@@ -23,6 +23,7 @@ from books_api.config import Settings, database_url
 from books_api.embedded import Postgres, Redis
 from books_api.extensions import autocommit, db, redis
 from books_api.logs import FORMATTERS
+from tests.statements import LOGGED
 
 PASSWORD = "correct horse battery staple"
 KEY = "0f8e7d6c5b4a39281706f5e4d3c2b1a00f8e7d6c5b4a39281706f5e4d3c2b1a0"
@@ -168,6 +169,15 @@ def no_secret_in_the_log(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 @pytest.fixture
 def client(app: Flask) -> FlaskClient:
     return app.test_client()
+
+
+@pytest.fixture
+def logged_client(make_app: Callable[..., Flask], settings: Settings) -> Iterator[FlaskClient]:
+    """A client of an application whose statements Postgres logs."""
+    app = make_app(database_url=f"{settings.database_url}&{LOGGED}")
+    yield app.test_client()
+    with app.app_context():
+        db.engine.dispose()
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from books_api.books.models import Book
 from books_api.books.schemas import BookSchema
 from books_api.extensions import autocommit, db, redis
 from books_api.parsing import DUMP_OPTIONS
-from tests.statements import LOGGED, statements
+from tests.statements import statements
 
 BOOKS = f"{PREFIX}/books"
 WITHOUT_GAPS = {
@@ -31,12 +31,8 @@ VALUES = pytest.mark.parametrize(
 
 
 @pytest.fixture
-def client(make_app, settings):
-    """A client of an application whose statements Postgres logs."""
-    app = make_app(database_url=f"{settings.database_url}&{LOGGED}")
-    yield app.test_client()
-    with app.app_context():
-        db.engine.dispose()
+def client(logged_client):
+    return logged_client
 
 
 @pytest.fixture
