@@ -20,9 +20,8 @@ from tests.processes import ROOT, TIMEOUT, clean_environ, running
 pytestmark = pytest.mark.long
 
 RECORDS = 16_000
-CONTENT = "title,author,published_date\n" + "".join(
-    f"Book {number:05},Somebody,1973-09-01\n" for number in range(RECORDS)
-)
+ROWS = "".join(f"Book {number:05},Somebody,1973-09-01\n" for number in range(RECORDS))
+CONTENT = "title,author,published_date\n" + ROWS
 
 FEW = "".join(CONTENT.splitlines(keepends=True)[: 2 * BATCH + 1])
 
@@ -139,10 +138,11 @@ def test_two_imports_at_once_make_no_duplicates(arguments, environ, tmp_path, co
     assert count() == (RECORDS, RECORDS)
 
 
-def test_a_terminal_shows_a_bar_with_rate_and_remaining_time(arguments, environ, tmp_path):
+def test_a_terminal_shows_a_bar_with_rate_and_remaining_time(file, arguments, environ, tmp_path):
+    file.write_text(CONTENT + 4 * ROWS)  # of the first second nothing remains to be told
     parent, terminal = pty.openpty()
     with subprocess.Popen(
-        [sys.executable, *arguments],
+        [sys.executable, *arguments, "--duplicates"],
         cwd=tmp_path,
         env={**environ, "TERM": "xterm"},
         stdin=subprocess.DEVNULL,
