@@ -7,9 +7,9 @@ book_words, the words of all books, by what is left of a word without one of its
 functions are made by migrations 0004 and 0006): some pages of an index, however many books there
 are.
 
-What is found is ranked, best first, up to RANKED books; of more, the newest come first. A cursor
-holds the tsquery, and a rank of 0 among the newest: whatever others write in between, the walk
-goes on as it began.
+What is found is ranked, best first, up to RANKED books, those whose title is q before all others;
+of more, the newest come first. A cursor holds the tsquery, and a rank of 0 among the newest:
+whatever others write in between, the walk goes on as it began.
 """
 
 from collections.abc import Sequence
@@ -96,7 +96,9 @@ def _matches(query: Any, conditions: Conditions, sort: Sort | None, name: str = 
     # In a subquery, whose result Postgres does not know when it plans: it takes the index for
     # the commonest of words, too.
     words = select(query.label("words")).scalar_subquery()
+    is_title = func.lower(Book.title) == func.lower(func.btrim(bindparam("q")))
     rank = cast(func.ts_rank(Book.search, words, 1) * RANK_SCALE, Integer) + 1
+    rank += cast(is_title, Integer) * _integer(RANK_SCALE)
     key = sort.key if sort else rank
     columns: Any = (Book.id, key.label("key"), cast(words, Text).label("words"))
     return select(*columns).where(*conditions, _has(words)).cte(name).prefix_with("MATERIALIZED")

@@ -455,3 +455,11 @@ def test_a_walk_through_exact_matches_shows_nothing_else_when_they_are_deleted(
     rest = walk(client, alice, re.match("<(.+)>", first.headers["Link"])[1])
 
     assert rest == []
+
+
+@pytest.mark.parametrize("q", ["Emma", "EMMA", " emma "])
+def test_a_book_whose_title_is_typed_comes_first(alice, make_book, titles, q):
+    make_book(alice, title="Emma", author="Jane Austen")
+    make_book(alice, title="Emma Emma Emma", author="Emma Emma")
+
+    assert titles(q=q) == ["Emma", "Emma Emma Emma"]
