@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,10 @@ def redis(folder: Path) -> Iterator[Redis]:
 @pytest.fixture(scope="module")
 def settings(postgres: Postgres, redis: Redis) -> Settings:
     return Settings(
-        database_url=database_url(postgres.url), redis_url=redis.url, jwt_secret_key=KEY
+        database_url=database_url(postgres.url),
+        redis_url=redis.url,
+        jwt_secret_key=KEY,
+        access_token_expires=timedelta(hours=2),  # longer than a soak
     )
 
 

@@ -50,12 +50,12 @@ class Load:
     replayed: int = 0
     intruders: int = 0
     ended: list[str] = field(default_factory=list)
+    errors: list[BaseException] = field(default_factory=list)
 
     def __enter__(self) -> "Load":
         self._stop = threading.Event()
         roles = [self._read] * self.readers + [self._write] * self.writers + [self._leave]
         self._threads = [threading.Thread(target=self._run, args=(role,)) for role in roles]
-        self._failures: list[BaseException] = []
         for thread in self._threads:
             thread.start()
         return self
@@ -64,8 +64,8 @@ class Load:
         self._stop.set()
         for thread in self._threads:
             thread.join()
-        if self._failures:
-            raise self._failures[0]
+        if self.errors:
+            raise self.errors[0]
 
     def _run(self, role: Callable[[Client], None]) -> None:
         with self.make_client() as client:
@@ -73,8 +73,7 @@ class Load:
             try:
                 role(client)
             except BaseException as error:
-                self._failures.append(error)
-                raise
+                self.errors.append(error)  # raised at the end, in the test's own thread
 
     def _ask(
         self, client: Client, method: str, path: str, *good: int, **options: Any
