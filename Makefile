@@ -12,7 +12,7 @@ run: .venv/installed ## Serve at http://localhost:8000 (PORT=8001 changes it)
 test: .venv/installed ## Run the suite on embedded servers
 	@exec $(BIN)/pytest -n 2 --dist loadfile -q -m "not long and not deploy"
 
-test-long: .venv/installed ## Run what takes long: 100,000 books, faults, fuzzing, a browser
+test-long: .venv/installed ## Run what takes long: 100,000 books, faults, a browser, generated clients
 	@exec $(BIN)/pytest -n 2 --dist loadfile -q -m long
 
 test-deploy: .venv/installed ## Run the deployment as shipped: nginx, gunicorn, the deployment page

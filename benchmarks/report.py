@@ -1,4 +1,4 @@
-"""How results are shown: tables, bounds, plots, and the page that holds them."""
+"""How results are shown: tables and bounds."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple

@@ -51,7 +51,7 @@ def finish(response: Response) -> Response:
     else:
         route = request.url_rule.rule
         count_request(request.method, route, status, seconds)
-    if route not in PROBES or status >= 400:
+    if (route not in PROBES or status >= 400) and logger.isEnabledFor(logging.INFO):
         identity = g.get("identity")
         record = logging.LogRecord(logger.name, logging.INFO, "", 0, "request", None, None)
         record.fields = {

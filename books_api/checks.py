@@ -79,7 +79,7 @@ def driver() -> Finding:
 
 
 def extensions() -> Finding:
-    """The Postgres extensions that search needs can be had."""
+    """The Postgres extensions that the filters need can be had."""
     with autocommit() as connection:
         found = connection.execute(
             text("SELECT name FROM pg_available_extensions WHERE name = 'pg_trgm'")

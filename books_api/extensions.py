@@ -1,7 +1,8 @@
 """The extensions: made here, bound to an application in create_app()."""
 
 import select
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 import psycopg2
@@ -17,13 +18,14 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 from redis.sentinel import Sentinel
-from sqlalchemy import ClauseElement, Connection, Engine, MetaData, event
+from sqlalchemy import ClauseElement, Connection, Engine, MetaData, event, text
 from sqlalchemy.dialects.postgresql import psycopg2 as dialect
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.orm import DeclarativeBase
 
 REDIS_TIMEOUT = 0.25  # seconds
+PATIENCE = text("SET LOCAL lock_timeout = '10min'; SET LOCAL statement_timeout = '10min'")
 
 
 class Base(DeclarativeBase):
@@ -106,6 +108,7 @@ def init_database(app: Flask) -> None:
     """Bind the database."""
     db.init_app(app)
     with app.app_context():
+        event.listen(db.engine, "connect", _connected)
         event.listen(db.engine, "checkout", _check_out)
 
 
@@ -120,6 +123,14 @@ def autocommit(engine: Engine | None = None) -> Connection:
     # SET when the connection goes back.
     cast(Any, connection.connection.dbapi_connection).autocommit = True
     return connection
+
+
+@contextmanager
+def patiently() -> Iterator[Connection]:
+    """Give a transaction to an operator's work, which takes longer than a request may."""
+    with db.engine.begin() as connection:
+        connection.execute(PATIENCE)
+        yield connection
 
 
 class DriverStatement:
@@ -160,11 +171,17 @@ class DriverStatement:
             return rows
 
 
-def _check_out(dbapi_connection: Any, record: object, proxy: object) -> None:
+def _connected(dbapi_connection: Any, record: Any) -> None:
+    record.info["is_new"] = True
+
+
+def _check_out(dbapi_connection: Any, record: Any, proxy: object) -> None:
     # An idle connection has nothing to read unless Postgres has closed it (restart, failover).
-    # One system call in place of the round trip of pool_pre_ping.
-    poll = select.poll()
-    poll.register(dbapi_connection.fileno(), select.POLLIN)
-    if poll.poll(0):
-        raise DisconnectionError("closed by the server")
+    # One system call in place of the round trip of pool_pre_ping. A new one is not looked at: the
+    # pool gives up, with an error of its own, when two in a row are closed.
+    if not record.info.pop("is_new", False):
+        poll = select.poll()
+        poll.register(dbapi_connection.fileno(), select.POLLIN)
+        if poll.poll(0):
+            raise DisconnectionError("closed by the server")
     dbapi_connection.autocommit = False

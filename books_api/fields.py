@@ -150,7 +150,7 @@ class PageQuery(BaseSchema):
     )
     cursor = Text(
         1,
-        2_000,
+        6_000,  # that of a search holds what is searched for
         trim=False,
         metadata={"description": "Where the page begins: taken from `Link`, never made."},
     )

@@ -41,7 +41,11 @@ class Prober:
             if self.made.is_set() and time.monotonic() - self.begun >= FRESH:
                 self.begun = time.monotonic()
                 self.made.clear()
-                threading.Thread(target=self._make, daemon=True).start()
+                try:
+                    threading.Thread(target=self._make, daemon=True).start()
+                except RuntimeError:  # no thread can be had now
+                    self.finding = self.silence
+                    self.made.set()
 
     def _make(self) -> None:
         finding = self.silence

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from books_api.auth import passwords
 from tests.conftest import KEY
 from tests.processes import ROOT, clean_environ, run
 
@@ -95,6 +96,12 @@ print(threading.active_count(), "books_api.auth.models" in sys.modules)
     result = run(["-Bc", code], cwd=ROOT, env=clean_environ(folder))
 
     assert (result.stdout, result.stderr) == ("1 True\n", "")
+
+
+def test_logins_leave_a_thread_of_each_worker_to_all_else() -> None:
+    shipped = runpy.run_path(str(ROOT / "deploy" / "gunicorn.conf.py"))
+
+    assert shipped["threads"] > 1 + passwords.WAITING
 
 
 def test_a_database_that_cannot_be_reached_is_a_503(folder: Path) -> None:

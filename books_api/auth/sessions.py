@@ -22,7 +22,7 @@ from books_api.auth.tokens import (
     issue_refresh_token,
 )
 from books_api.config import Settings
-from books_api.extensions import autocommit, db
+from books_api.extensions import autocommit, db, patiently
 from books_api.logs import security_event
 from books_api.metrics import LOGINS_FAILED
 
@@ -216,7 +216,7 @@ def end_session(identity: Identity, session_id: UUID) -> None:
 
 def prune() -> int:
     """Delete sessions whose last token has expired; return the number of rows."""
-    with autocommit() as connection:
+    with patiently() as connection:
         statement = delete(Session).where(Session.expires_at < datetime.now(UTC))
         return connection.execute(statement).rowcount
 

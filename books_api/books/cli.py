@@ -13,7 +13,6 @@ from typing import IO, cast
 from uuid import UUID
 
 import click
-from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from books_api.auth import UserNotFound, find_user
@@ -26,12 +25,10 @@ from books_api.books.progress import Progress
 from books_api.books.records import REPAIRS
 from books_api.books.rejects import Rejects
 from books_api.commands import USAGE, OperatorGroup, fail, first_line
-from books_api.extensions import db
+from books_api.extensions import PATIENCE, db
 
 SOME_REJECTED = 3
 GZIP_MAGIC = b"\x1f\x8b"
-# The limits of a request are not an operator's: two imports of one owner take turns.
-PATIENCE = text("SET LOCAL lock_timeout = '10min'; SET LOCAL statement_timeout = '10min'")
 
 group = OperatorGroup("books", help="Import and export catalogues.")
 

@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from books_api.books.exceptions import KeyInUse, KeyReused
 from books_api.books.models import IdempotencyKey
-from books_api.extensions import autocommit, db
+from books_api.extensions import db, patiently
 
 KEPT = timedelta(hours=24)
 
@@ -88,7 +88,7 @@ def once(
 def prune() -> int:
     """Delete the keys that are kept no longer; return the number of rows."""
     statement = delete(IdempotencyKey).where(IdempotencyKey.created_at < func.now() - KEPT)
-    with autocommit() as connection:
+    with patiently() as connection:
         return connection.execute(statement).rowcount
 
 

@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 
 from books_api.books import search
-from books_api.books.models import PAGE_COUNT_MAX, Book, BookRow
+from books_api.books.models import PAGE_COUNT_MAX, Book, BookRow, as_dict
 from books_api.books.schemas import (
     SORT_FIELDS,
     parse_isbn,
@@ -42,10 +42,12 @@ def _answered(column: Any) -> ColumnElement[Any]:
     if isinstance(column.type, DateTime):
         in_utc = func.timezone(literal_column("'UTC'"), column)
         return func.to_char(in_utc, RFC3339, type_=TEXT).label(column.name)
-    return type_coerce(column, column.type)
+    answered: ColumnElement[Any] = column
+    return answered
 
 
 COLUMNS = [_answered(Book.__table__.c[name]) for name in BookRow._fields]
+LISTED = COLUMNS[:-1]  # without the version
 ITERATED = 2_000  # books of a batch
 UNDATED = 9_999_999  # later than any day that a book can have
 
@@ -109,8 +111,11 @@ def list_books(
     cursor: str | None = None,
     sort: str | None = None,
     filters: Mapping[str, Any] | None = None,
-) -> Page[BookRow]:
-    """Return a page of books: best first with q, else newest first. Raises InvalidCursor."""
+) -> Page[dict[str, Any]]:
+    """Return a page of books as they are answered: best first with q, else newest first.
+
+    Raises InvalidCursor.
+    """
     parameters = _parameters(filters or {})
     names = frozenset(parameters)
     sort = sort or ("" if "q" in names else NEWEST)
@@ -118,8 +123,8 @@ def list_books(
     return fetch_page(
         partial(_page_statement, names, sort),
         parameters,
-        make=BookRow._make,
-        width=len(COLUMNS),
+        make=as_dict,
+        width=len(LISTED),
         scope=scope,
         limit=limit,
         cursor=cursor,
@@ -143,6 +148,9 @@ def _batches(
 ) -> Iterator[list[tuple[Any, ...]]]:
     names = frozenset(parameters)
     parameters["rows"] = ITERATED
+    if "q" in names:  # once: what is added meanwhile does not change what is meant
+        with autocommit(engine) as connection:
+            [(parameters["place"],)] = _meaning(names).rows(connection=connection, **parameters)
     after = False
     while True:
         with autocommit(engine) as connection:
@@ -186,33 +194,35 @@ def _parameters(filters: Mapping[str, Any]) -> dict[str, Any]:
 def _page_statement(names: frozenset[str], sort: str, after: bool) -> DriverStatement:
     conditions = _conditions(names)
     if "q" not in names:
-        page = keyset(select(*COLUMNS).where(*conditions), SORTS[sort], after=after)
-        return DriverStatement(page.with_only_columns(*COLUMNS, cast(SORTS[sort].key, TEXT)))
+        page = keyset(select(*LISTED).where(*conditions), SORTS[sort], after=after)
+        return DriverStatement(page.with_only_columns(*LISTED, cast(SORTS[sort].key, TEXT)))
     by = SORTS[sort] if sort else None
     make_page = search.next_page if after else search.first_page
-    return DriverStatement(make_page(COLUMNS, conditions, by))
+    return DriverStatement(make_page(LISTED, conditions, by))
 
 
 @lru_cache
 def _iteration(names: frozenset[str], fields: tuple[str, ...], after: bool) -> DriverStatement:
     oldest = SORTS["created_at"]
     columns = [*(getattr(Book, name) for name in fields), Book.id]
-    statement: Any = select(*columns)
+    conditions = _conditions(names)
     if "q" in names:
-        found = search.found_ids(_conditions(names))
-        statement = statement.join_from(Book, found, found.c.id == Book.id)
-    else:
-        statement = statement.where(*_conditions(names))
-    page = keyset(statement, oldest, after=after)
+        conditions.append(search.finds(bindparam("place", type_=TEXT)))
+    page = keyset(select(*columns).where(*conditions), oldest, after=after)
     return DriverStatement(page.with_only_columns(*columns, cast(oldest.key, TEXT)))
 
 
 @lru_cache
 def _count_statement(names: frozenset[str]) -> DriverStatement:
+    conditions = _conditions(names)
     if "q" in names:
-        found = search.found_ids(_conditions(names))
-        return DriverStatement(select(func.count()).select_from(found))
-    return DriverStatement(select(func.count()).select_from(Book).where(*_conditions(names)))
+        conditions.append(search.finds(search.chosen(conditions).scalar_subquery()))
+    return DriverStatement(select(func.count()).select_from(Book).where(*conditions))
+
+
+@lru_cache
+def _meaning(names: frozenset[str]) -> DriverStatement:
+    return DriverStatement(search.chosen(_conditions(names)))
 
 
 def _conditions(names: frozenset[str]) -> list[ColumnElement[bool]]:

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from books_api.auth import identity, token_required
 from books_api.books import lists, service
 from books_api.books.idempotency import Answer, once
-from books_api.books.models import IDEMPOTENCY_KEY_MAX, BookRow
+from books_api.books.models import IDEMPOTENCY_KEY_MAX, BookRow, as_dict
 from books_api.books.schemas import BookInputSchema, BookOfUserQuery, BookQuery, BookSchema
 from books_api.openapi import IDEMPOTENCY_KEY, problems, request_headers
 from books_api.pagination import Page, link_next
@@ -134,7 +134,7 @@ def list_books_of_user(query: dict[str, Any], user_id: UUID) -> Response:
 
 def book_response(book: BookRow, status: int = 200) -> Response:
     """Answer with one book and its entity tag."""
-    body = dumps(book.as_dict(), option=DUMP_OPTIONS)
+    body = dumps(as_dict(book), option=DUMP_OPTIONS)
     return Response(body, status, {"ETag": service.etag(book)}, content_type="application/json")
 
 
@@ -166,13 +166,13 @@ def idempotency_key() -> str | None:
 
 
 def books_response(
-    find: Callable[..., Page[BookRow]], query: dict[str, Any], **filters: Any
+    find: Callable[..., Page[Any]], query: dict[str, Any], **filters: Any
 ) -> Response:
     """Answer with a page of books, the link to the next, and their number when asked for it."""
     page_query = {name: query.pop(name) for name in PAGE_PARAMETERS if name in query}
     count = query.pop("count")
     page = find(**page_query, filters=query)
-    body = dumps([book.as_dict() for book in page.rows], option=DUMP_OPTIONS)
+    body = dumps(page.rows, option=DUMP_OPTIONS)
     headers = link_next(page.cursor)
     if count:
         headers["X-Total-Count"] = str(lists.count_books({**query, **filters}))

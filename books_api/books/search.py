@@ -23,6 +23,7 @@ from sqlalchemy import (
     Text,
     Uuid,
     bindparam,
+    case,
     cast,
     exists,
     func,
@@ -72,15 +73,24 @@ def first_page(columns: Sequence[Any], conditions: Conditions, sort: Sort | None
 
 def next_page(columns: Sequence[Any], conditions: Conditions, sort: Sort | None) -> Select[Any]:
     """Return the statement of a page behind a cursor."""
-    some = _first(_matches(_OF_CURSOR, conditions, sort))
+    # What was ranked goes on being ranked, though others have added to it.
+    most = RANKED if sort else 2 * RANKED
+    some = _first(_matches(_OF_CURSOR, conditions, sort), most=most)
     is_all = _is_all(some) if sort else bindparam("after_key", type_=Integer) > 0
     return _page(columns, _Found(some, is_all, [_list(_OF_CURSOR, conditions)]), sort, after=True)
 
 
-def found_ids(conditions: Conditions) -> CTE:
-    """Return the ids of all books that q finds."""
-    exact, near, _ = _tried(conditions, None)
-    return union_all(select(exact.c.id), select(near.c.id)).cte("found")
+def chosen(conditions: Conditions) -> Select[Any]:
+    """Return the statement of what q means: a tsquery, as text; NULL finds nothing."""
+    words = select(_EXACT).scalar_subquery()
+    found = select(Book.id).where(*conditions, _has(words))
+    exact = found.cte("exact").prefix_with("MATERIALIZED")  # or a scan may look for the first
+    return select(case((exists(select(exact.c.id)), cast(_EXACT, Text)), else_=cast(_NEAR, Text)))
+
+
+def finds(words: ColumnElement[str]) -> ColumnElement[bool]:
+    """Return whether a book has what was chosen."""
+    return _has(select(cast(words, TSQUERY)).scalar_subquery())
 
 
 def _tried(conditions: Conditions, sort: Sort | None) -> tuple[CTE, CTE, ColumnElement[Any]]:
@@ -104,10 +114,10 @@ def _matches(query: Any, conditions: Conditions, sort: Sort | None, name: str = 
     return select(*columns).where(*conditions, _has(words)).cte(name).prefix_with("MATERIALIZED")
 
 
-def _first(*matches: CTE) -> CTE:
+def _first(*matches: CTE, most: int = RANKED) -> CTE:
     """Return one more at most than are ranked."""
     found = union_all(*(select(each) for each in matches)).subquery()
-    return select(found).limit(_integer(RANKED + 1)).cte("some")
+    return select(found).limit(_integer(most + 1)).cte("some")
 
 
 def _is_all(some: CTE) -> ColumnElement[bool]:

@@ -1,4 +1,4 @@
-"""What can be done with books. A read is one statement in autocommit; so is a write."""
+"""What can be done with books. A read is one statement in autocommit; so is a plain write."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -8,16 +8,17 @@ from psycopg2.errorcodes import FOREIGN_KEY_VIOLATION
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from books_api.auth import Identity, TokenRefused, get_user
+from books_api.auth import Identity, TokenRefused, User, UserNotFound
 from books_api.books.columns import FIELDS
 from books_api.books.exceptions import BookChanged, BookNotFound, NotTheOwner
 from books_api.books.lists import COLUMNS, list_books
-from books_api.books.models import Book, BookRow
+from books_api.books.models import Book, BookRow, as_dict
 from books_api.extensions import DriverStatement, autocommit
 from books_api.models import new_id
 from books_api.pagination import Page
 
 _GET = DriverStatement(select(*COLUMNS).where(Book.id == bindparam("book_id")))
+_USER = DriverStatement(select(User.id).where(User.id == bindparam("user_id")))
 _CREATE = DriverStatement(
     insert(Book)
     .values({name: bindparam(name) for name in ("id", "user_uid", *FIELDS)})
@@ -49,12 +50,12 @@ def get_book(book_id: UUID) -> BookRow:
     raise BookNotFound
 
 
-def list_books_of_user(user_id: UUID, **query: Any) -> Page[BookRow]:
+def list_books_of_user(user_id: UUID, **query: Any) -> Page[dict[str, Any]]:
     """Return a page of the user's books, as list_books() does. Raises UserNotFound too."""
     filters = {**query.pop("filters", {}), "user_uid": user_id}
     page = list_books(**query, filters=filters)
-    if not page.rows:
-        get_user(user_id)
+    if not page.rows and not _USER.rows(user_id=str(user_id)):
+        raise UserNotFound
     return page
 
 
@@ -84,7 +85,7 @@ def update_book(
             return BookRow._make(changed)
     book = _explain(book_id, editor)
     if versions is not None and book.version not in versions and not _has(book, changes):
-        raise BookChanged(book.as_dict(), etag(book))
+        raise BookChanged(as_dict(book), etag(book))
     return book
 
 
@@ -97,7 +98,7 @@ def delete_book(
         deleted = connection.execute(statement).one_or_none()
     if deleted is None:
         book = _explain(book_id, editor)
-        raise BookChanged(book.as_dict(), etag(book))
+        raise BookChanged(as_dict(book), etag(book))
 
 
 def etag(book: BookRow) -> str:

@@ -7,6 +7,7 @@ import os
 import pytest
 
 from books_api import PREFIX
+from books_api.books import lists
 
 pytestmark = pytest.mark.long
 
@@ -180,3 +181,18 @@ def test_an_export_that_fails_is_told_in_one_line(app, arguments):
     result = app.test_cli_runner().invoke(args=["books", "export", *arguments])
 
     assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (1, "", 1)
+
+
+def test_what_is_added_meanwhile_does_not_change_what_is_searched_for(
+    app, alice, make_book, monkeypatch
+):
+    monkeypatch.setattr(lists, "ITERATED", 1)
+    for _ in range(3):
+        make_book(alice, title="The Hobbit")
+    with app.app_context():
+        batches = lists.iterate_books({"q": "hobit"}, ("title",))
+        exported = [next(batches)]
+        make_book(alice, title="hobit")
+        exported += batches
+
+    assert [title for batch in exported for title, *_ in batch][:3] == ["The Hobbit"] * 3

@@ -463,3 +463,14 @@ def test_a_book_whose_title_is_typed_comes_first(alice, make_book, titles, q):
     make_book(alice, title="Emma Emma Emma", author="Emma Emma")
 
     assert titles(q=q) == ["Emma", "Emma Emma Emma"]
+
+
+def test_the_link_of_a_long_search_can_be_followed(client, alice, make_book):
+    for _ in range(2):
+        make_book(alice, title="三" * 150)
+    first = client.get(BOOKS, query_string={"q": "三" * 150, "limit": 1}, headers=alice.headers)
+
+    link = first.headers["Link"].partition(">")[0][1:]
+    second = client.get(link, headers=alice.headers)
+
+    assert (second.status_code, len(second.json)) == (200, 1)

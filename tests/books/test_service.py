@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from books_api import PREFIX
 from books_api.books import lists, service
-from books_api.books.models import Book
+from books_api.books.models import Book, as_dict
 from books_api.books.schemas import BookSchema
 from books_api.extensions import autocommit, db, redis
 from books_api.parsing import DUMP_OPTIONS
@@ -116,6 +116,7 @@ def test_a_refused_body_costs_no_statement(folder, client, alice, warm):
         "/books/",
         "/books/user/{user}",
         "/books/user/{idle}",
+        "/books/user/{idle}?count=true",
         "/auth/me",
         "/auth/sessions",
     ],
@@ -135,7 +136,7 @@ def test_a_read_needs_one_connection_at_a_time(make_app, alice, bob, make_book, 
 def test_a_created_row_gives_what_the_schema_dumps(app, alice, make_book, values):
     row = read(app, make_book(alice, **values)["id"])
 
-    assert as_json(row) == dumped(app, row)
+    assert as_json(row) == dumped(app, row.id)
 
 
 @VALUES
@@ -144,7 +145,7 @@ def test_a_changed_row_gives_what_the_schema_dumps(app, client, alice, warm, val
 
     row = read(app, warm["id"])
 
-    assert as_json(row) == dumped(app, row)
+    assert as_json(row) == dumped(app, row.id)
 
 
 @VALUES
@@ -155,7 +156,7 @@ def test_listed_rows_give_what_the_schema_dumps(app, alice, make_book, values):
     with app.app_context():
         rows = lists.list_books(limit=2).rows
 
-    assert [as_json(row) for row in rows] == [dumped(app, row) for row in rows]
+    assert rows == [dumped(app, row["id"]) for row in rows]
 
 
 @pytest.mark.parametrize(
@@ -167,7 +168,7 @@ def test_a_moment_is_written_as_the_schema_writes_it(app, warm, moment):
         connection.execute(text("UPDATE books SET created_at = :moment"), {"moment": moment})
     row = read(app, warm["id"])
 
-    assert as_json(row)["created_at"] == dumped(app, row)["created_at"]
+    assert as_json(row)["created_at"] == dumped(app, row.id)["created_at"]
 
 
 def test_moments_are_in_utc_whatever_the_zone_of_postgres(make_app, settings, alice, warm):
@@ -187,9 +188,9 @@ def read(app, book_id):
 
 
 def as_json(row):
-    return orjson.loads(orjson.dumps(row.as_dict(), option=DUMP_OPTIONS))
+    return orjson.loads(orjson.dumps(as_dict(row), option=DUMP_OPTIONS))
 
 
-def dumped(app, row):
+def dumped(app, book_id):
     with app.app_context():
-        return BookSchema().dump(db.session.get_one(Book, UUID(row.id)))
+        return BookSchema().dump(db.session.get_one(Book, UUID(book_id)))
