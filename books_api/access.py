@@ -42,8 +42,8 @@ def finish(response: Response) -> Response:
     """
     request: Request = flask.request._get_current_object()  # type: ignore[attr-defined]
     seconds = perf_counter() - request.began
-    response.headers["X-Request-ID"] = request.id
-    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers.add("X-Request-ID", request.id)
+    response.headers.add("X-Content-Type-Options", "nosniff")
     status = response.status_code
     if request.url_rule is None:
         route = NOWHERE

@@ -6,7 +6,7 @@ import hmac
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 import orjson
 from flask import current_app, request
@@ -73,17 +73,17 @@ def fetch_page(
 ) -> Page[R]:
     """Run a keyset() statement in one round trip and return up to `limit` rows.
 
-    `statement` is asked for the form without or with `after`. It selects the `width` columns that
-    `make` takes, the id first, then the sort key, and perhaps a place, which is kept in the cursor
-    and is :place of the next page. `scope` names the list, its sort and its filters: a cursor is
-    good for one scope only. Raises InvalidCursor.
+    `statement` is asked for the form without or with `after`. It selects `width` columns, the id
+    first, then the sort key, and perhaps a place, which is kept in the cursor and is :place of the
+    next page; `make` makes a row of all of these. `scope` names the list, its sort and its
+    filters: a cursor is good for one scope only. Raises InvalidCursor.
     """
     parameters = {**parameters, "rows": limit + 1}
     if cursor is not None:
         names = ("after_key", "after_id", "place")
         parameters.update(zip(names, decode_cursor(cursor, scope), strict=False))
     found = statement(cursor is not None).rows(**parameters)
-    rows = [make(values[:width]) for values in found[:limit]]
+    rows = [make(values) for values in found[:limit]]
     if len(found) <= limit:
         return Page(rows, None)
     identifier, *_ = last = found[limit - 1]
@@ -131,6 +131,7 @@ def link_next(cursor: str | None) -> dict[str, str]:
     """Return the headers that lead to the next page (RFC 8288): none on the last."""
     if cursor is None:
         return {}
-    query = {name: value for name, value in request.args.items() if name != "cursor"}
-    given = f"{urlencode(query)}&" if query else ""
-    return {"Link": f'<{quote(request.path)}?{given}cursor={cursor}>; rel="next"'}
+    query = f"cursor={cursor}"
+    if request.query_string:
+        query = urlencode({**request.args, "cursor": cursor})
+    return {"Link": f'<{request.path}?{query}>; rel="next"'}

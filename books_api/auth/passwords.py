@@ -15,9 +15,9 @@ PASSWORD_MIN = 8
 PASSWORD_MAX = 128
 METHOD = "scrypt:32768:8:3"  # OWASP, Password Storage Cheat Sheet: 32 MiB and 3 passes a hash
 NOBODYS_HASH = METHOD + "$salt$"  # takes as long to check as any other, and no password has it
-# Passwords that may wait in this process while one is hashed; a thread is left for all else, see
+# Passwords that may wait in this process while one is hashed; threads are left for all else, see
 # deploy/gunicorn.conf.py.
-WAITING = 2
+WAITING = 3
 
 _admission = threading.BoundedSemaphore(1 + WAITING)
 _hashing = threading.Lock()

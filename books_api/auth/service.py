@@ -84,7 +84,7 @@ def list_users(*, limit: int, cursor: str | None = None) -> Page[UserRow]:
     return fetch_page(
         _LIST.__getitem__,
         {},
-        make=UserRow._make,
+        make=lambda values: UserRow._make(values[:-1]),
         width=len(_COLUMNS),
         scope="users",
         limit=limit,
