@@ -102,7 +102,7 @@ def part(frame: FrameType | None) -> str:
             return "Postgres"  # the driver is not Python either
         if package == "books_api":
             # orjson is not Python, so it has no frame of its own.
-            line = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
+            line = linecache.getline(frame.f_code.co_filename, frame.f_lineno or 0)
             return "JSON" if "dumps(" in line or "loads(" in line else OWN
         frame = frame.f_back
     return "framework"
