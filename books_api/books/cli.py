@@ -2,6 +2,7 @@
 
 import gzip
 import shutil
+import signal
 import sys
 import tempfile
 from collections import Counter
@@ -96,11 +97,16 @@ def run(
 
         def after_batch(so_far: Report) -> None:
             nonlocal report
-            if not dry_run:
-                connection.commit()
-                connection.execute(PATIENCE)
-                rejects.flush()
-            report = replace(so_far, repairs=Counter(so_far.repairs))
+            # Ctrl-C waits, or a batch could be committed and not told of.
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            try:
+                if not dry_run:
+                    connection.commit()
+                    connection.execute(PATIENCE)
+                    rejects.flush()
+                report = replace(so_far, repairs=Counter(so_far.repairs))
+            finally:
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
             progress.update(so_far)
 
         try:
