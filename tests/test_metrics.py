@@ -241,6 +241,7 @@ def test_counters_of_all_workers_are_one_sum_and_outlive_each(service: Service) 
     assert {service.nowhere() for _ in range(10)} == {80}
 
 
+@pytest.mark.long
 def test_counters_outlive_a_reload(service: Service) -> None:
     service.ask_nowhere(40)
 
@@ -262,6 +263,7 @@ def test_deaths_and_reloads_leave_no_more_files(service: Service) -> None:
     assert len(service.files()) <= kinds * 2 * WORKERS  # during a reload there are twice as many
 
 
+@pytest.mark.long
 def test_a_dead_worker_uses_no_connection(app: Flask, service: Service, alice: Account) -> None:
     def ask() -> None:
         with pytest.raises(requests.ConnectionError):
@@ -284,6 +286,7 @@ def test_a_dead_worker_uses_no_connection(app: Flask, service: Service, alice: A
     wait_until(lambda: in_use() == 0)
 
 
+@pytest.mark.long
 def test_a_stopped_service_leaves_no_files(service: Service) -> None:
     service.process.send_signal(signal.SIGTERM)
 

@@ -86,6 +86,7 @@ def test_stuck_queries_are_503_in_seconds_and_free_their_worker(
     assert get().status_code == 200
 
 
+@pytest.mark.long
 def test_a_statement_ends_after_its_time(app: Flask) -> None:
     seconds = SESSION["statement_timeout"] / 1000
 
