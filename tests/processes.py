@@ -47,13 +47,16 @@ def running(
 def running_program(
     command: Sequence[str], log: Path, *, cwd: Path, env: Mapping[str, str]
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run the command, its output in the log; kill it at the end if it still runs."""
+    """Run the command, its output in the log; kill it at the end if it still runs.
+
+    What it leaves in its temporary folder goes with the log's.
+    """
     with (
         log.open("wb") as output,
         subprocess.Popen(
             command,
             cwd=cwd,
-            env=env,
+            env={"TMPDIR": str(log.parent), **env},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
