@@ -63,14 +63,14 @@ def answer(body: Any, status: int = 200) -> Response:
 def get_book(book_id: UUID) -> Response:
     user_id()
     row = execute(GET_ONE, (str(book_id),)).fetchone() or abort(404)
-    return answer(dict(zip(NAMES, row)))  # noqa: B905
+    return answer(dict(zip(NAMES, row)))  # noqa: B905  # strict costs
 
 
 @app.get(BOOKS)
 def list_books() -> Response:
     user_id()
     rows = execute(GET_20).fetchall()[:20]
-    return answer([dict(zip(NAMES, row)) for row in rows])  # noqa: B905
+    return answer([dict(zip(NAMES, row)) for row in rows])  # noqa: B905  # strict costs
 
 
 @app.post(BOOKS)
@@ -83,4 +83,4 @@ def create_book() -> Response:
     if not all(isinstance(book.get(name), str) for name in ("title", "author")):
         abort(422)
     values = (str(uuid4()), *(book.get(name) for name in INPUT), owner)
-    return answer(dict(zip(NAMES, execute(POST, values).fetchone())), 201)  # noqa: B905
+    return answer(dict(zip(NAMES, execute(POST, values).fetchone())), 201)  # noqa: B905  # strict costs

@@ -73,7 +73,7 @@ def init_app(app: Flask) -> None:
 
     def count_in(*_: object) -> None:
         # This one is on its way back.
-        CONNECTIONS.set(engine.pool.checkedout() - 1)  # type: ignore[attr-defined]
+        CONNECTIONS.set(engine.pool.checkedout() - 1)  # type: ignore[attr-defined]  # a QueuePool
 
     event.listen(engine, "checkout", count_out)
     event.listen(engine, "checkin", count_in)

@@ -74,7 +74,7 @@ _THERE = text("""
     ) there WHERE k.isbn IS NULL
 """)
 _INSERT = text(
-    f"INSERT INTO books ({', '.join(_COLUMNS)}) SELECT {', '.join(_COLUMNS)}"  # noqa: S608
+    f"INSERT INTO books ({', '.join(_COLUMNS)}) SELECT {', '.join(_COLUMNS)}"  # noqa: S608  # names of our own
     " FROM import_rows WHERE line <> ALL(:there) ORDER BY line"
 )
 # COPY's text format.
