@@ -82,3 +82,10 @@ def test_nginx_finds_the_application_of_compose():
     result = subprocess.run(["sh", "-ec", script], capture_output=True, text=True, check=True)
 
     assert re.findall(r"(?m)^    server (.*?);", result.stdout) == ["app:8000"]
+
+
+@pytest.mark.parametrize("service", ["app", "migrate"])
+def test_the_application_has_the_settings_of_the_env_file_beside_the_readme(service: str):
+    [file] = services()[service]["env_file"]
+
+    assert (ROOT / "deploy" / file).resolve() == ROOT / ".env"
