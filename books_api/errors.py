@@ -10,7 +10,7 @@ import orjson
 from flask import Flask, Response, request
 from psycopg2 import errorcodes
 from redis.exceptions import RedisError
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException, InternalServerError, NotFound, TooManyRequests
 
@@ -57,6 +57,9 @@ UNAVAILABLE_CLASSES = (
     errorcodes.CLASS_SYSTEM_ERROR,
 )
 UNAVAILABLE_CODES = (errorcodes.LOCK_NOT_AVAILABLE, errorcodes.READ_ONLY_SQL_TRANSACTION)
+# What comes without a SQLSTATE comes from libpq: a DatabaseError, not one of its subclasses, when
+# the connection breaks and libpq has not marked it as bad yet.
+UNAVAILABLE_ERRORS = (OperationalError, InterfaceError, DatabaseError)
 
 
 def problem(
@@ -182,7 +185,7 @@ def _messages(tree: Any, pointer: str = "") -> Iterator[tuple[str, str]]:
 def handle_database_error(error: DBAPIError) -> Response:
     code = getattr(error.orig, "pgcode", None)
     if code is None:
-        away = isinstance(error, (OperationalError, InterfaceError))  # libpq's own errors
+        away = type(error) in UNAVAILABLE_ERRORS
     else:
         away = code[:2] in UNAVAILABLE_CLASSES or code in UNAVAILABLE_CODES
     if away:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import pytest
 from flask import Flask
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, event, text
 
 from books_api import PREFIX
 from books_api.extensions import autocommit, db, redis
@@ -199,6 +199,25 @@ def test_a_wait_for_a_lock_over_its_time_is_503(
 
     with held(app, "SELECT FROM books WHERE id = :id FOR UPDATE", id=book["id"]):
         response = impatient.open(path, method=method, json=values, headers=alice.headers)
+
+    assert_unavailable(response)
+
+
+def test_a_crash_of_postgres_in_mid_transaction_is_503(app, make_app, servers, alice, book):
+    victim = make_app()
+    with victim.app_context():
+
+        @event.listens_for(db.engine, "before_cursor_execute")
+        def crash(connection, cursor, statement, *_):
+            if statement.startswith("UPDATE books"):
+                servers.postgres.stop("immediate")
+
+    try:
+        response = victim.test_client().patch(
+            f"{BOOKS}/{book['id']}", json=MOMO, headers=alice.headers
+        )
+    finally:
+        servers.postgres.start()
 
     assert_unavailable(response)
 
