@@ -2,7 +2,7 @@
 
 import select
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, cast
 
 import psycopg2
@@ -107,9 +107,18 @@ cors = CORS()
 def init_database(app: Flask) -> None:
     """Bind the database."""
     db.init_app(app)
+    app.teardown_appcontext(_end_transaction)
     with app.app_context():
         event.listen(db.engine, "connect", _connected)
         event.listen(db.engine, "checkout", _check_out)
+
+
+def _end_transaction(error: BaseException | None) -> None:
+    # Before the extension does it: what dies here with Postgres was not to be committed, and the
+    # answer stands.
+    if db.session.registry.has():
+        with suppress(DBAPIError):
+            db.session.rollback()
 
 
 def autocommit(engine: Engine | None = None) -> Connection:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
+from uuid import UUID
 
 import pytest
 from flask import Flask
@@ -220,6 +221,28 @@ def test_a_crash_of_postgres_in_mid_transaction_is_503(app, make_app, servers, a
         servers.postgres.start()
 
     assert_unavailable(response)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/auth/sessions", 200), ("DELETE", f"/auth/sessions/{UUID(int=0)}", 404)],
+)
+def test_a_crash_of_postgres_before_the_answer_leaves_makes_no_other_answer(
+    make_app, servers, alice, book, method, path, status
+):
+    victim = make_app()
+
+    @victim.after_request
+    def crash(response):
+        servers.postgres.stop("immediate")
+        return response
+
+    try:
+        response = victim.test_client().open(PREFIX + path, method=method, headers=alice.headers)
+    finally:
+        servers.postgres.start()
+
+    assert response.status_code == status
 
 
 def test_what_was_503_is_not_done(app, client, make_impatient_app, alice, book):
