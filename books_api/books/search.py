@@ -4,11 +4,13 @@ One statement looks for the books that have all words, the last one perhaps unfi
 there is none for those that have words near to them: what is a typo away, torn in two, or run
 together. Either is a tsquery, answered by one GIN index. Which words are near is looked up in
 book_words, the words of all books, by what is left of a word without one of its letters (the
-functions are made by migrations 0004 and 0006): some pages of an index, however many books there
-are.
+functions are made by migrations 0004, 0006 and 0007): some pages of an index, however many books
+there are.
 
 What is found is ranked, best first, up to RANKED books, those whose title is q before all others;
-of more, the newest come first. A cursor holds the tsquery, and a rank of 0 among the newest:
+of more, the newest come first. Words that COMMON books have, as Postgres estimates, are not even
+looked up in the index, which would read the list of all these books: as many as half of all. A
+cursor holds the tsquery, and a rank of 0 among the newest:
 whatever others write in between, the walk goes on as it began.
 """
 
@@ -22,12 +24,15 @@ from sqlalchemy import (
     Select,
     Text,
     Uuid,
+    and_,
     bindparam,
     case,
     cast,
     exists,
+    false,
     func,
     literal_column,
+    or_,
     select,
     type_coerce,
     union_all,
@@ -38,6 +43,7 @@ from books_api.books.models import Book
 from books_api.pagination import Sort, keyset
 
 RANKED = 1_000  # in a millisecond or two
+COMMON = 2 * RANKED  # beyond doubt more than RANKED, though a sample says so
 RANK_SCALE = 1_000_000  # ranks are compared as integers, which a cursor can hold exactly
 Conditions = Sequence[ColumnElement[bool]]
 
@@ -64,19 +70,26 @@ class _Found(NamedTuple):
 
 def first_page(columns: Sequence[Any], conditions: Conditions, sort: Sort | None) -> Select[Any]:
     """Return the statement of the first page: by the sort, or best first."""
-    exact, near, words = _tried(conditions, sort)
-    some = _first(exact, near)
-    is_exact = exists(select(exact.c.id))
+    common = _common(conditions)
+    exact = _matches(_EXACT, [*conditions, ~common], sort, "exact")
+    is_exact = or_(common, exists(select(exact.c.id)))
+    near_words = select(_NEAR.label("words")).where(~is_exact).cte("near_words")
+    words = select(near_words.c.words).scalar_subquery()
+    some = _first(exact, _matches(words, conditions, sort, "near"))
+    is_all = and_(~common, _is_all(some))
     lists = [_list(_EXACT, [*conditions, is_exact]), _list(words, [*conditions, ~is_exact])]
-    return _page(columns, _Found(some, _is_all(some), lists), sort, after=False)
+    return _page(columns, _Found(some, is_all, lists), sort, after=False)
 
 
 def next_page(columns: Sequence[Any], conditions: Conditions, sort: Sort | None) -> Select[Any]:
     """Return the statement of a page behind a cursor."""
-    # What was ranked goes on being ranked, though others have added to it.
-    most = RANKED if sort else 2 * RANKED
-    some = _first(_matches(_OF_CURSOR, conditions, sort), most=most)
-    is_all = _is_all(some) if sort else bindparam("after_key", type_=Integer) > 0
+    if sort:
+        common = _common(conditions)
+        some = _first(_matches(_OF_CURSOR, [*conditions, ~common], sort))
+        is_all = and_(~common, _is_all(some))
+    else:  # what was ranked goes on being ranked, though others have added to it
+        some = _first(_matches(_OF_CURSOR, conditions, sort), most=2 * RANKED)
+        is_all = bindparam("after_key", type_=Integer) > 0
     return _page(columns, _Found(some, is_all, [_list(_OF_CURSOR, conditions)]), sort, after=True)
 
 
@@ -93,12 +106,13 @@ def finds(words: ColumnElement[str]) -> ColumnElement[bool]:
     return _has(select(cast(words, TSQUERY)).scalar_subquery())
 
 
-def _tried(conditions: Conditions, sort: Sort | None) -> tuple[CTE, CTE, ColumnElement[Any]]:
-    """Return what is found by the words, what by those near to them if there is none, and these."""
-    exact = _matches(_EXACT, conditions, sort, "exact")
-    near = select(_NEAR.label("words")).where(~exists(select(exact.c.id))).cte("near_words")
-    words = select(near.c.words).scalar_subquery()
-    return exact, _matches(words, conditions, sort, "near"), words
+def _common(conditions: Conditions) -> ColumnElement[bool]:
+    """Return whether that many books have the words that the index is better left alone."""
+    if conditions:  # of these books, few may pass
+        return false()
+    estimate = select(func.books_estimate(_TYPED).label("books")).cte("estimate")
+    books = estimate.prefix_with("MATERIALIZED").c.books
+    return select(books > _integer(COMMON)).scalar_subquery()
 
 
 def _matches(query: Any, conditions: Conditions, sort: Sort | None, name: str = "matches") -> CTE:

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from books_api.books.lists import SORTS, count_books, list_books
+from books_api.books.search import COMMON
 from books_api.extensions import autocommit, db
 from books_api.pagination import encode_cursor
 from tests.books.catalogue import catalogue
@@ -28,9 +29,9 @@ FILTERS = [
     {"publisher": "vintage", "user_uid": "one"},
 ]
 # Rare and common, one word and many.
-WORDS = ["zafon", "harry potter", "the", "t", "the of and a in", "1", "the " * 250]
+WORDS = ["zafon", "harry potter", "the", "t", "the of and a in", "1", "the " * 250, "!"]
 # In no book: looked for by the words that are near.
-OTHERS = ["hary poter", "the shadwo of the wind", "teh", "a e i o u", "xyzzy", "三体", "!"]
+OTHERS = ["hary poter", "the shadwo of the wind", "teh", "a e i o u", "xyzzy", "三体"]
 OTHERS += ["a" * 1_000, "三" * 1_000]
 
 
@@ -95,16 +96,23 @@ def plan_of(call: Callable[[], Any], explain: str) -> dict[str, Any]:
     return top
 
 
+def nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield node
+    for child in node.get("Plans", []):
+        yield from nodes(child)
+
+
 def scans(call: Callable[[], Any], explain: str = "EXPLAIN (FORMAT JSON)") -> list[dict[str, Any]]:
     """The nodes of the plan that read books."""
+    return [node for node in nodes(plan_of(call, explain)) if node.get("Relation Name") == "books"]
 
-    def nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        yield node
-        for child in node.get("Plans", []):
-            yield from nodes(child)
 
-    top = plan_of(call, explain)
-    return [node for node in nodes(top) if node.get("Relation Name") == "books"]
+def looked_up(call: Callable[[], Any]) -> float:
+    """How many books the index of words was asked for."""
+    plan = plan_of(call, "EXPLAIN (ANALYZE, FORMAT JSON)")
+    found = [node for node in nodes(plan) if node.get("Index Name") == "ix_books_search"]
+    assert found
+    return sum(node["Actual Loops"] * node["Actual Rows"] for node in found)
 
 
 def kinds(call: Callable[[], Any]) -> set[str]:
@@ -187,6 +195,35 @@ def test_a_search_reads_a_bounded_number_of_books(owner, q, sort):
         for node in found
     )
     assert read < 7_000
+
+
+@pytest.mark.parametrize("sort", [None, "title"])
+@pytest.mark.parametrize("q", ["the", "the of", "of t"])
+def test_words_of_very_many_books_are_not_looked_up(owner, q, sort):
+    filters = {"q": q}
+
+    def look_ups(cursor: str | None = None) -> float:
+        return looked_up(lambda: list_books(limit=20, sort=sort, cursor=cursor, filters=filters))
+
+    assert look_ups() == look_ups(list_books(limit=20, sort=sort, filters=filters).cursor) == 0
+
+
+def test_a_word_of_very_many_books_is_ranked_when_a_filter_leaves_few(owner):
+    found = list_books(limit=100, filters={"q": "the", "author": "rowling"}).rows
+
+    ids = [book["id"] for book in found]
+    assert ids
+    assert ids != sorted(ids, reverse=True)
+
+
+@pytest.mark.parametrize("q", ["the", "of", "harry", "the zafon", "xyzzy"])
+def test_the_estimate_of_how_many_books_have_words_is_good(owner, q):
+    counted = text("SELECT count(*) FROM books WHERE search @@ plainto_tsquery('simple', :q)")
+    with db.engine.connect() as connection:
+        estimate = connection.execute(text("SELECT books_estimate(:q)"), {"q": q}).scalar_one()
+        count = connection.execute(counted, {"q": q}).scalar_one()
+
+    assert estimate == pytest.approx(count, rel=0.1, abs=COMMON / 10)
 
 
 @pytest.mark.parametrize("q", ["hary poter", "shadwo of the wind", "thehobbit", "xyzzy"])
