@@ -49,6 +49,7 @@ class Deployment:
     environ: dict[str, str]
     user_id: UUID
     token: str
+    python: str = sys.executable
 
 
 @contextmanager
@@ -165,7 +166,7 @@ def spawn(
 ) -> subprocess.Popen[bytes]:
     """Start `python -m command` in the environment of the deployment."""
     return subprocess.Popen(
-        [sys.executable, "-m", *command],
+        [place.python, "-m", *command],
         cwd=ROOT,
         env=place.environ | environ,
         stdin=subprocess.DEVNULL,

@@ -20,6 +20,8 @@ from psycopg2.extensions import parse_dsn
 from books_api import embedded
 from books_api.embedded import EmbeddedError, Postgres, Redis
 
+pytestmark = pytest.mark.long
+
 # Loads the module alone, because the package takes a second to import.
 USER = """
 import importlib.util, os, sys

@@ -229,6 +229,7 @@ def service(app: Flask, settings: Settings, tmp_path: Path) -> Iterator[Service]
         yield Service(url, process, log, tmp_path)
 
 
+@pytest.mark.long
 def test_counters_of_all_workers_are_one_sum_and_outlive_each(service: Service) -> None:
     service.ask_nowhere(40)
     assert {service.nowhere() for _ in range(10)} == {40}
@@ -294,6 +295,7 @@ def test_a_stopped_service_leaves_no_files(service: Service) -> None:
     assert list(service.folder.glob("books-api-metrics-*")) == []
 
 
+@pytest.mark.long
 def test_every_line_of_a_service_is_json(service: Service, alice: Account) -> None:
     service.get(f"{BOOKS}/?access_token={alice.access_token}", alice.access_token)
     service.replace(service.workers()[0])
