@@ -5,6 +5,7 @@ import binascii
 import hmac
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any, Generic, TypeVar
 from urllib.parse import urlencode
 
@@ -119,7 +120,10 @@ def _text(raw: bytes) -> str:
 
 def _mac(payload: bytes, scope: str, key: str) -> bytes:
     message = b"\0".join((b"cursor", scope.encode(), payload))
-    return hmac.digest(key.encode(), message, "sha256")[:MAC_BYTES]
+    # Keyed BLAKE2 (RFC 7693): an HMAC by OpenSSL takes a twentieth of the time of a page.
+    return blake2b(
+        message, key=key.encode()[: blake2b.MAX_KEY_SIZE], digest_size=MAC_BYTES
+    ).digest()
 
 
 def _settings() -> Settings:
