@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from books_api.books.lists import SORTS, count_books, list_books
-from books_api.books.search import COMMON
+from books_api.books.search import COMMON, RANKED
 from books_api.extensions import autocommit, db
 from books_api.pagination import encode_cursor
 from tests.books.catalogue import catalogue
@@ -214,6 +214,42 @@ def test_a_word_of_very_many_books_is_ranked_when_a_filter_leaves_few(owner):
     ids = [book["id"] for book in found]
     assert ids
     assert ids != sorted(ids, reverse=True)
+
+
+@pytest.fixture
+def add_books(owner) -> Iterator[Callable[[int], set[str]]]:
+    """Add books by Qzx, which are gone afterwards, and return their ids."""
+
+    def add(count: int) -> set[str]:
+        with db.engine.begin() as connection:
+            added = connection.execute(
+                text(
+                    "INSERT INTO books (id, user_uid, title, author, search)"
+                    " SELECT gen_random_uuid(), :owner, 'Momo', 'Qzx', to_tsvector('simple', 'qzx')"
+                    " FROM generate_series(1, :count) RETURNING id::text"
+                ),
+                {"owner": owner, "count": count},
+            )
+            return set(added.scalars())
+
+    yield add
+    with db.engine.begin() as connection:
+        connection.execute(text("DELETE FROM books WHERE author = 'Qzx'"))
+
+
+def test_a_walk_that_began_best_first_shows_all_though_others_add_more(owner, add_books):
+    filters = {"q": "qzx"}
+    before = add_books(RANKED)
+    page = list_books(limit=100, filters=filters)
+    add_books(100)
+
+    shown = [book["id"] for book in page.rows]
+    while page.cursor:
+        page = list_books(limit=100, filters=filters, cursor=page.cursor)
+        shown += [book["id"] for book in page.rows]
+
+    assert before <= set(shown)
+    assert len(shown) == len(set(shown))
 
 
 @pytest.mark.parametrize("q", ["the", "of", "harry", "the zafon", "xyzzy"])
