@@ -1,6 +1,7 @@
 """Programs under test, run as their users run them."""
 
 import os
+import runpy
 import signal
 import socket
 import subprocess
@@ -8,9 +9,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import requests
+
+from books_api.config import Settings
 
 ROOT = Path(__file__).parent.parent
 TIMEOUT = 60
@@ -24,6 +29,15 @@ def clean_environ(home: Path, **values: str) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "PYTHON_DOTENV_DISABLED": "1",
         **values,
+    }
+
+
+def settings_environ(settings: Settings) -> dict[str, str]:
+    """Return what an environment must say in production."""
+    return {
+        "DATABASE_URL": settings.database_url,
+        "REDIS_URL": settings.redis_url,
+        "JWT_SECRET_KEY": settings.jwt_secret_key,
     }
 
 
@@ -105,3 +119,57 @@ def wait_until_serving(url: str, process: subprocess.Popen[bytes], log: Path) ->
         return False
 
     wait_until(answers)
+
+
+@dataclass(frozen=True)
+class Gunicorn:
+    """A running gunicorn."""
+
+    port: int
+    process: subprocess.Popen[bytes]
+    environ: dict[str, str]
+    log: Path
+    access_log: Path  # a line for each request: the port of its connection, status and path
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def workers(self) -> list[int]:
+        pid = self.process.pid
+        return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+    def errors(self) -> list[str]:
+        return [line for line in self.log.read_text().splitlines() if '"level":"error"' in line]
+
+
+@contextmanager
+def running_gunicorn(
+    folder: Path,
+    settings: Settings | None,
+    *options: str,
+    port: int | None = None,
+    target: str = "wsgi:app",
+    **environ: str,
+) -> Iterator[Gunicorn]:
+    """Run gunicorn with the shipped configuration and two workers, until it is killed at the end.
+
+    Options and environ override that. Without settings it runs in the folder, on its .env.
+    """
+    port = port or free_port()
+    given = settings_environ(settings) if settings else {"PYTHON_DOTENV_DISABLED": "0"}
+    given |= {"BIND": f"127.0.0.1:{port}", "WEB_CONCURRENCY": "2", **environ}
+    env = clean_environ(folder, **given)
+    log, access_log = folder / f"gunicorn-{port}.log", folder / f"access-{port}.log"
+    arguments = ["-m", "gunicorn", "-c", "deploy/gunicorn.conf.py"]
+    arguments += ["--access-logfile", str(access_log)]
+    arguments += ["--access-logformat", "%({REMOTE_PORT}e)s %(s)s %(U)s", *options, target]
+    with running(arguments, log, cwd=ROOT if settings else folder, env=env) as process:
+        gunicorn = Gunicorn(port, process, env, log, access_log)
+        wait_until_serving(f"{gunicorn.url}/readyz", process, log)
+        yield gunicorn
+
+
+def gunicorn_config() -> dict[str, Any]:
+    """Return what deploy/gunicorn.conf.py sets."""
+    return runpy.run_path(str(ROOT / "deploy" / "gunicorn.conf.py"))

@@ -3,10 +3,8 @@
 import json
 import os
 import signal
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -20,15 +18,7 @@ from books_api.config import Settings
 from books_api.extensions import db
 from tests.auth.helpers import NEW_PASSWORD, rotate
 from tests.conftest import PASSWORD, Account, bearer
-from tests.processes import (
-    ROOT,
-    TIMEOUT,
-    clean_environ,
-    free_port,
-    running,
-    wait_until,
-    wait_until_serving,
-)
+from tests.processes import TIMEOUT, Gunicorn, running_gunicorn, wait_until, wait_until_serving
 
 AUTH = f"{PREFIX}/auth"
 BOOKS = f"{PREFIX}/books"
@@ -165,18 +155,8 @@ def test_metrics_are_no_part_of_the_contract(app):
     assert "/metrics" not in json.loads(app.extensions["openapi"])["paths"]
 
 
-@dataclass
-class Service:
-    """A running gunicorn."""
-
-    url: str
-    process: subprocess.Popen[bytes]
-    log: Path
-    folder: Path
-
-    def workers(self) -> list[int]:
-        pid = self.process.pid
-        return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+class Service(Gunicorn):
+    """A gunicorn that is asked, and whose workers are replaced."""
 
     def get(self, path: str, token: str | None = None) -> requests.Response:
         # Without keep-alive, so that any worker may answer.
@@ -192,7 +172,7 @@ class Service:
             self.get("/nowhere")
 
     def files(self) -> set[str]:
-        return {path.name for path in self.folder.glob("books-api-metrics-*/*")}
+        return {path.name for path in self.log.parent.glob("books-api-metrics-*/*")}
 
     def replace(self, worker: int) -> None:
         """Kill the worker and wait until another serves in its place."""
@@ -210,23 +190,9 @@ class Service:
 
 @pytest.fixture
 def service(app: Flask, settings: Settings, tmp_path: Path) -> Iterator[Service]:
-    port = free_port()
-    log = tmp_path / "gunicorn.log"
-    environ = clean_environ(
-        tmp_path,
-        TMPDIR=str(tmp_path),
-        BIND=f"127.0.0.1:{port}",
-        WEB_CONCURRENCY=str(WORKERS),
-        DATABASE_URL=settings.database_url,
-        REDIS_URL=settings.redis_url,
-        JWT_SECRET_KEY=settings.jwt_secret_key,
-    )
-    arguments = ["-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", "wsgi:app"]
-    with running(arguments, log, cwd=ROOT, env=environ) as process:
-        url = f"http://127.0.0.1:{port}"
-        wait_until_serving(f"{url}/readyz", process, log)
-        wait_until(lambda: log.read_text().count("Booting worker") == WORKERS)
-        yield Service(url, process, log, tmp_path)
+    with running_gunicorn(tmp_path, settings, WEB_CONCURRENCY=str(WORKERS)) as gunicorn:
+        wait_until(lambda: gunicorn.log.read_text().count("Booting worker") == WORKERS)
+        yield Service(**vars(gunicorn))
 
 
 @pytest.mark.long
@@ -292,7 +258,7 @@ def test_a_stopped_service_leaves_no_files(service: Service) -> None:
     service.process.send_signal(signal.SIGTERM)
 
     assert service.process.wait(TIMEOUT) == 0
-    assert list(service.folder.glob("books-api-metrics-*")) == []
+    assert list(service.log.parent.glob("books-api-metrics-*")) == []
 
 
 @pytest.mark.long

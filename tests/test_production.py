@@ -9,7 +9,7 @@ import pytest
 
 from books_api.auth import passwords
 from tests.conftest import KEY
-from tests.processes import ROOT, clean_environ, run
+from tests.processes import ROOT, clean_environ, gunicorn_config, run
 
 SETTINGS = {
     "DATABASE_URL": "postgresql://books@127.0.0.1:1/books",  # nothing listens on port 1
@@ -99,9 +99,7 @@ print(threading.active_count(), "books_api.auth.models" in sys.modules)
 
 
 def test_logins_leave_a_thread_of_each_worker_to_all_else() -> None:
-    shipped = runpy.run_path(str(ROOT / "deploy" / "gunicorn.conf.py"))
-
-    assert shipped["threads"] > 1 + passwords.WAITING
+    assert gunicorn_config()["threads"] > 1 + passwords.WAITING
 
 
 def test_a_database_that_cannot_be_reached_is_a_503(folder: Path) -> None:

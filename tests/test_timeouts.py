@@ -1,7 +1,6 @@
 """Every wait has an end, with the time-outs as they are deployed. See test_outages.py, too."""
 
 import socket
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,10 +19,10 @@ from books_api import PREFIX, health
 from books_api.config import CONNECT, SESSION, Settings
 from books_api.extensions import REDIS_TIMEOUT, autocommit, db, redis
 from tests.conftest import Account
-from tests.processes import ROOT, clean_environ, free_port, running, wait_until_serving
+from tests.processes import gunicorn_config, running_gunicorn
 
 BOOKS = f"{PREFIX}/books/"
-THREADS = 4  # of deploy/gunicorn.conf.py
+THREADS = gunicorn_config()["threads"]
 
 
 @pytest.fixture
@@ -52,21 +51,8 @@ def within(seconds: float) -> Iterator[None]:
 @pytest.fixture
 def url(app: Flask, settings: Settings, tmp_path: Path) -> Iterator[str]:
     """The service with one worker."""
-    port = free_port()
-    log = tmp_path / "gunicorn.log"
-    environ = clean_environ(
-        tmp_path,
-        BIND=f"127.0.0.1:{port}",
-        WEB_CONCURRENCY="1",
-        DATABASE_URL=settings.database_url,
-        REDIS_URL=settings.redis_url,
-        JWT_SECRET_KEY=settings.jwt_secret_key,
-    )
-    arguments = ["-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", "wsgi:app"]
-    process: subprocess.Popen[bytes]
-    with running(arguments, log, cwd=ROOT, env=environ) as process:
-        wait_until_serving(f"http://127.0.0.1:{port}/readyz", process, log)
-        yield f"http://127.0.0.1:{port}"
+    with running_gunicorn(tmp_path, settings, WEB_CONCURRENCY="1") as gunicorn:
+        yield gunicorn.url
 
 
 def test_stuck_queries_are_503_in_seconds_and_free_their_worker(

@@ -1,7 +1,6 @@
 """Refresh: rotation, the lost answer, and what a copied token comes to."""
 
 import json
-import os
 from threading import Barrier
 
 import pytest
@@ -21,7 +20,7 @@ from tests.auth.helpers import (
     together,
 )
 from tests.conftest import NEVER, PASSWORD, bearer
-from tests.processes import ROOT, clean_environ, free_port, running, wait_until_serving
+from tests.processes import running_gunicorn
 
 
 def age_rotation(app, seconds):
@@ -268,22 +267,10 @@ def test_refresh_that_races_with_a_new_password_is_not_taken_for_theft(
 
 
 @pytest.fixture
-def two_workers(settings, folder):
+def two_workers(app, settings, folder):
     """The address of gunicorn with two workers, each with several threads."""
-    port = free_port()
-    log = folder / f"gunicorn-{port}.log"
-    environ = clean_environ(
-        folder,
-        DATABASE_URL=settings.database_url,
-        REDIS_URL=settings.redis_url,
-        JWT_SECRET_KEY=settings.jwt_secret_key,
-        REFRESH_LIMIT=NEVER,
-    )
-    arguments = ["-m", "gunicorn", "-c", os.devnull, "--bind", f"127.0.0.1:{port}"]
-    arguments += ["--workers", "2", "--threads", "8", "--no-control-socket", "wsgi:app"]
-    with running(arguments, log, cwd=ROOT, env=environ) as process:
-        wait_until_serving(f"http://127.0.0.1:{port}/healthz", process, log)
-        yield f"http://127.0.0.1:{port}"
+    with running_gunicorn(folder, settings, "--threads", "8", REFRESH_LIMIT=NEVER) as gunicorn:
+        yield gunicorn.url
 
 
 def test_16_threads_against_two_processes_end_with_the_same_pair(alice, two_workers):

@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from books_api import PREFIX
 from books_api.extensions import autocommit, db
-from tests.processes import ROOT, TIMEOUT, clean_environ, free_port, running, wait_until_serving
+from tests.processes import TIMEOUT, running_gunicorn
 
 BOOKS = f"{PREFIX}/books/"
 MOMO = {"title": "Momo", "author": "Michael Ende"}
@@ -49,24 +49,12 @@ def kept(app):
 @pytest.fixture
 def post(app, alice, settings, folder):
     """Send a request with the key to gunicorn, whose two workers are mortal."""
-    port = free_port()
-    log, url = folder / f"mortal-{port}.log", f"http://127.0.0.1:{port}"
-    environ = clean_environ(
-        folder,
-        BIND=f"127.0.0.1:{port}",
-        WEB_CONCURRENCY="2",
-        DATABASE_URL=settings.database_url,
-        REDIS_URL=settings.redis_url,
-        JWT_SECRET_KEY=settings.jwt_secret_key,
-    )
-    arguments = ["-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", "--workers", "2"]
 
     def post(**headers):
         headers = {**alice.headers, "Idempotency-Key": KEY, **headers}
-        return requests.post(url + BOOKS, json=MOMO, headers=headers, timeout=TIMEOUT)
+        return requests.post(gunicorn.url + BOOKS, json=MOMO, headers=headers, timeout=TIMEOUT)
 
-    with running([*arguments, "tests.books.mortal:app"], log, cwd=ROOT, env=environ) as process:
-        wait_until_serving(f"{url}/readyz", process, log)
+    with running_gunicorn(folder, settings, target="tests.books.mortal:app") as gunicorn:
         yield post
 
 

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from books_api.books import progress
 from books_api.books.importer import BATCH
 from books_api.extensions import autocommit, db
-from tests.processes import ROOT, TIMEOUT, clean_environ, running
+from tests.processes import ROOT, TIMEOUT, clean_environ, running, settings_environ
 
 pytestmark = pytest.mark.long
 
@@ -35,13 +35,7 @@ def file(tmp_path):
 
 @pytest.fixture
 def environ(folder, settings):
-    return clean_environ(
-        folder,
-        FLASK_APP=str(ROOT / "wsgi.py"),
-        DATABASE_URL=settings.database_url,
-        REDIS_URL=settings.redis_url,
-        JWT_SECRET_KEY=settings.jwt_secret_key,
-    )
+    return clean_environ(folder, FLASK_APP=str(ROOT / "wsgi.py"), **settings_environ(settings))
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from books_api import PREFIX
 from books_api.extensions import autocommit, db
-from tests.processes import ROOT, clean_environ, free_port, running, wait_until_serving
+from tests.processes import ROOT, running_gunicorn
 
 pytestmark = pytest.mark.long
 
@@ -254,53 +254,41 @@ def test_postgres_gone_in_the_middle_is_503(app, alice, send, stored):
 
 
 @pytest.fixture
-def address(app, settings, folder):
-    port = free_port()
-    log = folder / f"import-{port}.log"
-    environ = clean_environ(
-        folder,
-        BIND=f"127.0.0.1:{port}",
-        WEB_CONCURRENCY="1",
-        DATABASE_URL=settings.database_url,
-        REDIS_URL=settings.redis_url,
-        JWT_SECRET_KEY=settings.jwt_secret_key,
-    )
-    arguments = ["-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", "wsgi:app"]
-    with running(arguments, log, cwd=ROOT, env=environ) as process:
-        wait_until_serving(f"http://127.0.0.1:{port}/readyz", process, log)
-        yield ("127.0.0.1", port)
+def gunicorn(app, settings, folder):
+    with running_gunicorn(folder, settings, WEB_CONCURRENCY="1") as gunicorn:
+        yield gunicorn
 
 
-def post(address, account, rest):
+def post(port, account, rest):
     """Send a request and close the sending side; return the answer's status line."""
     head = (
         f"POST {IMPORT} HTTP/1.1\r\nHost: test\r\nContent-Type: text/csv\r\n"
         f"Authorization: Bearer {account.access_token}\r\n"
     )
-    with socket.create_connection(address, timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
         connection.sendall((head + rest).encode())
         connection.shutdown(socket.SHUT_WR)
         return connection.makefile("rb").readline()
 
 
-def test_a_request_that_is_cut_off_imports_nothing(address, alice, stored):
+def test_a_request_that_is_cut_off_imports_nothing(gunicorn, alice, stored):
     chunk = f"Transfer-Encoding: chunked\r\n\r\n{len(MOMO):x}\r\n{MOMO}\r\n"
     for rest in (
         f"Content-Length: {len(MOMO) + 9}\r\n\r\n{MOMO}",
         chunk,
         f"{chunk}{len(MOMO) + 9:x}\r\n{MOMO}",
     ):
-        assert b" 200 " not in post(address, alice, rest)
+        assert b" 200 " not in post(gunicorn.port, alice, rest)
 
     assert stored("id") == []
 
 
-def test_a_chunked_body_has_at_most_16_mib(address, alice, stored):
+def test_a_chunked_body_has_at_most_16_mib(gunicorn, alice, stored):
     size = 17 * 1024**2
     body = (MOMO + f"Momo,Ende,{'5' * 99_980}\n" * 180)[:size]
 
     response = requests.post(
-        f"http://{address[0]}:{address[1]}{IMPORT}",
+        gunicorn.url + IMPORT,
         data=iter([body.encode()]),
         headers={**alice.headers, "Content-Type": "text/csv"},
         timeout=20,
@@ -309,9 +297,9 @@ def test_a_chunked_body_has_at_most_16_mib(address, alice, stored):
     assert (response.status_code, stored("id")) == (413, [])
 
 
-def test_a_chunked_request_is_taken(address, alice, stored):
+def test_a_chunked_request_is_taken(gunicorn, alice, stored):
     response = requests.post(
-        f"http://{address[0]}:{address[1]}{IMPORT}",
+        gunicorn.url + IMPORT,
         data=iter([MOMO.encode()[:9], MOMO.encode()[9:]]),
         headers={**alice.headers, "Content-Type": "text/csv"},
         timeout=20,

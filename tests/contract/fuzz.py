@@ -6,14 +6,14 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-from tests.contract.conftest import Server
 from tests.contract.fuzzing import fuzz
+from tests.processes import Gunicorn
 
 CASES = int(os.environ.get("CASES") or 10_000)
 
 
 def test_the_answers_are_those_that_are_documented(
-    server: Server, document: dict[str, Any], tmp_path: Path
+    server: Gunicorn, document: dict[str, Any], tmp_path: Path
 ) -> None:
     cases = 0
     for role in cycle(("user", "admin")):

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.contract.conftest import Server
-from tests.processes import ROOT
+from tests.processes import ROOT, Gunicorn
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 TIMEOUT = 1_800  # seconds, for the longest of `make fuzz`
@@ -89,7 +88,7 @@ def operation_ids(document: dict[str, Any]) -> dict[str, str]:
 
 
 def fuzz(
-    server: Server,
+    server: Gunicorn,
     document: dict[str, Any],
     *operations: str,
     role: str,

@@ -15,7 +15,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.expected_conditions import element_to_be_clickable
 from selenium.webdriver.support.wait import WebDriverWait
 
-from tests.contract.conftest import Server
+from tests.processes import Gunicorn
 
 pytestmark = pytest.mark.long
 
@@ -93,7 +93,7 @@ def hosts_asked(driver: Chrome) -> set[str]:
     return {urlsplit(url).netloc for url in urls if url.startswith(("http", "ws"))}
 
 
-def test_a_reader_tries_out_what_the_page_describes(server: Server, driver: Chrome) -> None:
+def test_a_reader_tries_out_what_the_page_describes(server: Gunicorn, driver: Chrome) -> None:
     page = Page(driver, f"{server.url}/docs")
 
     status, user = page.try_out("auth-signup")

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.conftest import Server
-from tests.processes import run
+from tests.processes import Gunicorn, run
 from tests.write_openapi import GOLDEN
 
 pytestmark = pytest.mark.long
@@ -28,7 +27,7 @@ def generate_python(folder: Path) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_the_generated_python_client_makes_the_tour(server: Server, tmp_path: Path) -> None:
+def test_the_generated_python_client_makes_the_tour(server: Gunicorn, tmp_path: Path) -> None:
     generate_python(tmp_path)
 
     environ = {**server.environ, "PYTHONPATH": str(tmp_path)}

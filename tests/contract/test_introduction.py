@@ -9,14 +9,13 @@ from pathlib import Path
 import pytest
 
 from books_api.openapi import INTRODUCTION
-from tests.contract.conftest import Server
-from tests.processes import TIMEOUT
+from tests.processes import TIMEOUT, Gunicorn
 
 BLOCK = re.compile("```(sh|json)\n(.*?)```", re.DOTALL)
 END = "-- end of an example --\n"
 
 
-def run_examples(server: Server, folder: Path) -> list[str]:
+def run_examples(server: Gunicorn, folder: Path) -> list[str]:
     """Run the examples, all in one shell, and return what each writes."""
     bash = shutil.which("bash")
     if bash is None or shutil.which("curl") is None:
@@ -37,7 +36,7 @@ def run_examples(server: Server, folder: Path) -> list[str]:
     return result.stdout.split(f"\n{END}")[:-1]
 
 
-def test_the_examples_of_the_page_work_when_pasted(server: Server, tmp_path: Path) -> None:
+def test_the_examples_of_the_page_work_when_pasted(server: Gunicorn, tmp_path: Path) -> None:
     accounts, pages, error, retries, changes = run_examples(server, tmp_path)
 
     assert '"username":"ada"' in accounts

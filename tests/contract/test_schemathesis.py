@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from tests.contract.conftest import Server
 from tests.contract.fuzzing import fuzz, operation_ids
+from tests.processes import Gunicorn
 
 RUN: dict[str, Any] = {"seed": 1, "max_examples": 5}
 ADMINS = {"list_users", "get_user", "update_user"}
@@ -13,7 +13,7 @@ ROLE_MATTERS = ADMINS | {"create_book", "get_book", "update_book", "delete_book"
 
 
 def test_a_user_gets_the_answers_that_are_documented(
-    server: Server, document: dict[str, Any], tmp_path: Path
+    server: Gunicorn, document: dict[str, Any], tmp_path: Path
 ) -> None:
     report = fuzz(server, document, role="user", folder=tmp_path, **RUN)
 
@@ -24,7 +24,7 @@ def test_a_user_gets_the_answers_that_are_documented(
 
 
 def test_an_admin_gets_the_answers_that_are_documented(
-    server: Server, document: dict[str, Any], tmp_path: Path
+    server: Gunicorn, document: dict[str, Any], tmp_path: Path
 ) -> None:
     report = fuzz(server, document, *ROLE_MATTERS, role="admin", folder=tmp_path, **RUN)
 

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from os import geteuid
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,12 @@ from books_api import PREFIX
 from books_api.config import Settings
 from tests.processes import (
     ROOT,
+    Gunicorn,
     clean_environ,
     free_port,
-    running,
+    running_gunicorn,
     running_program,
     wait_until,
-    wait_until_serving,
 )
 from tests.test_end_to_end import Client
 
@@ -81,14 +82,6 @@ class _NamedAdapter(HTTPAdapter):
         super().init_poolmanager(*arguments, server_hostname=NAME, assert_hostname=NAME, **options)
 
 
-@dataclass(frozen=True)
-class Gunicorn:
-    port: int
-    process: subprocess.Popen[bytes]
-    log: Path
-    access_log: Path  # a line for each request: the port of its connection, status and path
-
-
 @pytest.fixture(scope="session")
 def certificate(folder: Path) -> Path:
     """A certificate for NAME, its key beside it."""
@@ -141,37 +134,12 @@ def start_nginx(folder: Path, certificate: Path) -> Callable[..., AbstractContex
     return start
 
 
-def gunicorn_environ(home: Path, settings: Settings, port: int) -> dict[str, str]:
-    """Return the environment of a gunicorn behind nginx."""
-    return clean_environ(
-        home,
-        BIND=f"127.0.0.1:{port}",
-        WEB_CONCURRENCY="2",
-        DATABASE_URL=settings.database_url,
-        REDIS_URL=settings.redis_url,
-        JWT_SECRET_KEY=settings.jwt_secret_key,
-        TRUSTED_PROXIES="1",
-    )
-
-
-@contextmanager
-def start_gunicorn(
-    folder: Path, settings: Settings, port: int, **environ: str
-) -> Iterator[Gunicorn]:
-    """Start gunicorn with two workers, as behind nginx."""
-    log, access_log = folder / f"gunicorn-{port}.log", folder / f"access-{port}.log"
-    arguments = ["-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", "wsgi:app"]
-    arguments += ["--access-logfile", str(access_log)]
-    arguments += ["--access-logformat", "%({REMOTE_PORT}e)s %(s)s %(U)s"]
-    values = gunicorn_environ(folder, settings, port) | environ
-    with running(arguments, log, cwd=ROOT, env=values) as process:
-        wait_until_serving(f"http://127.0.0.1:{port}/readyz", process, log)
-        yield Gunicorn(port, process, log, access_log)
+start_gunicorn = partial(running_gunicorn, TRUSTED_PROXIES="1")  # as behind nginx
 
 
 @pytest.fixture(scope="session")
 def gunicorn(migrated_app: Flask, settings: Settings, folder: Path) -> Iterator[Gunicorn]:
-    with start_gunicorn(folder, settings, free_port()) as gunicorn:
+    with start_gunicorn(folder, settings) as gunicorn:
         yield gunicorn
 
 

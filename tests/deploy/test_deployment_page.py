@@ -20,7 +20,7 @@ from books_api.auth.models import User
 from books_api.embedded import Postgres, Redis
 from books_api.extensions import db
 from tests.conftest import KEY, PASSWORD, bearer
-from tests.processes import ROOT, TIMEOUT, clean_environ, free_port, running, wait_until_serving
+from tests.processes import ROOT, TIMEOUT, clean_environ, running_gunicorn
 
 pytestmark = pytest.mark.deploy
 
@@ -134,17 +134,12 @@ def test_the_settings_are_the_operators_and_the_services_alone(machine):
 
 
 def test_the_first_admin_can_log_in(machine):
-    port, log = free_port(), machine.home / "gunicorn.log"
-    arguments = ["-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", "wsgi:app"]
-    environ = {**machine.environ, "BIND": f"127.0.0.1:{port}", "WEB_CONCURRENCY": "1"}
-    with running(arguments, log, cwd=machine.home, env=environ) as process:
-        url = f"http://127.0.0.1:{port}"
-        wait_until_serving(f"{url}/readyz", process, log)
+    environ = {**machine.environ, "WEB_CONCURRENCY": "1"}
+    with running_gunicorn(machine.home, None, **environ) as gunicorn:
+        auth = f"{gunicorn.url}{PREFIX}/auth"
         login = {"email": "you@books.example", "password": PASSWORD}
-        tokens = requests.post(f"{url}{PREFIX}/auth/login", json=login, timeout=TIMEOUT).json()
-        me = requests.get(
-            f"{url}{PREFIX}/auth/me", headers=bearer(tokens["access_token"]), timeout=TIMEOUT
-        )
+        tokens = requests.post(f"{auth}/login", json=login, timeout=TIMEOUT).json()
+        me = requests.get(f"{auth}/me", headers=bearer(tokens["access_token"]), timeout=TIMEOUT)
 
     assert me.json()["role"] == "admin"
 

@@ -18,9 +18,9 @@ from books_api.config import Settings, database_url
 from books_api.embedded import Postgres, Redis
 from books_api.extensions import autocommit, db
 from tests.conftest import KEY
-from tests.deploy.conftest import Gunicorn, Nginx, start_gunicorn
+from tests.deploy.conftest import Nginx, start_gunicorn
 from tests.deploy.faults.load import Load
-from tests.processes import free_port
+from tests.processes import Gunicorn
 
 SESSIONS = 400
 
@@ -85,17 +85,11 @@ def audit(app: Flask, load: Load) -> tuple[int, int]:
     return lost, sum(number > 1 for number in keys.values())
 
 
-def workers(gunicorn: Gunicorn) -> list[int]:
-    pid = gunicorn.process.pid
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
 @pytest.fixture
 def gunicorn(folder: Path, settings: Settings, app: Flask) -> Iterator[Gunicorn]:
-    with start_gunicorn(folder, settings, free_port()) as gunicorn:
+    with start_gunicorn(folder, settings) as gunicorn:
         yield gunicorn
-        errors = [line for line in gunicorn.log.read_text().splitlines() if '"error"' in line]
-        print(*errors, sep="\n")  # noqa: T201  # pytest shows it when the test has failed
+        print(*gunicorn.errors(), sep="\n")  # noqa: T201  # pytest shows it when the test has failed
 
 
 @pytest.fixture

@@ -14,10 +14,11 @@ from sqlalchemy import text
 
 from books_api.embedded import Redis
 from books_api.extensions import autocommit
-from tests.deploy.conftest import Gunicorn, Nginx
-from tests.deploy.faults.conftest import audit, workers
+from tests.deploy.conftest import Nginx
+from tests.deploy.faults.conftest import audit
 from tests.deploy.faults.load import Load
 from tests.deploy.faults.report import write_section
+from tests.processes import Gunicorn
 
 MINUTES = float(os.environ.get("MINUTES") or 3)
 # What the second half may have more of than the first, both without the start.
@@ -37,7 +38,7 @@ class Sample:
 
 def take(gunicorn: Gunicorn, app: Flask, redis: RedisClient) -> Sample:
     pages, descriptors = [], 0
-    for pid in workers(gunicorn):
+    for pid in gunicorn.workers():
         process = Path(f"/proc/{pid}")
         with suppress(FileNotFoundError, ProcessLookupError):  # max_requests has just ended it
             descriptors += len(list((process / "fd").iterdir()))

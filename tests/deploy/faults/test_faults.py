@@ -19,10 +19,10 @@ from sqlalchemy import text
 from books_api.embedded import Redis
 from books_api.extensions import autocommit, db
 from tests.deploy.conftest import Nginx, start_gunicorn
-from tests.deploy.faults.conftest import audit, workers
+from tests.deploy.faults.conftest import audit
 from tests.deploy.faults.load import Load
 from tests.deploy.faults.report import write_section
-from tests.processes import TIMEOUT, free_port, wait_until
+from tests.processes import TIMEOUT, wait_until
 
 pytestmark = pytest.mark.deploy
 
@@ -76,18 +76,18 @@ def test_sigkill_of_the_workers_in_mid_request(app, nginx, gunicorn, tokens):
     with fault("SIGKILL of both workers in mid-request", app, nginx, tokens):
         with held(app, "LOCK TABLE books IN EXCLUSIVE MODE"):  # writes wait, in mid-request
             time.sleep(0.5)
-            old = workers(gunicorn)
+            old = gunicorn.workers()
             for pid in old:
                 os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: not set(old) & set(workers(gunicorn)) and len(workers(gunicorn)) == 2)
+        wait_until(lambda: not set(old) & set(gunicorn.workers()) and len(gunicorn.workers()) == 2)
 
 
 def test_sighup_fails_no_request(app, nginx, gunicorn, tokens):
     name = "SIGHUP (reload)"
     with fault(name, app, nginx, tokens) as load:
-        old = workers(gunicorn)
+        old = gunicorn.workers()
         gunicorn.process.send_signal(signal.SIGHUP)
-        wait_until(lambda: not set(old) & set(workers(gunicorn)))
+        wait_until(lambda: not set(old) & set(gunicorn.workers()))
 
     assert load.failures() == []
 
@@ -96,7 +96,7 @@ def test_sigterm_finishes_what_is_in_flight(app, nginx, gunicorn, tokens, folder
     with ExitStack() as stack, fault("SIGTERM, and started again", app, nginx, tokens) as load:
         gunicorn.process.send_signal(signal.SIGTERM)
         assert gunicorn.process.wait(TIMEOUT) == 0
-        stack.enter_context(start_gunicorn(folder, settings, gunicorn.port))
+        stack.enter_context(start_gunicorn(folder, settings, port=gunicorn.port))
 
     assert load.replayed == 0  # no write was done without its answer
 
@@ -132,7 +132,7 @@ def test_postgres_and_redis_killed_at_once(app, nginx, postgres, redis, tokens, 
 
 def test_a_pool_of_2_with_64_clients(app, start_nginx, tokens, folder, settings):
     with (
-        start_gunicorn(folder, settings, free_port(), DATABASE_POOL_SIZE="2") as gunicorn,
+        start_gunicorn(folder, settings, DATABASE_POOL_SIZE="2") as gunicorn,
         start_nginx(gunicorn.port) as nginx,
         fault(
             "A pool of 2, 64 clients, a lock of 3 s", app, nginx, tokens, readers=32, writers=31
