@@ -7,6 +7,8 @@ import json
 import re
 import shutil
 import subprocess
+from contextlib import ExitStack
+from statistics import median
 from typing import Any
 
 from benchmarks.report import Bound, table
@@ -34,25 +36,40 @@ REPORT = r"50%\s+([\d.]+)(us|ms|s|m)\n.*99%\s+([\d.]+)(us|ms|s|m)\n.*?(\d+) requ
 
 
 def measure(quick: bool) -> dict[str, Any]:
-    """Return, for each configuration and request, what wrk and /proc say."""
+    """Return, for each configuration and request, what wrk and /proc say: medians of rounds.
+
+    All configurations run from begin to end, and take turns: no moment of the machine is one's.
+    """
     if shutil.which("wrk") is None:
         return {"not measured": "there is no wrk on PATH (Debian: apt-get install wrk)"}
-    seconds = 1 if quick else 5
-    with deployment() as place:
+    seconds, rounds = (1, 1) if quick else (2, 5)
+    loads: dict[str, dict[str, list[dict[str, float]]]] = {}
+    with deployment() as place, ExitStack() as stack:
         import_file(catalogue(), place.user_id)
         execute("VACUUM ANALYZE")
         one, page, post = requests()
-        targets = [(SHIPPED, (), "wsgi:app", (one, page, post))]
-        targets += [(name, options, "wsgi:app", (one, page)) for name, options in KINDS.items()]
-        targets.append(("the floor, as shipped", (), "benchmarks.floor:app", (one, page, post)))
-        result: dict[str, Any] = {}
-        for name, options, target, wanted in targets:
-            with gunicorn(place, *options, target=target) as served:
-                result[name] = {
-                    request[0]: load(place, served, seconds, *request[1:]) for request in wanted
-                }
+        floor = "the floor, as shipped"
+        servers = {
+            SHIPPED: stack.enter_context(gunicorn(place)),
+            **{
+                kind: stack.enter_context(gunicorn(place, *options))
+                for kind, options in KINDS.items()
+            },
+            floor: stack.enter_context(gunicorn(place, target="benchmarks.floor:app")),
+        }
+        for _ in range(rounds):
+            for kind, served in servers.items():
+                for name, *request in (one, page) if kind in KINDS else (one, page, post):
+                    found = load(place, served, seconds, *request)
+                    loads.setdefault(kind, {}).setdefault(name, []).append(found)
             delete_posted()
-        return result
+    return {
+        kind: {
+            name: {column: median(each[column] for each in found) for column in COLUMNS}
+            for name, found in of_kind.items()
+        }
+        for kind, of_kind in loads.items()
+    }
 
 
 def load(
@@ -77,11 +94,11 @@ def load(
     assert not re.search("Non-2xx|Socket errors", said), said
     match = re.search(REPORT, said, re.DOTALL)
     assert match, said
-    median, median_unit, p99, p99_unit, count, took = match.groups()
+    middle, middle_unit, p99, p99_unit, count, took = match.groups()
     return {
         "requests/s": int(count) / float(took),
         "cpu": used / int(count) * 1e6,
-        "median": float(median) * UNITS[median_unit],
+        "median": float(middle) * UNITS[middle_unit],
         "p99": float(p99) * UNITS[p99_unit],
     }
 
