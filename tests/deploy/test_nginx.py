@@ -1,5 +1,6 @@
 """The shipped nginx.conf in front of the shipped gunicorn.conf.py, over TLS."""
 
+import itertools
 import json
 import re
 import socket
@@ -88,6 +89,24 @@ def test_a_client_keeps_books_through_tls(client):
     client.use(tokens["access_token"])
     client.call("POST", "/auth/logout", 200)
     client.call("GET", "/books/", 401)
+
+
+@pytest.mark.parametrize(
+    ("title", "q", "pages"),
+    [
+        ("三" * 300, "三" * 200, 2),
+        ("Momo", "Momo" + "—" * 450, 2),
+        ("Momo", "Momo" + "," * 7900, 1),  # of Link, which is too long to be followed
+    ],
+)
+def test_a_search_may_be_as_long_as_an_address(client, alice, title, q, pages):
+    client.use(alice.access_token)
+    for _ in range(2):
+        client.call("POST", "/books/", 201, json={"title": title, "author": "Michael Ende"})
+
+    found = itertools.islice(walk(client, f"/books/?limit=1&q={q}"), pages)
+
+    assert [len(page) for page in found] == [1] * pages
 
 
 @pytest.mark.parametrize("path", ["/docs", "/openapi.json", "/healthz", "/readyz"])
