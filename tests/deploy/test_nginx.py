@@ -178,6 +178,11 @@ def test_an_import_over_a_mebibyte_is_let_through(client, alice):
     [
         (400, b"GET\r\n\r\n"),
         (400, get("/", "Content-Length: many")),
+        (400, get(f"{PREFIX}/books/?q=Zafón")),
+        (400, get("/Zafón")),
+        (400, get("/metrics/Zafón")),
+        (400, get("/").replace(b"GET", b"GE")),
+        (400, get("/").replace(b"GET", b"A" * 21)),
         (405, get("/").replace(b"GET", b"TRACE")),
         (414, get("/" + "a" * 9000)),
         (431, get("/", "X-Long: " + "a" * 9000)),
@@ -190,6 +195,32 @@ def test_what_nginx_refuses_is_a_problem(nginx, status, request_):
 
     assert found == status
     assert_problem(status, headers, body)
+
+
+@pytest.mark.parametrize(
+    ("request_", "word"),
+    [
+        (get("/?q=Zafón"), "percent-encoded"),
+        (get("/").replace(b"GET", b"G"), "method"),
+        (b"GET\r\n\r\n", "HTTP"),
+    ],
+)
+def test_a_bad_request_is_told_what_is_wrong(nginx, request_, word):
+    status, headers, body = exchange(nginx, request_)
+
+    assert word in assert_problem(status, headers, body)["detail"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [["a:"] * 990, ["X-Long:" + "a" * 8183], ["X: é"]],
+    ids=["many", "long", "beyond ASCII"],
+)
+def test_what_nginx_takes_for_a_header_gunicorn_does_too(nginx, fields):
+    status, headers, body = exchange(nginx, get("/nothing", *fields))
+
+    assert status == 404
+    assert_problem(404, headers, body)
 
 
 @pytest.mark.parametrize(
