@@ -16,7 +16,7 @@ from tests.processes import ROOT, clean_environ
 
 pytestmark = pytest.mark.deploy
 
-GIVEN = {"POSTGRES_PASSWORD": KEY[::-1], "JWT_SECRET_KEY": KEY}
+GIVEN = {"POSTGRES_PASSWORD": KEY[::-1], "JWT_SECRET_KEY": KEY, "PUBLIC_NAME": "books.test"}
 
 
 def services() -> dict[str, Any]:
@@ -24,15 +24,19 @@ def services() -> dict[str, Any]:
     return dict(yaml.safe_load(text)["services"])
 
 
-def environment() -> dict[str, str]:
-    """Return the application's environment, with its variables filled in as compose does."""
+def fill(value: str) -> str:
+    """Fill in the variables as compose does."""
 
-    def fill(match: re.Match[str]) -> str:
+    def given(match: re.Match[str]) -> str:
         name, operator, default = match.groups()
         return GIVEN[name] if operator == "?" else GIVEN.get(name, default)
 
-    values = services()["app"]["environment"]
-    return {name: re.sub(r"\$\{(\w+):([?-])(.*?)\}", fill, values[name]) for name in values}
+    return re.sub(r"\$\{(\w+):([?-])(.*?)\}", given, value)
+
+
+def environment() -> dict[str, str]:
+    """Return the application's environment."""
+    return {name: fill(value) for name, value in services()["app"]["environment"].items()}
 
 
 def test_what_the_containerfile_copies_is_all_that_the_application_needs(tmp_path: Path):
@@ -75,13 +79,61 @@ def test_every_service_but_the_migration_has_a_health_check():
     assert "HEALTHCHECK" in (ROOT / "deploy" / "Containerfile").read_text()  # the application's
 
 
-def test_nginx_finds_the_application_of_compose():
-    script = services()["nginx"]["command"][-1].partition(" > ")[0]
+def test_no_container_of_the_application_runs_as_root():
+    containerfile = (ROOT / "deploy" / "Containerfile").read_text()
+
+    assert re.findall(r"(?m)^USER (.*)$", containerfile) == ["10001:10001"]
+    for service in services().values():
+        assert not service.keys() & {"user", "privileged"}  # the images know whom to become
+    for name in ("app", "migrate"):
+        assert services()[name]["cap_drop"] == ["ALL"]
+        assert services()[name]["read_only"]
+
+
+def test_the_application_waits_for_a_migration_that_runs_once():
+    migrate = services()["migrate"]
+
+    assert migrate["command"] == ["flask", "db", "upgrade"]
+    assert "restart" not in migrate
+    assert services()["app"]["depends_on"] == {
+        "migrate": {"condition": "service_completed_successfully"},
+        "redis": {"condition": "service_healthy"},
+    }
+    assert migrate["depends_on"] == {"postgres": {"condition": "service_healthy"}}
+
+
+def test_redis_keeps_what_it_knows():
+    [program, *options] = services()["redis"]["command"]
+
+    assert program == "redis-server"  # or the image's entry point stays root
+    assert dict(zip(options[::2], options[1::2], strict=True)) == {
+        "--appendonly": "yes",
+        "--maxmemory-policy": "noeviction",
+    }
+    assert services()["redis"]["volumes"] == ["redis:/data"]
+
+
+@pytest.fixture(scope="module")
+def nginx_conf() -> str:
+    """What the container of nginx makes of the shipped file."""
+    script = fill(services()["nginx"]["command"][-1].rpartition(" > ")[0])
     script = script.replace("/books-api.conf", str(ROOT / "deploy" / "nginx.conf"))
-
     result = subprocess.run(["sh", "-ec", script], capture_output=True, text=True, check=True)
+    return result.stdout
 
-    assert re.findall(r"(?m)^    server (.*?);", result.stdout) == ["app:8000"]
+
+def test_nginx_finds_the_application_of_compose(nginx_conf: str):
+    assert re.findall(r"(?m)^    server (.*?);", nginx_conf) == ["app:8000"]
+
+
+def test_nginx_has_the_public_name(nginx_conf: str):
+    assert "server_name books.test;" in nginx_conf
+    assert "ssl_certificate /etc/letsencrypt/live/books.test/fullchain.pem;" in nginx_conf
+    assert "books.example;" not in nginx_conf
+
+
+def test_the_log_of_nginx_goes_where_docker_reads_it(nginx_conf: str):
+    assert re.findall(r"(?m)^ *access_log (\S+)", nginx_conf) == ["/dev/stdout"]
 
 
 @pytest.mark.parametrize("service", ["app", "migrate"])

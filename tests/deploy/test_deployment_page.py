@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import re
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -13,6 +14,7 @@ from uuid import UUID
 
 import pytest
 import requests
+from dotenv import dotenv_values
 
 from books_api import PREFIX
 from books_api.auth import sessions
@@ -214,3 +216,26 @@ def test_each_step_to_a_new_key_accepts_the_tokens_of_the_steps_beside_it(make_a
         [True, True, True, True],
         [False, False, True, True],
     ]
+
+
+def test_containers_get_what_compose_and_nginx_need(tmp_path):
+    script = block("Containers").replace("/etc/letsencrypt", str(tmp_path))
+
+    subprocess.run(["bash", "-euc", script], cwd=tmp_path, check=True, capture_output=True)
+
+    compose = (ROOT / "deploy" / "compose.yaml").read_text()
+    settings = dotenv_values(tmp_path / ".env")
+    assert settings.keys() == set(re.findall(r"\$\{(\w+):\?\}", compose))
+    assert all(settings.values())
+    assert (tmp_path / ".env").stat().st_mode & 0o777 == 0o600
+    live = tmp_path / "live" / "books.example"
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(live / "fullchain.pem", live / "privkey.pem")  # a pair
+
+
+def test_every_command_of_compose_is_given_the_same_files():
+    commands = re.findall(r"docker compose .*", PAGE + (ROOT / "README.md").read_text())
+    beginning = "docker compose -f deploy/compose.yaml --env-file .env"
+
+    assert commands
+    assert all(command.startswith(beginning) for command in commands)
