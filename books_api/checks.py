@@ -19,6 +19,7 @@ from books_api.extensions import autocommit, redis
 
 CLOCK_SKEW_MAX = 2.0  # seconds
 POSTGRES_MIN = 13
+REDIS_MIN = (6, 2)  # SET knows EXAT
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +57,14 @@ def database() -> Finding:
 
 
 def redis_() -> Finding:
-    """Redis answers."""
-    redis.client.ping()
-    return Finding("redis", True, "Redis answers")
+    """Redis answers, and is recent enough."""
+    version = str(redis.client.info("server")["redis_version"])
+    if tuple(int(number) for number in version.split(".")[:2]) < REDIS_MIN:
+        oldest = ".".join(map(str, REDIS_MIN))
+        return Finding(
+            "redis", False, f"Redis {version} is too old; {oldest} is the oldest supported."
+        )
+    return Finding("redis", True, f"Redis {version}")
 
 
 def migrations() -> Finding:

@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 import time_machine
 
+from books_api import checks
 from books_api.extensions import redis
 from tests.auth.helpers import AUTH, NEW_PASSWORD, eventually, execute, snapshot, status_of
 from tests.conftest import PASSWORD
@@ -486,6 +487,20 @@ def test_doctor_finds_a_schema_of_another_version(app, persistent):
 
 def test_doctor_finds_a_database_that_knows_ascii_only(make_database, persistent):
     assert_doctor_finds(make_database("C"), "database", "migrations")
+
+
+@pytest.mark.parametrize(
+    ("version", "well"), [("6.0.16", False), ("6.2.0", True), ("7.0.15", True), ("10.0.0", True)]
+)
+def test_doctor_finds_a_redis_that_is_too_old(app, monkeypatch, version, well):
+    with app.app_context():
+        known = redis.client.info("server") | {"redis_version": version}
+        monkeypatch.setattr(redis.client, "info", lambda section: known)
+
+        (finding,) = checks.run([checks.redis_])
+
+    assert finding.ok is well
+    assert version in finding.detail
 
 
 def test_doctor_finds_that_redis_is_away(app, redis_server):
