@@ -93,6 +93,15 @@ def hosts_asked(driver: Chrome) -> set[str]:
     return {urlsplit(url).netloc for url in urls if url.startswith(("http", "ws"))}
 
 
+def test_the_examples_are_for_the_host_of_the_page(server: Gunicorn, driver: Chrome) -> None:
+    page = Page(driver, f"{server.url}/docs")
+
+    text = page.find(".info .renderedMarkdown").text
+
+    assert f"HOST={server.url} " in text
+    assert "localhost:8000" not in text
+
+
 def test_a_reader_tries_out_what_the_page_describes(server: Gunicorn, driver: Chrome) -> None:
     page = Page(driver, f"{server.url}/docs")
 
