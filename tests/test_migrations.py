@@ -1,5 +1,7 @@
 """The migrations: from nothing to the models, back, and there again."""
 
+import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -134,6 +136,48 @@ def test_a_migration_that_fails_leaves_nothing_half_done(empty):
     with db.engine.begin() as connection:
         connection.execute(text("DROP TABLE idempotency_keys"))
     assert result.exit_code != 0
+    assert schema() == before
+
+
+# As docs/deployment.md says that a release may make one.
+CONCURRENTLY = """
+from alembic import op
+
+revision, down_revision = "next", "{head}"
+
+
+def upgrade():
+    with op.get_context().autocommit_block():
+        op.execute("SET lock_timeout = 0")
+        op.create_index("ix_books_next", "books", ["language"], postgresql_concurrently=True)
+        op.execute("SET lock_timeout = '5s'")
+
+
+def downgrade():
+    with op.get_context().autocommit_block():
+        op.drop_index("ix_books_next", "books", postgresql_concurrently=True)
+"""
+
+
+@pytest.mark.long
+def test_an_index_is_made_concurrently_however_long_others_write(migrated, tmp_path):
+    folder = tmp_path / "migrations"
+    shutil.copytree(MIGRATIONS, folder)
+    [head] = ScriptDirectory(MIGRATIONS).get_heads()
+    (folder / "versions" / "next.py").write_text(CONCURRENTLY.format(head=head))
+    before = schema()
+
+    with db.engine.connect() as other:
+        other.execute(text("LOCK TABLE books IN ROW EXCLUSIVE MODE"))  # as one who writes
+        end = threading.Timer(6, other.rollback)  # lock_timeout is 5 s
+        end.start()
+        up = flask(migrated, "db", "upgrade", "--directory", str(folder))
+        end.join()
+    made = schema()["indexes"] - before["indexes"]
+    down = flask(migrated, "db", "downgrade", "--directory", str(folder))
+
+    assert (up.exit_code, down.exit_code) == (0, 0), up.output + down.output
+    assert [name for name, _ in made] == ["ix_books_next"]
     assert schema() == before
 
 

@@ -17,8 +17,8 @@ import requests
 
 from books_api import PREFIX
 from tests.conftest import PASSWORD, Account
-from tests.deploy.conftest import NAME, Nginx
-from tests.processes import TIMEOUT, free_port, wait_until
+from tests.deploy.conftest import NAME, SHIPPED, Nginx
+from tests.processes import TIMEOUT, free_port, gunicorn_config, wait_until
 from tests.test_end_to_end import real_books, walk
 
 pytestmark = pytest.mark.deploy
@@ -369,6 +369,12 @@ def test_connections_to_gunicorn_are_kept(client, alice, gunicorn):
     ports = {line.split()[0] for line in lines}
     assert len(lines) == 100
     assert len(ports) <= 4  # each process of nginx keeps its own
+
+
+def test_nginx_lets_go_of_an_idle_connection_before_gunicorn_does():
+    (seconds,) = re.findall(r"(?m)^    keepalive_timeout (\d+)s;", SHIPPED.read_text())
+
+    assert int(seconds) < gunicorn_config()["keepalive"]
 
 
 class SlowClients:
