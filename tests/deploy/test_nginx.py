@@ -14,8 +14,11 @@ from urllib.parse import urljoin
 
 import pytest
 import requests
+from flask import Flask
+from sqlalchemy import text
 
 from books_api import PREFIX
+from books_api.extensions import PATIENCE, db
 from tests.conftest import PASSWORD, Account
 from tests.deploy.conftest import NAME, SHIPPED, Nginx
 from tests.processes import TIMEOUT, free_port, gunicorn_config, wait_until
@@ -446,6 +449,42 @@ def test_an_upload_that_is_cut_off_never_reaches_the_application(client, alice, 
     wait_until(lambda: gunicorn.access_log.read_text() != asked)
     new = gunicorn.access_log.read_text().removeprefix(asked)
     assert [line.split()[1] for line in new.splitlines()] == ["200"]
+
+
+@pytest.fixture
+def long_export(app: Flask, alice: Account) -> bytes:
+    """A request for an export of 80 MB: more than sockets and small buffers take."""
+    with app.app_context():
+        db.session.execute(PATIENCE)
+        db.session.execute(text("ALTER TABLE books DISABLE TRIGGER USER"))
+        insert = """
+            INSERT INTO books (id, title, author, publisher, user_uid)
+            SELECT gen_random_uuid(), 'Momo', repeat(chr(1), 1000), repeat(chr(1), 500), :user
+            FROM generate_series(1, 9000)"""  # each of these characters is 6 bytes of JSON
+        db.session.execute(text(insert), {"user": alice.id})
+        db.session.execute(text("ALTER TABLE books ENABLE TRIGGER USER"))
+        db.session.commit()
+    path = f"{PREFIX}/books/export?format=ndjson"
+    return get(path, f"Authorization: Bearer {alice.access_token}")
+
+
+def test_who_reads_an_export_slowly_holds_no_thread(nginx, gunicorn, long_export):
+    asked = gunicorn.access_log.read_text()
+    with ExitStack() as stack:
+        for _ in range(4):
+            connection = stack.enter_context(connect(nginx))
+            connection.sendall(long_export)
+            connection.recv(1)
+        status, headers, body = exchange(nginx, long_export)
+
+        def served() -> list[str]:
+            lines = gunicorn.access_log.read_text().removeprefix(asked).splitlines()
+            return [line.split()[1] for line in lines]
+
+        wait_until(lambda: served() == ["200"] * 4)  # by gunicorn; nginx has most of it
+
+    assert status == 429
+    assert_problem(429, headers, body)
 
 
 def statuses_of_logins(nginx: Nginx, addresses: list[str]) -> list[int]:
