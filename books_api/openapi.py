@@ -79,6 +79,7 @@ HEADERS = {
         "schema": {"type": "integer"},
     },
 }
+PAGE = {name: {"$ref": f"#/components/headers/{name}"} for name in ("Link", "X-Total-Count")}
 REQUEST_HEADERS = {
     "Idempotency-Key": {
         "description": "Makes the request safe to send again: a new random value for each book.",

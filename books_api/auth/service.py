@@ -20,22 +20,15 @@ from books_api.auth.exceptions import (
     UserNotFound,
     WrongPassword,
 )
-from books_api.auth.models import Role, Session, User, UserRow
+from books_api.auth.models import Role, Session, User
 from books_api.auth.revocation import revoking
 from books_api.auth.sessions import TokenPair, live_user
 from books_api.auth.tokens import Identity
 from books_api.config import Settings
-from books_api.extensions import DriverStatement, autocommit, db
+from books_api.extensions import autocommit, db
 from books_api.logs import security_event
-from books_api.pagination import Page, Sort, fetch_page, keyset
 
 RESET_SECONDS = 24 * 3600
-_COLUMNS = [User.__table__.c[name] for name in UserRow._fields]
-_NEWEST = Sort(User.created_at, User.id, descending=True)
-_LIST = {
-    after: DriverStatement(keyset(select(*_COLUMNS), _NEWEST, after=after))
-    for after in (False, True)
-}
 
 
 def create_user(
@@ -77,19 +70,6 @@ def find_user(email: str) -> User:
     if user is None:
         raise UserNotFound
     return user
-
-
-def list_users(*, limit: int, cursor: str | None = None) -> Page[UserRow]:
-    """Return a page of users, newest first. Raises InvalidCursor."""
-    return fetch_page(
-        _LIST.__getitem__,
-        {},
-        make=lambda values: UserRow._make(values[:-1]),
-        width=len(_COLUMNS),
-        scope="users",
-        limit=limit,
-        cursor=cursor,
-    )
 
 
 def update_profile(identity: Identity, changes: Mapping[str, Any]) -> User:

@@ -24,13 +24,9 @@ from sqlalchemy import (
 
 from books_api.books import search
 from books_api.books.models import PAGE_COUNT_MAX, Book, BookRow, as_dict
-from books_api.books.schemas import (
-    SORT_FIELDS,
-    parse_isbn,
-    parse_partial_date,
-)
+from books_api.books.schemas import parse_isbn, parse_partial_date
 from books_api.extensions import DriverStatement, autocommit, db
-from books_api.pagination import Page, Sort, fetch_page, keyset
+from books_api.pagination import Page, fetch_page, keyset, sorts
 
 RFC3339: ColumnElement[str] = literal_column("""'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'""")
 
@@ -71,11 +67,7 @@ SORT_KEYS: dict[str, Any] = {
     "published_date": func.coalesce(_day(Book.published_on), literal_column(str(UNDATED), Integer)),
     "page_count": func.coalesce(Book.page_count, literal_column(str(PAGE_COUNT_MAX + 1), Integer)),
 }
-SORTS = {
-    sign + name: Sort(SORT_KEYS[name], Book.id, descending=bool(sign))
-    for name in SORT_FIELDS
-    for sign in ("", "-")
-}
+SORTS = sorts(SORT_KEYS, Book.id)
 NEWEST = "-created_at"
 
 

@@ -25,6 +25,7 @@ from books_api.fields import (
     Text,
     Timestamp,
     WholeNumber,
+    sort_parameter,
 )
 
 PARTIAL_DATE = r"[0-9]{4}(-[0-9]{2}(-[0-9]{2})?)?"
@@ -146,21 +147,10 @@ class Query(fields.String):
 class BookQuery(PageQuery):
     """Which books, in which order."""
 
-    sort = fields.String(
-        validate=OneOf(
-            [sign + name for name in SORT_FIELDS for sign in ("", "-")],
-            error="Must be one of: {choices}.",
-        ),
-        metadata={
-            "description": "A `-` turns it round. Title and author are sorted regardless of case,"
-            " accents and punctuation. The default is `-created_at`; with `q`, best first."
-        },
-    )
-    count = QueryBoolean(
-        load_default=False,
-        metadata={
-            "description": "`true` adds `X-Total-Count`, which costs the more the more match."
-        },
+    sort = sort_parameter(
+        SORT_FIELDS,
+        "Title and author are sorted regardless of case, accents and punctuation. The default is"
+        " `-created_at`; with `q`, best first.",
     )
     q = Query(
         metadata={
