@@ -23,7 +23,11 @@ from books_api.config import Settings, flask_config
 from books_api.extensions import api, cors, db, init_database, jwt, migrate, redis
 
 PREFIX = "/api/v1.0.0"
-EXPOSED_HEADERS = ["ETag", "Link", "Location", "Retry-After", "X-Request-ID", "X-Total-Count"]
+EXPOSED_HEADERS = [
+    *("Content-Disposition", "ETag", "Idempotent-Replayed", "Link", "Location"),
+    *("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "Retry-After"),
+    *("WWW-Authenticate", "X-Request-ID", "X-Total-Count"),
+]
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
 
 

@@ -39,11 +39,13 @@ _COLUMNS = ("id", "user_uid", *FIELDS)
 # Looked for among the earlier records of the batch, and among the owner's books: there LATERAL
 # with LIMIT means one look into an index for each record, whatever the planner thinks of tables
 # that nobody has analyzed; = would let it take the index of all the owner's books.
-# Only if a record has no isbn is anything folded.
+# Only if a record has no isbn is anything folded. Folding takes C++ and C# for C, and signs for
+# nothing at all: these are compared besides.
 _THERE = text("""
     WITH keys AS MATERIALIZED (
         SELECT line, isbn, user_uid, books_fold(title) AS title, books_fold(author) AS author,
-            published_date
+            published_date, regexp_replace(title, '[^#+]+', '', 'g') AS signs,
+            CASE books_fold(title) WHEN '' THEN title END AS unfolded
         FROM import_rows WHERE EXISTS (SELECT FROM import_rows WHERE isbn IS NULL)
     )
     SELECT line FROM (
@@ -53,7 +55,9 @@ _THERE = text("""
     UNION
     SELECT line FROM (
         SELECT line, isbn,
-            row_number() OVER (PARTITION BY title, author, published_date ORDER BY line) AS nth
+            row_number() OVER (
+                PARTITION BY title, author, published_date, signs, unfolded ORDER BY line
+            ) AS nth
         FROM keys
     ) numbered WHERE nth > 1 AND isbn IS NULL
     UNION
@@ -68,6 +72,8 @@ _THERE = text("""
         WHERE left(books_fold(b.title), 100) COLLATE "C" = left(k.title, 100) COLLATE "C"
             AND books_fold(b.title) = k.title
             AND books_fold(b.author) = k.author
+            AND regexp_replace(b.title, '[^#+]+', '', 'g') = k.signs
+            AND (k.unfolded IS NULL OR b.title = k.unfolded)
             AND b.published_date IS NOT DISTINCT FROM k.published_date
             AND b.user_uid IS NOT DISTINCT FROM k.user_uid
         LIMIT 1

@@ -18,6 +18,7 @@ from sqlalchemy import (
     cast,
     func,
     literal_column,
+    or_,
     select,
     type_coerce,
 )
@@ -74,7 +75,10 @@ NEWEST = "-created_at"
 def _author_contains(author: ColumnElement[str]) -> ColumnElement[bool]:
     # What is left after folding has no LIKE wildcards; nothing left is contained in nothing.
     folded = func.books_fold(author)
-    return Book.author_text.like("%" + func.nullif(folded, "") + "%")
+    contained = Book.author_text.like("%" + func.nullif(folded, "") + "%")
+    # Trigrams find nothing shorter than three letters: those are looked up among the words.
+    is_long = func.length(folded) > literal_column("2")
+    return and_(contained, or_(is_long, search.has(func.books_words_query(folded))))
 
 
 def _published(moment: str) -> ColumnElement[int]:

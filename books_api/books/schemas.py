@@ -33,7 +33,7 @@ PARTIAL_DATE = r"[0-9]{4}(-[0-9]{2}(-[0-9]{2})?)?"
 YEAR = "([1-9][0-9]{3}|0[1-9][0-9]{2}|00[1-9][0-9]|000[1-9])"
 PARTIAL_DATE_PATTERN = rf"^{YEAR}(-(0[1-9]|1[0-2])(-(0[1-9]|[12][0-9]|3[01]))?)?$"
 SORT_FIELDS = ("created_at", "updated_at", "title", "author", "published_date", "page_count")
-Q_MAX = 1_000  # the rest of a longer one is ignored
+Q_MAX = 1_000  # no word so far behind is searched for
 ISBN = r"(?!0{10})[0-9]{9}[0-9X]|97[89][0-9]{10}"
 
 
@@ -158,7 +158,11 @@ class BookQuery(PageQuery):
             " punctuation; the last may be unfinished, and typos are forgiven. Or an ISBN."
         },
     )
-    author = Text(1, AUTHOR_MAX, metadata={"description": "Is contained in the author."})
+    author = Text(
+        1,
+        AUTHOR_MAX,
+        metadata={"description": "Is contained in the author; one or two letters begin a word."},
+    )
     publisher = Text(1, PUBLISHER_MAX, metadata={"description": "Is the publisher."})
     language = Text(1, LANGUAGE_MAX, metadata={"description": "Is the language."})
     isbn = ISBNField(metadata={"description": "Is the ISBN, in any form."})
