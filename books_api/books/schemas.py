@@ -136,7 +136,7 @@ class BookSchema(BookInputSchema):
 
 
 class Query(fields.String):
-    """What is searched for: any string at all is legal, and its first Q_MAX characters count."""
+    """What is searched for: any string at all is legal; of a long one the beginning counts."""
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
