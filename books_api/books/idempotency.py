@@ -37,10 +37,11 @@ _FIRST = select(
     IdempotencyKey.status,
     IdempotencyKey.headers,
     IdempotencyKey.body,
+    # No condition: Postgres might look all recent keys up for it.
+    (IdempotencyKey.created_at > func.now() - KEPT).label("is_kept"),
 ).where(
     IdempotencyKey.user_id == bindparam("user_id"),
     IdempotencyKey.key == bindparam("key"),
-    IdempotencyKey.created_at > func.now() - KEPT,
 )
 _INSERT = insert(IdempotencyKey)
 _STORE = _INSERT.on_conflict_do_update(  # an expired one that is not pruned yet
@@ -66,7 +67,7 @@ def once(
             raise KeyInUse
         # A statement of its own: its snapshot is taken when the lock is held.
         first = connection.execute(_FIRST, {"user_id": user_id, "key": key}).one_or_none()
-        if first is not None:
+        if first is not None and first.is_kept:
             if first.fingerprint != fingerprint:
                 raise KeyReused
             return Answer(first.status, first.headers, first.body, replayed=True)
