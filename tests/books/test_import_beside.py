@@ -1,0 +1,83 @@
+"""What others can do while an import runs, which holds the locks of its foreign keys."""
+
+from uuid import UUID
+
+import pytest
+from werkzeug.security import generate_password_hash
+
+from books_api import PREFIX
+from books_api.auth.models import Role
+from books_api.books.formats import Record
+from books_api.books.importer import import_records
+from books_api.extensions import db
+from tests.auth.helpers import NEW_PASSWORD, released_together
+from tests.conftest import PASSWORD
+
+AUTH = f"{PREFIX}/auth"
+MOMO = Record(2, ["Momo", "Ende"], {"title": "Momo", "author": "Ende"})
+OUTDATED = generate_password_hash(PASSWORD, "scrypt:1024:8:1")
+
+
+@pytest.fixture
+def importer(make_user):
+    """An admin, so that the lock on all active admins meets it too."""
+    return make_user(role=Role.ADMIN, password_hash=OUTDATED)
+
+
+@pytest.fixture
+def under_way(app, importer):
+    """A transaction with an import of the importer's that goes on when the test is over."""
+    with app.app_context(), db.engine.connect() as connection:
+        import_records(
+            iter([MOMO]), UUID(importer.id), connection=connection, on_outcome=lambda *_: None
+        )
+        yield connection
+        connection.rollback()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "values"),
+    [
+        ("POST", "logout-all", None),
+        ("POST", "password", {"current_password": PASSWORD, "new_password": NEW_PASSWORD}),
+        ("POST", "sessions", {"name": "script", "expires_in_days": 1}),
+        ("PATCH", "me", {"email": "new@example.com", "current_password": PASSWORD}),
+        ("POST", "login", {"email": "{email}", "password": PASSWORD}),
+    ],
+)
+def test_an_import_keeps_its_owner_from_nothing(client, importer, under_way, method, path, values):
+    if values and values.get("email") == "{email}":
+        values["email"] = importer.email
+
+    response = client.open(f"{AUTH}/{path}", method=method, json=values, headers=importer.headers)
+
+    assert response.status_code in (200, 201), response.text
+
+
+@pytest.mark.parametrize("changes", [{"is_active": False}, {"role": "user"}], ids=str)
+def test_an_import_keeps_no_admin_from_stopping_its_owner(
+    client, admin, importer, under_way, changes
+):
+    response = client.patch(f"{AUTH}/users/{importer.id}", json=changes, headers=admin.headers)
+
+    assert response.status_code == 200, response.text
+
+
+def test_a_deletion_waits_for_the_owners_import_and_others_for_the_deletion(
+    app, servers, admin, importer
+):
+    """Whoever locks the row twice, and more the second time, is not in a ring with who waits."""
+
+    def delete_me():
+        return app.test_client().delete(
+            f"{AUTH}/me", json={"current_password": PASSWORD}, headers=importer.headers
+        )
+
+    def logout_all():
+        return app.test_client().post(f"{AUTH}/logout-all", headers=importer.headers)
+
+    # What the foreign keys of an import lock.
+    of_the_import = f"SELECT FROM users WHERE id = '{importer.id}' FOR KEY SHARE"
+    answers = released_together(servers, of_the_import, delete_me, logout_all)
+
+    assert [answer.status_code for answer in answers] == [204, 401]
