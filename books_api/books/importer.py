@@ -153,6 +153,8 @@ def _import_batch(
         except ValidationError as error:
             report.rejected += 1
             on_outcome(record, REJECTED, reason(error))
+    # If there is nothing to write too: a transaction without a statement is ended as idle.
+    connection.execute(_LOCK, {"owner": str(owner)})
     there = _write(good, owner, connection, duplicates) if good else []
     for line in there:
         on_outcome(good[line][0], ALREADY_THERE, "You have this book.")
@@ -168,7 +170,6 @@ def _write(
 ) -> list[int]:
     """Write the books, and return the lines of those that are already there."""
     rows, owned_by = io.StringIO(), str(owner)
-    connection.execute(_LOCK, {"owner": owned_by})
     connection.execute(_STAGE)
     for line, (_, book) in good.items():
         values = (line, new_id(), owned_by, *(book.get(name) for name in FIELDS))
