@@ -1,5 +1,6 @@
-"""What others can do while an import runs, which holds the locks of its foreign keys."""
+"""What happens beside an import: others use the account that owns it, or delete it."""
 
+import io
 from uuid import UUID
 
 import pytest
@@ -10,7 +11,7 @@ from books_api.auth.models import Role
 from books_api.books.formats import Record
 from books_api.books.importer import import_records
 from books_api.extensions import db
-from tests.auth.helpers import NEW_PASSWORD, released_together
+from tests.auth.helpers import NEW_PASSWORD, elsewhere, execute, released_together
 from tests.conftest import PASSWORD
 
 AUTH = f"{PREFIX}/auth"
@@ -81,3 +82,43 @@ def test_a_deletion_waits_for_the_owners_import_and_others_for_the_deletion(
     answers = released_together(servers, of_the_import, delete_me, logout_all)
 
     assert [answer.status_code for answer in answers] == [204, 401]
+
+
+class Meanwhile(io.BytesIO):
+    """A body before which, when it is read, something happens."""
+
+    def __init__(self, body, happen):
+        super().__init__(body)
+        self.happen = happen
+
+    def readinto(self, buffer):
+        self.happen()
+        return super().readinto(buffer)
+
+    def read(self, size=-1):
+        self.happen()
+        return super().read(size)
+
+
+@pytest.mark.parametrize(
+    ("key", "body"),
+    [(None, "Momo,Ende"), ("k", "Momo,Ende"), ("k", "Momo,")],
+    ids=["book", "book with a key", "nothing good with a key"],
+)
+def test_an_account_that_is_deleted_while_its_import_is_sent_is_401(
+    app, client, importer, key, body
+):
+    def delete():
+        elsewhere(execute, app, "DELETE FROM users WHERE id = :id", id=importer.id)
+
+    content = f"title,author\n{body}\n".encode()
+    response = client.post(
+        f"{PREFIX}/books/import",
+        input_stream=Meanwhile(content, delete),
+        content_length=len(content),
+        content_type="text/csv",
+        headers={**importer.headers, **({"Idempotency-Key": key} if key else {})},
+    )
+
+    assert (response.status_code, response.mimetype) == (401, "application/problem+json")
+    assert response.json["detail"] == "The account of this token is gone."
