@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import orjson
 from flask import Flask, Response, request
+from gunicorn.http.errors import NoMoreData, ParseException
 from psycopg2 import errorcodes
 from redis.exceptions import RedisError
 from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, OperationalError
@@ -91,6 +92,8 @@ def init_app(app: Flask) -> None:
     """Register the handlers; after every extension that brings its own."""
     app.register_error_handler(HTTPException, handle_http_exception)
     app.register_error_handler(InternalServerError, handle_unexpected)
+    app.register_error_handler(ParseException, handle_broken_body)
+    app.register_error_handler(NoMoreData, handle_broken_body)
     app.register_error_handler(InvalidInput, handle_invalid_input)
     app.register_error_handler(InvalidCursor, handle_invalid_cursor)
     app.register_error_handler(DBAPIError, handle_database_error)
@@ -115,6 +118,11 @@ def handle_http_exception(error: HTTPException) -> Response | HTTPException:
     if isinstance(error, TooManyRequests):
         detail = f"Too many requests: the limit is {detail}."
     return problem(error.code, detail, headers=kept)
+
+
+def handle_broken_body(error: Exception) -> Response:
+    # gunicorn's, out of a chunked body: werkzeug knows only the OSErrors, and not everywhere.
+    return problem(400, "The body is cut off, or its chunks are malformed.")
 
 
 def handle_unexpected(error: InternalServerError) -> Response:
