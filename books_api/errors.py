@@ -43,6 +43,7 @@ STATUS: dict[type[Exception], HTTPStatus] = {
     auth.WrongCredentials: HTTPStatus.UNAUTHORIZED,
     auth.WrongPassword: HTTPStatus.UNPROCESSABLE_ENTITY,
     books.BookNotFound: HTTPStatus.NOT_FOUND,
+    books.ImportRunning: HTTPStatus.CONFLICT,
     books.KeyInUse: HTTPStatus.CONFLICT,
     books.KeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
     books.NotTheOwner: HTTPStatus.FORBIDDEN,
@@ -151,7 +152,7 @@ def _headers_for(error: Exception) -> dict[str, str]:
         case auth.TokenRefused(error=code) | auth.Forbidden(error=str(code)):
             described = f'error="{code}", error_description="{error}"'
             return {"WWW-Authenticate": f"{CHALLENGE}, {described}"}
-        case auth.TooBusy() | books.KeyInUse():
+        case auth.TooBusy() | books.KeyInUse() | books.ImportRunning():
             return RETRY_AFTER
     return {}
 

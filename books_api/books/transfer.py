@@ -50,8 +50,9 @@ def import_books(query: dict[str, Any]) -> Response:
     """Import books
 
     CSV with a header, or NDJSON, up to 16 MiB; columns are known by the names that Goodreads,
-    StoryGraph, LibraryThing and this API give them. All of it is one transaction. The answer says
-    what became of every record that was not imported; `dry_run=true` only says it.
+    StoryGraph, LibraryThing and this API give them. All of it is one transaction, and a user's
+    imports take turns: 409 when the one before takes long. The answer says what became of every
+    record that was not imported; `dry_run=true` only says it.
     """
     content_type = request.mimetype
     if content_type not in FORMATS:

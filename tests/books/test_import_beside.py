@@ -4,10 +4,12 @@ import io
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 from werkzeug.security import generate_password_hash
 
 from books_api import PREFIX
 from books_api.auth.models import Role
+from books_api.books import cli
 from books_api.books.formats import Record
 from books_api.books.importer import import_records
 from books_api.extensions import db
@@ -16,6 +18,7 @@ from tests.conftest import PASSWORD
 
 AUTH = f"{PREFIX}/auth"
 MOMO = Record(2, ["Momo", "Ende"], {"title": "Momo", "author": "Ende"})
+CONTENT = b"title,author\nMomo,Ende\n"
 OUTDATED = generate_password_hash(PASSWORD, "scrypt:1024:8:1")
 
 
@@ -34,6 +37,18 @@ def under_way(app, importer):
         )
         yield connection
         connection.rollback()
+
+
+def send_import(client, account, body=None, key=None, **query):
+    body = body or io.BytesIO(CONTENT)
+    return client.post(
+        f"{PREFIX}/books/import",
+        input_stream=body,
+        content_length=len(body.getvalue()),
+        content_type="text/csv",
+        headers={**account.headers, **({"Idempotency-Key": key} if key else {})},
+        query_string=query,
+    )
 
 
 @pytest.mark.parametrize(
@@ -112,13 +127,49 @@ def test_an_account_that_is_deleted_while_its_import_is_sent_is_401(
         elsewhere(execute, app, "DELETE FROM users WHERE id = :id", id=importer.id)
 
     content = f"title,author\n{body}\n".encode()
-    response = client.post(
-        f"{PREFIX}/books/import",
-        input_stream=Meanwhile(content, delete),
-        content_length=len(content),
-        content_type="text/csv",
-        headers={**importer.headers, **({"Idempotency-Key": key} if key else {})},
-    )
+    response = send_import(client, importer, Meanwhile(content, delete), key)
 
     assert (response.status_code, response.mimetype) == (401, "application/problem+json")
     assert response.json["detail"] == "The account of this token is gone."
+
+
+@pytest.fixture
+def impatient(make_impatient_app):
+    """A client of an application that waits for no lock."""
+    return make_impatient_app(lock_timeout=100).test_client()
+
+
+@pytest.mark.parametrize("query", [{}, {"dry_run": "true"}], ids=str)
+def test_an_import_beside_one_of_the_same_user_is_409(impatient, importer, under_way, query):
+    response = send_import(impatient, importer, key="k", **query)
+
+    assert (response.status_code, response.mimetype) == (409, "application/problem+json")
+    assert response.json["detail"] == "Another import of this user is still running."
+    assert response.headers["Retry-After"].isdigit()
+
+
+def test_an_import_that_waits_for_another_lock_is_503(app, impatient, importer):
+    with app.app_context(), db.engine.connect() as connection:
+        connection.execute(text("LOCK TABLE books IN EXCLUSIVE MODE"))
+        response = send_import(impatient, importer)
+        connection.rollback()
+
+    assert response.status_code == 503
+
+
+def test_an_import_beside_another_users_is_taken(client, admin, under_way):
+    assert send_import(client, admin).json["imported"] == 1
+
+
+def test_a_command_that_has_waited_long_for_another_import_says_so(
+    run_import, importer, under_way, monkeypatch
+):
+    monkeypatch.setattr(cli, "PATIENCE", text("SET LOCAL lock_timeout = '100ms'"))
+
+    result = run_import(CONTENT, "--quiet", owner=importer.email)
+
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "Error: Another import of this user is still running; 0 imported, up to line 0."
+        " Run it again to finish the job.\n"
+    )
