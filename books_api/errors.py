@@ -45,10 +45,7 @@ STATUS: dict[type[Exception], HTTPStatus] = {
     books.BookNotFound: HTTPStatus.NOT_FOUND,
     books.ImportRunning: HTTPStatus.CONFLICT,
     books.KeyInUse: HTTPStatus.CONFLICT,
-    books.KeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
     books.NotTheOwner: HTTPStatus.FORBIDDEN,
-    UnknownColumn: HTTPStatus.UNPROCESSABLE_ENTITY,
-    UnreadableCatalogue: HTTPStatus.UNPROCESSABLE_ENTITY,
 }
 # Postgres is away, overloaded or told to stop: try again. By SQLSTATE and its class.
 UNAVAILABLE_CLASSES = (
@@ -97,6 +94,9 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(NoMoreData, handle_broken_body)
     app.register_error_handler(InvalidInput, handle_invalid_input)
     app.register_error_handler(InvalidCursor, handle_invalid_cursor)
+    app.register_error_handler(UnknownColumn, handle_invalid_catalogue)
+    app.register_error_handler(UnreadableCatalogue, handle_invalid_catalogue)
+    app.register_error_handler(books.KeyReused, handle_key_reused)
     app.register_error_handler(DBAPIError, handle_database_error)
     app.register_error_handler(PoolTimeout, handle_unavailable)
     app.register_error_handler(RedisError, handle_unavailable)
@@ -163,6 +163,14 @@ def handle_book_changed(error: books.BookChanged) -> Response:
 
 def handle_invalid_cursor(error: InvalidCursor) -> Response:
     return handle_invalid_input(InvalidInput({error.field: [str(error)]}, "query"))
+
+
+def handle_invalid_catalogue(error: Exception) -> Response:
+    return handle_invalid_input(InvalidInput([str(error)], "json"))  # about the body as a whole
+
+
+def handle_key_reused(error: books.KeyReused) -> Response:
+    return handle_invalid_input(InvalidInput({"Idempotency-Key": [str(error)]}, "header"))
 
 
 def handle_invalid_input(error: InvalidInput) -> Response:

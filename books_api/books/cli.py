@@ -70,7 +70,7 @@ def import_(
         except UnreadableCatalogue as error:
             fail(f"{file}: {error}")
         except UnknownColumn as error:
-            fail(f"{file}: {error}", USAGE)
+            fail(f"{file}: {error} See --map.", USAGE)
         if not quiet:
             click.echo(f"Recognised {catalogue.description}.", err=True)
         rejected = Path(f"{'stdin' if file == '-' else file}.rejected.csv")

@@ -15,7 +15,7 @@ class NotTheOwner(Exception):
 
 class KeyReused(Exception):
     def __init__(self) -> None:
-        super().__init__("This Idempotency-Key was used before, with another request.")
+        super().__init__("Was used before, with another request.")
 
 
 class KeyInUse(Exception):
