@@ -22,7 +22,7 @@ from books_api.auth.exceptions import (
 )
 from books_api.auth.models import Role, Session, User
 from books_api.auth.revocation import revoking
-from books_api.auth.sessions import TokenPair, live_user
+from books_api.auth.sessions import NO_KEY_UPDATE, TokenPair, live_user
 from books_api.auth.tokens import Identity
 from books_api.config import Settings
 from books_api.extensions import autocommit, db
@@ -184,7 +184,7 @@ def update_user(
 def delete_user(user_id: UUID, *, editor: Identity | None = None) -> None:
     """Delete an account with its books; its tokens are dead. Raises UserNotFound, LastAdmin."""
     _keep_an_admin_without(user_id)
-    user = _lock(user_id)
+    user = _lock(user_id, delete=True)
     entry = sessions.raise_epoch(user)
     db.session.delete(user)
     with revoking([entry], "user_deleted"):
@@ -238,9 +238,11 @@ def _refused_reset() -> ResetTokenRefused:
     return ResetTokenRefused()
 
 
-def _lock(user_id: UUID) -> User:
-    # What this session has read before, it has read without the lock.
-    user = db.session.get(User, user_id, with_for_update=True, populate_existing=True)
+def _lock(user_id: UUID, *, delete: bool = False) -> User:
+    # What this session has read before, it has read without the lock. To delete takes all of FOR
+    # UPDATE, and waits here for the user's import: before anything is said to be revoked.
+    lock = True if delete else NO_KEY_UPDATE
+    user = db.session.get(User, user_id, with_for_update=lock, populate_existing=True)
     if user is None:
         raise UserNotFound
     return user
@@ -253,7 +255,7 @@ def _keep_an_admin_without(user_id: UUID) -> None:
         select(User.id)
         .where(User.role == Role.ADMIN, User.is_active)
         .order_by(User.id)
-        .with_for_update()
+        .with_for_update(**NO_KEY_UPDATE)
     ).all()
     if list(admins) == [user_id]:
         raise LastAdmin

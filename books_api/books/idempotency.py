@@ -15,6 +15,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from books_api.books.exceptions import KeyInUse, KeyReused
 from books_api.books.models import IdempotencyKey
+from books_api.books.service import owner_must_exist
 from books_api.extensions import db, patiently
 
 KEPT = timedelta(hours=24)
@@ -60,9 +61,10 @@ def once(
     """Do the work in a transaction and store its answer, or return the stored one.
 
     `fingerprint` identifies the request's content. Raises KeyReused when the key came with
-    another content before, and KeyInUse while the first request is running.
+    another content before, KeyInUse while the first request is running, and TokenRefused when the
+    user's account is gone.
     """
-    with db.engine.begin() as connection:
+    with owner_must_exist(), db.engine.begin() as connection:
         if not connection.scalar(_LOCK, {"lock": _lock_number(user_id, key)}):
             raise KeyInUse
         # A statement of its own: its snapshot is taken when the lock is held.

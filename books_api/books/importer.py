@@ -13,10 +13,12 @@ from uuid import UUID
 
 import psycopg2
 from marshmallow import ValidationError
+from psycopg2.errorcodes import LOCK_NOT_AVAILABLE
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from books_api.books.columns import FIELDS
+from books_api.books.exceptions import ImportRunning
 from books_api.books.formats import Record
 from books_api.books.records import to_book
 from books_api.models import new_id
@@ -118,7 +120,8 @@ def import_records(
 ) -> Report:
     """Import the records in the connection's transaction, and call after_batch, which may commit.
 
-    With `duplicates`, a book that is already there is imported again.
+    With `duplicates`, a book that is already there is imported again. Raises ImportRunning when
+    another import of the owner does not end within the connection's lock time-out.
     """
     report = Report()
     for batch in _batches(records):
@@ -159,11 +162,22 @@ def _import_batch(
         except ValidationError as error:
             report.rejected += 1
             on_outcome(record, REJECTED, reason(error))
+    # If there is nothing to write too: a transaction without a statement is ended as idle.
+    _take_turn(owner, connection)
     there = _write(good, owner, connection, duplicates) if good else []
     for line in there:
         on_outcome(good[line][0], ALREADY_THERE, "You have this book.")
     report.already_there += len(there)
     report.imported += len(good) - len(there)
+
+
+def _take_turn(owner: UUID, connection: Connection) -> None:
+    try:
+        connection.execute(_LOCK, {"owner": str(owner)})
+    except OperationalError as error:
+        if getattr(error.orig, "pgcode", None) != LOCK_NOT_AVAILABLE:
+            raise
+        raise ImportRunning from error
 
 
 def _write(
@@ -174,7 +188,6 @@ def _write(
 ) -> list[int]:
     """Write the books, and return the lines of those that are already there."""
     rows, owned_by = io.StringIO(), str(owner)
-    connection.execute(_LOCK, {"owner": owned_by})
     connection.execute(_STAGE)
     for line, (_, book) in good.items():
         values = (line, new_id(), owned_by, *(book.get(name) for name in FIELDS))

@@ -440,6 +440,10 @@ def test_columns_that_are_not_known_are_told_in_one_line(
     assert said in result.stderr
 
 
+def test_columns_that_are_not_known_can_be_mapped_and_it_is_said(run_import):
+    assert "--map" in run_import("Titel,Autor\nMomo,Ende\n").stderr
+
+
 def test_an_unknown_owner_is_told_in_one_line(run_import):
     result = run_import(MOMO, owner="nobody@example.com")
 
