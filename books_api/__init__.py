@@ -1,6 +1,8 @@
 """The Books API: a catalogue of books for many users, over HTTP."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -23,14 +25,25 @@ from books_api.config import Settings, flask_config
 from books_api.extensions import api, cors, db, init_database, jwt, migrate, redis
 
 PREFIX = "/api/v1.0.0"
-EXPOSED_HEADERS = ["ETag", "Link", "Location", "Retry-After", "X-Request-ID", "X-Total-Count"]
+EXPOSED_HEADERS = [
+    *("Content-Disposition", "ETag", "Idempotent-Replayed", "Link", "Location"),
+    *("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "Retry-After"),
+    *("WWW-Authenticate", "X-Request-ID", "X-Total-Count"),
+]
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
+
+
+class Application(Flask):
+    """A Flask of plain functions: it does not look for coroutines on each request."""
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        return func
 
 
 def create_app(settings: Settings | None = None) -> Flask:
     """Build the application: the one place where the parts meet. Raises ConfigError."""
     settings = settings or Settings.from_environ()
-    app = Flask(__name__, static_folder=None)
+    app = Application(__name__, static_folder=None)
     app.config.from_mapping(flask_config(settings))
     app.url_map.strict_slashes = False  # /books and /books/ both answer, no redirect
     app.url_map.merge_slashes = False

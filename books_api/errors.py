@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import orjson
 from flask import Flask, Response, request
+from gunicorn.http.errors import NoMoreData, ParseException
 from psycopg2 import errorcodes
 from redis.exceptions import RedisError
 from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, OperationalError
@@ -42,11 +43,9 @@ STATUS: dict[type[Exception], HTTPStatus] = {
     auth.WrongCredentials: HTTPStatus.UNAUTHORIZED,
     auth.WrongPassword: HTTPStatus.UNPROCESSABLE_ENTITY,
     books.BookNotFound: HTTPStatus.NOT_FOUND,
+    books.ImportRunning: HTTPStatus.CONFLICT,
     books.KeyInUse: HTTPStatus.CONFLICT,
-    books.KeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
     books.NotTheOwner: HTTPStatus.FORBIDDEN,
-    UnknownColumn: HTTPStatus.UNPROCESSABLE_ENTITY,
-    UnreadableCatalogue: HTTPStatus.UNPROCESSABLE_ENTITY,
 }
 # Postgres is away, overloaded or told to stop: try again. By SQLSTATE and its class.
 UNAVAILABLE_CLASSES = (
@@ -91,8 +90,13 @@ def init_app(app: Flask) -> None:
     """Register the handlers; after every extension that brings its own."""
     app.register_error_handler(HTTPException, handle_http_exception)
     app.register_error_handler(InternalServerError, handle_unexpected)
+    app.register_error_handler(ParseException, handle_broken_body)
+    app.register_error_handler(NoMoreData, handle_broken_body)
     app.register_error_handler(InvalidInput, handle_invalid_input)
     app.register_error_handler(InvalidCursor, handle_invalid_cursor)
+    app.register_error_handler(UnknownColumn, handle_invalid_catalogue)
+    app.register_error_handler(UnreadableCatalogue, handle_invalid_catalogue)
+    app.register_error_handler(books.KeyReused, handle_key_reused)
     app.register_error_handler(DBAPIError, handle_database_error)
     app.register_error_handler(PoolTimeout, handle_unavailable)
     app.register_error_handler(RedisError, handle_unavailable)
@@ -115,6 +119,11 @@ def handle_http_exception(error: HTTPException) -> Response | HTTPException:
     if isinstance(error, TooManyRequests):
         detail = f"Too many requests: the limit is {detail}."
     return problem(error.code, detail, headers=kept)
+
+
+def handle_broken_body(error: Exception) -> Response:
+    # gunicorn's, out of a chunked body: werkzeug knows only the OSErrors, and not everywhere.
+    return problem(400, "The body is cut off, or its chunks are malformed.")
 
 
 def handle_unexpected(error: InternalServerError) -> Response:
@@ -143,7 +152,7 @@ def _headers_for(error: Exception) -> dict[str, str]:
         case auth.TokenRefused(error=code) | auth.Forbidden(error=str(code)):
             described = f'error="{code}", error_description="{error}"'
             return {"WWW-Authenticate": f"{CHALLENGE}, {described}"}
-        case auth.TooBusy() | books.KeyInUse():
+        case auth.TooBusy() | books.KeyInUse() | books.ImportRunning():
             return RETRY_AFTER
     return {}
 
@@ -154,6 +163,14 @@ def handle_book_changed(error: books.BookChanged) -> Response:
 
 def handle_invalid_cursor(error: InvalidCursor) -> Response:
     return handle_invalid_input(InvalidInput({error.field: [str(error)]}, "query"))
+
+
+def handle_invalid_catalogue(error: Exception) -> Response:
+    return handle_invalid_input(InvalidInput([str(error)], "json"))  # about the body as a whole
+
+
+def handle_key_reused(error: books.KeyReused) -> Response:
+    return handle_invalid_input(InvalidInput({"Idempotency-Key": [str(error)]}, "header"))
 
 
 def handle_invalid_input(error: InvalidInput) -> Response:

@@ -25,7 +25,8 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.orm import DeclarativeBase
 
 REDIS_TIMEOUT = 0.25  # seconds
-PATIENCE = text("SET LOCAL lock_timeout = '10min'; SET LOCAL statement_timeout = '10min'")
+# A wait for a lock ends first, and as such: who waited knows what for.
+PATIENCE = text("SET LOCAL lock_timeout = '9min'; SET LOCAL statement_timeout = '10min'")
 
 
 class Base(DeclarativeBase):

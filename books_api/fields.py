@@ -2,12 +2,12 @@
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields
-from marshmallow.validate import Range
+from marshmallow.validate import OneOf, Range
 
 from books_api.pagination import LIMIT_DEFAULT, LIMIT_MAX
 
@@ -153,6 +153,23 @@ class PageQuery(BaseSchema):
         6_000,  # that of a search holds what is searched for
         trim=False,
         metadata={"description": "Where the page begins: taken from `Link`, never made."},
+    )
+    count = QueryBoolean(
+        load_default=False,
+        metadata={
+            "description": "`true` adds `X-Total-Count`, which costs the more the more match."
+        },
+    )
+
+
+def sort_parameter(names: Iterable[str], description: str) -> fields.String:
+    """Return the field of what a list may be sorted by: each name, and with a minus."""
+    return fields.String(
+        validate=OneOf(
+            [sign + name for name in names for sign in ("", "-")],
+            error="Must be one of: {choices}.",
+        ),
+        metadata={"description": f"A `-` turns it round. {description}"},
     )
 
 

@@ -79,6 +79,13 @@ HEADERS = {
         "schema": {"type": "integer"},
     },
 }
+PAGE = {name: {"$ref": f"#/components/headers/{name}"} for name in ("Link", "X-Total-Count")}
+STILL_RUNNING = {
+    "Retry-After": {
+        "description": "Seconds to wait; only where what is in the way is still running.",
+        "schema": {"type": "integer"},
+    }
+}
 REQUEST_HEADERS = {
     "Idempotency-Key": {
         "description": "Makes the request safe to send again: a new random value for each book.",
@@ -101,7 +108,7 @@ CATALOGUES = {
     "application/jsonl": JSON_LINE,
 }
 ERRORS = {
-    400: "The body is not valid JSON.",
+    400: "The body is not valid JSON, or is cut off.",
     401: "No token, or one that is malformed, expired or revoked; or wrong credentials.",
     403: "Wrong role, not the owner, or a read-only token.",
     404: "There is no such resource.",
@@ -303,4 +310,6 @@ def _error_response(status: int) -> dict[str, Any]:
     if status in ERROR_HEADERS:
         name = ERROR_HEADERS[status]
         response["headers"] = {name: {"$ref": f"#/components/headers/{name}"}}
+    if status == 409:
+        response["headers"] = STILL_RUNNING
     return response

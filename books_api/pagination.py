@@ -41,6 +41,15 @@ class Sort:
     descending: bool = False
 
 
+def sorts(keys: Mapping[str, Any], identifier: Any) -> dict[str, Sort]:
+    """Return what `sort` may say: each name of a key, and with a minus for turned round."""
+    return {
+        sign + name: Sort(key, identifier, descending=bool(sign))
+        for name, key in keys.items()
+        for sign in ("", "-")
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class Page(Generic[R]):
     """Rows of a list, and the cursor of the page after it (None on the last)."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from flask import Flask
@@ -126,6 +127,24 @@ def make_app(app: Flask, settings: Settings) -> Callable[..., Flask]:
         return create_app(replace(settings, **changes))
 
     return make
+
+
+@pytest.fixture
+def make_impatient_app(
+    make_app: Callable[..., Flask], settings: Settings
+) -> Iterator[Callable[..., Flask]]:
+    """Make an application whose connections have the given settings of Postgres."""
+    made = []
+
+    def make(**options: Any) -> Flask:
+        words = " ".join(f"-c {name}={value}" for name, value in options.items())
+        made.append(make_app(database_url=f"{settings.database_url}&options={quote(words)}"))
+        return made[-1]
+
+    yield make
+    for app in made:
+        with app.app_context():
+            db.engine.dispose()
 
 
 @pytest.fixture

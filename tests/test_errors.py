@@ -70,6 +70,10 @@ ERRORS = {
     "no_type": (415, "POST", f"{BOOKS}/", {"data": json.dumps(MOMO)}),
     "wrong_type": (415, "POST", f"{BOOKS}/", {"data": "x", "content_type": "text/plain"}),
     "invalid_body": (422, "POST", f"{BOOKS}/", {"json": {}}),
+    "unknown_columns": (
+        *(422, "POST", f"{BOOKS}/import"),
+        {"data": "Titel,Autor\nMomo,Ende\n", "content_type": "text/csv"},
+    ),
     "invalid_query": (422, "GET", f"{BOOKS}/?limit=0", {}),
     "invalid_cursor": (422, "GET", f"{BOOKS}/?cursor=x", {}),
 }
@@ -283,6 +287,33 @@ def test_a_422_of_a_body_that_is_no_object_points_at_all_of_it(send):
     response = send("POST", f"{BOOKS}/", json=[])
 
     assert [error["pointer"] for error in response.json["errors"]] == [""]
+
+
+@pytest.mark.parametrize("data", ["Titel,Autor\nMomo,Ende\n", "", "title,author\n"])
+def test_a_422_of_a_catalogue_points_at_all_of_it(send, data):
+    problem = send("POST", f"{BOOKS}/import", data=data, content_type="text/csv").json
+
+    assert problem["errors"] == [{"pointer": "", "detail": problem["detail"]}]
+
+
+def test_unknown_columns_are_told_with_the_names_that_are_known(send):
+    content = {"data": "Titel,Autor\nMomo,Ende\n", "content_type": "text/csv"}
+
+    detail = send("POST", f"{BOOKS}/import", **content).json["detail"]
+
+    assert "No column is known as the title or the author among: Titel, Autor." in detail
+    assert "Name the columns title, author, publisher, " in detail
+    assert "map" not in detail  # there is no such parameter
+
+
+def test_a_422_of_a_key_that_was_used_before_names_its_header(send):
+    headers = {"Idempotency-Key": "k"}
+    send("POST", f"{BOOKS}/", json=MOMO, headers=headers)
+
+    problem = send("POST", f"{BOOKS}/", json={**MOMO, "page_count": 5}, headers=headers).json
+
+    assert [error["header"] for error in problem["errors"]] == ["Idempotency-Key"]
+    assert problem["detail"] == "Idempotency-Key: Was used before, with another request."
 
 
 def test_a_422_of_a_query_names_its_parameter(send):

@@ -3,10 +3,9 @@
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import quote
 from uuid import UUID
 
 import pytest
@@ -56,22 +55,6 @@ def held(app: Flask, statement: str, **parameters: Any) -> Iterator[None]:
         connection.execute(text(statement), parameters)
         yield
         connection.rollback()
-
-
-@pytest.fixture
-def make_impatient_app(make_app, settings) -> Iterator[Callable[..., Flask]]:
-    """Make an application whose connections have the given settings of Postgres."""
-    made = []
-
-    def make(**options: Any) -> Flask:
-        words = " ".join(f"-c {name}={value}" for name, value in options.items())
-        made.append(make_app(database_url=f"{settings.database_url}&options={quote(words)}"))
-        return made[-1]
-
-    yield make
-    for app in made:
-        with app.app_context():
-            db.engine.dispose()
 
 
 def answers(client, account, book):

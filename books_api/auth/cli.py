@@ -8,7 +8,7 @@ from typing import Any
 import click
 from marshmallow import ValidationError
 
-from books_api.auth import service
+from books_api.auth import lists, service
 from books_api.auth.exceptions import (
     EmailTaken,
     LastAdmin,
@@ -91,7 +91,7 @@ def list_(as_json: bool) -> None:
     if not as_json:
         click.echo(f"{'EMAIL':40} {'USERNAME':24} {'ROLE':6} {'ACTIVE':6} {'CREATED':10}")
     while True:
-        page = service.list_users(limit=LIMIT_MAX, cursor=cursor)
+        page = lists.list_users(limit=LIMIT_MAX, cursor=cursor)
         for user in page.rows:
             if as_json:
                 click.echo(json.dumps(schema.dump(user), ensure_ascii=False))

@@ -6,7 +6,7 @@ from uuid import UUID
 from flask import Response, current_app, request
 from flask_smorest import Blueprint
 
-from books_api.auth import service, sessions
+from books_api.auth import lists, service, sessions
 from books_api.auth.exceptions import SignupDisabled
 from books_api.auth.guard import identity, role_required, sent_by_admin, token_required
 from books_api.auth.limits import describe_limit, limit_account, limited
@@ -25,19 +25,16 @@ from books_api.auth.schemas import (
     SessionSchema,
     SignupSchema,
     TokenPairSchema,
+    UserQuery,
     UserSchema,
     UserUpdateSchema,
 )
-from books_api.fields import PageQuery
-from books_api.openapi import problems
+from books_api.openapi import PAGE, problems
 from books_api.pagination import link_next
 from books_api.parsing import Parser
 
 blueprint = Blueprint("auth", __name__, description="Accounts, sessions and tokens")
 blueprint.ARGUMENTS_PARSER = Parser()
-
-LINK = {"Link": {"$ref": "#/components/headers/Link"}}
-
 
 blueprint.after_request(describe_limit)
 
@@ -222,16 +219,20 @@ def reset_password(values: dict[str, str]) -> None:
 @blueprint.route("/users", methods=["GET"])
 @token_required()
 @role_required(Role.ADMIN)
-@blueprint.arguments(PageQuery(), location="query")
-@blueprint.response(200, UserSchema(many=True), headers=LINK)
+@blueprint.arguments(UserQuery(), location="query")
+@blueprint.response(200, UserSchema(many=True), headers=PAGE)
 @problems(422)
 def list_users(query: dict[str, Any]) -> tuple[Any, int, dict[str, str]]:
     """List users
 
     For admins. Newest first; the `Link` header leads to the next page.
     """
-    page = service.list_users(**query)
-    return page.rows, 200, link_next(page.cursor)
+    count = query.pop("count")
+    page = lists.list_users(**query)
+    headers = link_next(page.cursor)
+    if count:
+        headers["X-Total-Count"] = str(lists.count_users())
+    return page.rows, 200, headers
 
 
 @blueprint.route("/users/<uuid:user_id>", methods=["GET"])

@@ -15,7 +15,16 @@ from books_api.auth.models import (
     Role,
 )
 from books_api.auth.passwords import PASSWORD_MAX, PASSWORD_MIN
-from books_api.fields import STORABLE, BaseSchema, ResponseSchema, Text, Timestamp, WholeNumber
+from books_api.fields import (
+    STORABLE,
+    BaseSchema,
+    PageQuery,
+    ResponseSchema,
+    Text,
+    Timestamp,
+    WholeNumber,
+    sort_parameter,
+)
 
 RESET_TOKEN_MAX = 500
 PASSWORD = {
@@ -160,6 +169,15 @@ class PasswordChangeSchema(BaseSchema):
 class PasswordResetSchema(BaseSchema):
     token = Text(1, RESET_TOKEN_MAX, required=True)
     new_password = new_password(required=True)
+
+
+class UserQuery(PageQuery):
+    """Which users, in which order."""
+
+    sort = sort_parameter(
+        ("created_at", "username", "email"),
+        "Usernames and emails are sorted regardless of case. The default is `-created_at`.",
+    )
 
 
 class UserUpdateSchema(BaseSchema):

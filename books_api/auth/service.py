@@ -20,22 +20,15 @@ from books_api.auth.exceptions import (
     UserNotFound,
     WrongPassword,
 )
-from books_api.auth.models import Role, Session, User, UserRow
+from books_api.auth.models import Role, Session, User
 from books_api.auth.revocation import revoking
-from books_api.auth.sessions import TokenPair, live_user
+from books_api.auth.sessions import NO_KEY_UPDATE, TokenPair, live_user
 from books_api.auth.tokens import Identity
 from books_api.config import Settings
-from books_api.extensions import DriverStatement, autocommit, db
+from books_api.extensions import autocommit, db
 from books_api.logs import security_event
-from books_api.pagination import Page, Sort, fetch_page, keyset
 
 RESET_SECONDS = 24 * 3600
-_COLUMNS = [User.__table__.c[name] for name in UserRow._fields]
-_NEWEST = Sort(User.created_at, User.id, descending=True)
-_LIST = {
-    after: DriverStatement(keyset(select(*_COLUMNS), _NEWEST, after=after))
-    for after in (False, True)
-}
 
 
 def create_user(
@@ -77,19 +70,6 @@ def find_user(email: str) -> User:
     if user is None:
         raise UserNotFound
     return user
-
-
-def list_users(*, limit: int, cursor: str | None = None) -> Page[UserRow]:
-    """Return a page of users, newest first. Raises InvalidCursor."""
-    return fetch_page(
-        _LIST.__getitem__,
-        {},
-        make=lambda values: UserRow._make(values[:-1]),
-        width=len(_COLUMNS),
-        scope="users",
-        limit=limit,
-        cursor=cursor,
-    )
 
 
 def update_profile(identity: Identity, changes: Mapping[str, Any]) -> User:
@@ -204,7 +184,7 @@ def update_user(
 def delete_user(user_id: UUID, *, editor: Identity | None = None) -> None:
     """Delete an account with its books; its tokens are dead. Raises UserNotFound, LastAdmin."""
     _keep_an_admin_without(user_id)
-    user = _lock(user_id)
+    user = _lock(user_id, delete=True)
     entry = sessions.raise_epoch(user)
     db.session.delete(user)
     with revoking([entry], "user_deleted"):
@@ -258,9 +238,11 @@ def _refused_reset() -> ResetTokenRefused:
     return ResetTokenRefused()
 
 
-def _lock(user_id: UUID) -> User:
-    # What this session has read before, it has read without the lock.
-    user = db.session.get(User, user_id, with_for_update=True, populate_existing=True)
+def _lock(user_id: UUID, *, delete: bool = False) -> User:
+    # What this session has read before, it has read without the lock. To delete takes all of FOR
+    # UPDATE, and waits here for the user's import: before anything is said to be revoked.
+    lock = True if delete else NO_KEY_UPDATE
+    user = db.session.get(User, user_id, with_for_update=lock, populate_existing=True)
     if user is None:
         raise UserNotFound
     return user
@@ -273,7 +255,7 @@ def _keep_an_admin_without(user_id: UUID) -> None:
         select(User.id)
         .where(User.role == Role.ADMIN, User.is_active)
         .order_by(User.id)
-        .with_for_update()
+        .with_for_update(**NO_KEY_UPDATE)
     ).all()
     if list(admins) == [user_id]:
         raise LastAdmin

@@ -27,6 +27,9 @@ from books_api.logs import security_event
 from books_api.metrics import LOGINS_FAILED
 
 LOST_ANSWER = timedelta(seconds=30)
+# FOR NO KEY UPDATE locks out the others that lock a user, or share it, and lets foreign keys refer
+# to it: FOR UPDATE would wait for the user's import to end.
+NO_KEY_UPDATE: dict[str, Any] = {"key_share": True}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,8 @@ def login(email: str, password: str, *, user_agent: str) -> tuple[User, TokenPai
     if row and matches and passwords.is_outdated(row.password_hash):
         renewed = passwords.hash_password(password)
     # Whoever renews the hash locks out other logins, or two would wait for each other.
-    user = db.session.get(User, row.id, with_for_update={"read": not renewed}) if row else None
+    lock = NO_KEY_UPDATE if renewed else {"read": True}
+    user = db.session.get(User, row.id, with_for_update=lock) if row else None
     if (
         row is None
         or user is None
@@ -120,7 +124,10 @@ def open_script_session(
 def live_user(identity: Identity, *, for_update: bool = False) -> User:
     """Return the user of a verified token. Raises TokenRefused when the account is gone."""
     user = db.session.get(
-        User, UUID(identity.user_id), with_for_update=for_update, populate_existing=for_update
+        User,
+        UUID(identity.user_id),
+        with_for_update=NO_KEY_UPDATE if for_update else None,
+        populate_existing=for_update,
     )
     if user is None or not user.is_active or user.token_epoch != identity.epoch:
         raise TokenRefused("The token has been revoked.")

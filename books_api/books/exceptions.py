@@ -15,12 +15,17 @@ class NotTheOwner(Exception):
 
 class KeyReused(Exception):
     def __init__(self) -> None:
-        super().__init__("This Idempotency-Key was used before, with another request.")
+        super().__init__("Was used before, with another request.")
 
 
 class KeyInUse(Exception):
     def __init__(self) -> None:
         super().__init__("The first request with this Idempotency-Key is still running.")
+
+
+class ImportRunning(Exception):
+    def __init__(self) -> None:
+        super().__init__("Another import of this user is still running.")
 
 
 class BookChanged(Exception):

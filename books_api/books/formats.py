@@ -13,7 +13,7 @@ from typing import IO, Any, Literal
 
 import orjson
 
-from books_api.books.columns import UnknownColumn, check_fields, find_columns, shown
+from books_api.books.columns import FIELDS, UnknownColumn, check_fields, find_columns, shown
 from books_api.books.encodings import LINE_MAX, UnreadableCatalogue, open_text, read_lines
 from books_api.books.records import QUOTES, date_form
 
@@ -107,7 +107,7 @@ def _open_csv(
     if missing:
         raise UnknownColumn(
             f"No column is known as the {' or the '.join(missing)} among: {shown(header)}."
-            " Name it with a mapping such as title=Titel."
+            f" Name the columns {', '.join(FIELDS)}."
         )
     used = ", ".join(f"{name} from {header[index]!r}" for name, index in columns.items())
     records = _read_csv(rows, delimiter, len(header), columns)

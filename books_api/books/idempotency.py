@@ -15,6 +15,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from books_api.books.exceptions import KeyInUse, KeyReused
 from books_api.books.models import IdempotencyKey
+from books_api.books.service import owner_must_exist
 from books_api.extensions import db, patiently
 
 KEPT = timedelta(hours=24)
@@ -37,10 +38,11 @@ _FIRST = select(
     IdempotencyKey.status,
     IdempotencyKey.headers,
     IdempotencyKey.body,
+    # No condition: Postgres might look all recent keys up for it.
+    (IdempotencyKey.created_at > func.now() - KEPT).label("is_kept"),
 ).where(
     IdempotencyKey.user_id == bindparam("user_id"),
     IdempotencyKey.key == bindparam("key"),
-    IdempotencyKey.created_at > func.now() - KEPT,
 )
 _INSERT = insert(IdempotencyKey)
 _STORE = _INSERT.on_conflict_do_update(  # an expired one that is not pruned yet
@@ -59,14 +61,15 @@ def once(
     """Do the work in a transaction and store its answer, or return the stored one.
 
     `fingerprint` identifies the request's content. Raises KeyReused when the key came with
-    another content before, and KeyInUse while the first request is running.
+    another content before, KeyInUse while the first request is running, and TokenRefused when the
+    user's account is gone.
     """
-    with db.engine.begin() as connection:
+    with owner_must_exist(), db.engine.begin() as connection:
         if not connection.scalar(_LOCK, {"lock": _lock_number(user_id, key)}):
             raise KeyInUse
         # A statement of its own: its snapshot is taken when the lock is held.
         first = connection.execute(_FIRST, {"user_id": user_id, "key": key}).one_or_none()
-        if first is not None:
+        if first is not None and first.is_kept:
             if first.fingerprint != fingerprint:
                 raise KeyReused
             return Answer(first.status, first.headers, first.body, replayed=True)

@@ -13,10 +13,12 @@ from uuid import UUID
 
 import psycopg2
 from marshmallow import ValidationError
+from psycopg2.errorcodes import LOCK_NOT_AVAILABLE
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from books_api.books.columns import FIELDS
+from books_api.books.exceptions import ImportRunning
 from books_api.books.formats import Record
 from books_api.books.records import to_book
 from books_api.models import new_id
@@ -39,11 +41,13 @@ _COLUMNS = ("id", "user_uid", *FIELDS)
 # Looked for among the earlier records of the batch, and among the owner's books: there LATERAL
 # with LIMIT means one look into an index for each record, whatever the planner thinks of tables
 # that nobody has analyzed; = would let it take the index of all the owner's books.
-# Only if a record has no isbn is anything folded.
+# Only if a record has no isbn is anything folded. Folding takes C++ and C# for C, and signs for
+# nothing at all: these are compared besides.
 _THERE = text("""
     WITH keys AS MATERIALIZED (
         SELECT line, isbn, user_uid, books_fold(title) AS title, books_fold(author) AS author,
-            published_date
+            published_date, regexp_replace(title, '[^#+]+', '', 'g') AS signs,
+            CASE books_fold(title) WHEN '' THEN title END AS unfolded
         FROM import_rows WHERE EXISTS (SELECT FROM import_rows WHERE isbn IS NULL)
     )
     SELECT line FROM (
@@ -53,7 +57,9 @@ _THERE = text("""
     UNION
     SELECT line FROM (
         SELECT line, isbn,
-            row_number() OVER (PARTITION BY title, author, published_date ORDER BY line) AS nth
+            row_number() OVER (
+                PARTITION BY title, author, published_date, signs, unfolded ORDER BY line
+            ) AS nth
         FROM keys
     ) numbered WHERE nth > 1 AND isbn IS NULL
     UNION
@@ -68,6 +74,8 @@ _THERE = text("""
         WHERE left(books_fold(b.title), 100) COLLATE "C" = left(k.title, 100) COLLATE "C"
             AND books_fold(b.title) = k.title
             AND books_fold(b.author) = k.author
+            AND regexp_replace(b.title, '[^#+]+', '', 'g') = k.signs
+            AND (k.unfolded IS NULL OR b.title = k.unfolded)
             AND b.published_date IS NOT DISTINCT FROM k.published_date
             AND b.user_uid IS NOT DISTINCT FROM k.user_uid
         LIMIT 1
@@ -112,7 +120,8 @@ def import_records(
 ) -> Report:
     """Import the records in the connection's transaction, and call after_batch, which may commit.
 
-    With `duplicates`, a book that is already there is imported again.
+    With `duplicates`, a book that is already there is imported again. Raises ImportRunning when
+    another import of the owner does not end within the connection's lock time-out.
     """
     report = Report()
     for batch in _batches(records):
@@ -153,11 +162,22 @@ def _import_batch(
         except ValidationError as error:
             report.rejected += 1
             on_outcome(record, REJECTED, reason(error))
+    # If there is nothing to write too: a transaction without a statement is ended as idle.
+    _take_turn(owner, connection)
     there = _write(good, owner, connection, duplicates) if good else []
     for line in there:
         on_outcome(good[line][0], ALREADY_THERE, "You have this book.")
     report.already_there += len(there)
     report.imported += len(good) - len(there)
+
+
+def _take_turn(owner: UUID, connection: Connection) -> None:
+    try:
+        connection.execute(_LOCK, {"owner": str(owner)})
+    except OperationalError as error:
+        if getattr(error.orig, "pgcode", None) != LOCK_NOT_AVAILABLE:
+            raise
+        raise ImportRunning from error
 
 
 def _write(
@@ -168,7 +188,6 @@ def _write(
 ) -> list[int]:
     """Write the books, and return the lines of those that are already there."""
     rows, owned_by = io.StringIO(), str(owner)
-    connection.execute(_LOCK, {"owner": owned_by})
     connection.execute(_STAGE)
     for line, (_, book) in good.items():
         values = (line, new_id(), owned_by, *(book.get(name) for name in FIELDS))

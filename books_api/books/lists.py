@@ -18,19 +18,16 @@ from sqlalchemy import (
     cast,
     func,
     literal_column,
+    or_,
     select,
     type_coerce,
 )
 
 from books_api.books import search
 from books_api.books.models import PAGE_COUNT_MAX, Book, BookRow, as_dict
-from books_api.books.schemas import (
-    SORT_FIELDS,
-    parse_isbn,
-    parse_partial_date,
-)
+from books_api.books.schemas import parse_isbn, parse_partial_date
 from books_api.extensions import DriverStatement, autocommit, db
-from books_api.pagination import Page, Sort, fetch_page, keyset
+from books_api.pagination import Page, fetch_page, keyset, sorts
 
 RFC3339: ColumnElement[str] = literal_column("""'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'""")
 
@@ -71,18 +68,17 @@ SORT_KEYS: dict[str, Any] = {
     "published_date": func.coalesce(_day(Book.published_on), literal_column(str(UNDATED), Integer)),
     "page_count": func.coalesce(Book.page_count, literal_column(str(PAGE_COUNT_MAX + 1), Integer)),
 }
-SORTS = {
-    sign + name: Sort(SORT_KEYS[name], Book.id, descending=bool(sign))
-    for name in SORT_FIELDS
-    for sign in ("", "-")
-}
+SORTS = sorts(SORT_KEYS, Book.id)
 NEWEST = "-created_at"
 
 
 def _author_contains(author: ColumnElement[str]) -> ColumnElement[bool]:
     # What is left after folding has no LIKE wildcards; nothing left is contained in nothing.
     folded = func.books_fold(author)
-    return Book.author_text.like("%" + func.nullif(folded, "") + "%")
+    contained = Book.author_text.like("%" + func.nullif(folded, "") + "%")
+    # Trigrams find nothing shorter than three letters: those are looked up among the words.
+    is_long = func.length(folded) > literal_column("2")
+    return and_(contained, or_(is_long, search.has(func.books_words_query(folded))))
 
 
 def _published(moment: str) -> ColumnElement[int]:

@@ -17,7 +17,7 @@ from books_api.books import lists, service
 from books_api.books.idempotency import Answer, once
 from books_api.books.models import IDEMPOTENCY_KEY_MAX, BookRow, as_dict
 from books_api.books.schemas import BookInputSchema, BookOfUserQuery, BookQuery, BookSchema
-from books_api.openapi import IDEMPOTENCY_KEY, problems, request_headers
+from books_api.openapi import IDEMPOTENCY_KEY, PAGE, problems, request_headers
 from books_api.pagination import Page, link_next
 from books_api.parsing import DUMP_OPTIONS, InvalidInput, Parser
 
@@ -27,10 +27,6 @@ blueprint.ARGUMENTS_PARSER = Parser()
 ETAG = {"ETag": {"$ref": "#/components/headers/ETag"}}
 LOCATION = {"Location": {"$ref": "#/components/headers/Location"}}
 REPLAYED = {"Idempotent-Replayed": {"$ref": "#/components/headers/Idempotent-Replayed"}}
-PAGE = {
-    "Link": {"$ref": "#/components/headers/Link"},
-    "X-Total-Count": {"$ref": "#/components/headers/X-Total-Count"},
-}
 PAGE_PARAMETERS = ("limit", "cursor", "sort")
 
 

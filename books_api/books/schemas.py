@@ -25,6 +25,7 @@ from books_api.fields import (
     Text,
     Timestamp,
     WholeNumber,
+    sort_parameter,
 )
 
 PARTIAL_DATE = r"[0-9]{4}(-[0-9]{2}(-[0-9]{2})?)?"
@@ -32,7 +33,7 @@ PARTIAL_DATE = r"[0-9]{4}(-[0-9]{2}(-[0-9]{2})?)?"
 YEAR = "([1-9][0-9]{3}|0[1-9][0-9]{2}|00[1-9][0-9]|000[1-9])"
 PARTIAL_DATE_PATTERN = rf"^{YEAR}(-(0[1-9]|1[0-2])(-(0[1-9]|[12][0-9]|3[01]))?)?$"
 SORT_FIELDS = ("created_at", "updated_at", "title", "author", "published_date", "page_count")
-Q_MAX = 1_000  # the rest of a longer one is ignored
+Q_MAX = 1_000  # no word so far behind is searched for
 ISBN = r"(?!0{10})[0-9]{9}[0-9X]|97[89][0-9]{10}"
 
 
@@ -135,7 +136,7 @@ class BookSchema(BookInputSchema):
 
 
 class Query(fields.String):
-    """What is searched for: any string at all is legal, and its first Q_MAX characters count."""
+    """What is searched for: any string at all is legal; of a long one the beginning counts."""
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
@@ -146,21 +147,10 @@ class Query(fields.String):
 class BookQuery(PageQuery):
     """Which books, in which order."""
 
-    sort = fields.String(
-        validate=OneOf(
-            [sign + name for name in SORT_FIELDS for sign in ("", "-")],
-            error="Must be one of: {choices}.",
-        ),
-        metadata={
-            "description": "A `-` turns it round. Title and author are sorted regardless of case,"
-            " accents and punctuation. The default is `-created_at`; with `q`, best first."
-        },
-    )
-    count = QueryBoolean(
-        load_default=False,
-        metadata={
-            "description": "`true` adds `X-Total-Count`, which costs the more the more match."
-        },
+    sort = sort_parameter(
+        SORT_FIELDS,
+        "Title and author are sorted regardless of case, accents and punctuation. The default is"
+        " `-created_at`; with `q`, best first.",
     )
     q = Query(
         metadata={
@@ -168,7 +158,11 @@ class BookQuery(PageQuery):
             " punctuation; the last may be unfinished, and typos are forgiven. Or an ISBN."
         },
     )
-    author = Text(1, AUTHOR_MAX, metadata={"description": "Is contained in the author."})
+    author = Text(
+        1,
+        AUTHOR_MAX,
+        metadata={"description": "Is contained in the author; one or two letters begin a word."},
+    )
     publisher = Text(1, PUBLISHER_MAX, metadata={"description": "Is the publisher."})
     language = Text(1, LANGUAGE_MAX, metadata={"description": "Is the language."})
     isbn = ISBNField(metadata={"description": "Is the ISBN, in any form."})

@@ -96,14 +96,19 @@ def next_page(columns: Sequence[Any], conditions: Conditions, sort: Sort | None)
 def chosen(conditions: Conditions) -> Select[Any]:
     """Return the statement of what q means: a tsquery, as text; NULL finds nothing."""
     words = select(_EXACT).scalar_subquery()
-    found = select(Book.id).where(*conditions, _has(words))
+    found = select(Book.id).where(*conditions, has(words))
     exact = found.cte("exact").prefix_with("MATERIALIZED")  # or a scan may look for the first
     return select(case((exists(select(exact.c.id)), cast(_EXACT, Text)), else_=cast(_NEAR, Text)))
 
 
 def finds(words: ColumnElement[str]) -> ColumnElement[bool]:
     """Return whether a book has what was chosen."""
-    return _has(select(cast(words, TSQUERY)).scalar_subquery())
+    return has(select(cast(words, TSQUERY)).scalar_subquery())
+
+
+def has(words: Any) -> ColumnElement[bool]:
+    """Return whether a book has what the tsquery asks for."""
+    return type_coerce(Book.search, TSVECTOR).bool_op("@@")(words)
 
 
 def _common(conditions: Conditions) -> ColumnElement[bool]:
@@ -125,7 +130,7 @@ def _matches(query: Any, conditions: Conditions, sort: Sort | None, name: str = 
     rank += cast(is_title, Integer) * _integer(RANK_SCALE)
     key = sort.key if sort else rank
     columns: Any = (Book.id, key.label("key"), cast(words, Text).label("words"))
-    return select(*columns).where(*conditions, _has(words)).cte(name).prefix_with("MATERIALIZED")
+    return select(*columns).where(*conditions, has(words)).cte(name).prefix_with("MATERIALIZED")
 
 
 def _first(*matches: CTE, most: int = RANKED) -> CTE:
@@ -140,11 +145,7 @@ def _is_all(some: CTE) -> ColumnElement[bool]:
 
 def _list(words: Any, conditions: Conditions) -> Select[Any]:
     columns: Any = (Book.id, cast(words, Text).label("place"))
-    return select(*columns).where(*conditions, _has(words))
-
-
-def _has(words: Any) -> ColumnElement[bool]:
-    return type_coerce(Book.search, TSVECTOR).bool_op("@@")(words)
+    return select(*columns).where(*conditions, has(words))
 
 
 def _page(columns: Sequence[Any], found: _Found, sort: Sort | None, *, after: bool) -> Select[Any]:

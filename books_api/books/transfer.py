@@ -21,6 +21,7 @@ from books_api.books.idempotency import Answer, once
 from books_api.books.importer import import_records
 from books_api.books.routes import answered, blueprint, idempotency_key
 from books_api.books.schemas import ExportQuery, ImportQuery, ImportReportSchema
+from books_api.books.service import owner_must_exist
 from books_api.extensions import db
 from books_api.openapi import problems, request_body, request_headers, response_body
 
@@ -49,8 +50,9 @@ def import_books(query: dict[str, Any]) -> Response:
     """Import books
 
     CSV with a header, or NDJSON, up to 16 MiB and 200,000 records; columns are known by the names
-    that Goodreads, StoryGraph, LibraryThing and this API give them. All of it is one transaction.
-    The answer says what became of every record that was not imported; `dry_run=true` only says it.
+    that Goodreads, StoryGraph, LibraryThing and this API give them. All of it is one transaction,
+    and a user's imports take turns: 409 when the one before takes long. The answer says what
+    became of every record that was not imported; `dry_run=true` only says it.
     """
     content_type = request.mimetype
     if content_type not in FORMATS:
@@ -67,7 +69,7 @@ def import_books(query: dict[str, Any]) -> Response:
             return _import(body, FORMATS[content_type], owner, connection, **query)
 
         if query["dry_run"] or key is None:
-            with db.engine.connect() as connection:
+            with owner_must_exist(), db.engine.connect() as connection:
                 answer = work(connection)
                 if not query["dry_run"]:
                     connection.commit()

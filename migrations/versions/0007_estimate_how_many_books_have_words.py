@@ -30,7 +30,7 @@ def upgrade() -> None:
                     SELECT max(share) * books INTO books
                     FROM unnest(words, shares) AS known (lexeme, share)
                     WHERE starts_with(lexeme, word);
-                    typed := trim_array(typed, 1);
+                    typed := typed[1 : cardinality(typed) - 1];
                 END IF;
                 FOREACH word IN ARRAY typed LOOP
                     books := books * shares[array_position(words, word)];

@@ -386,16 +386,56 @@ def test_admin_lists_users(client, admin, alice, bob):
     assert {user["username"] for user in response.json} == {"admin", "alice", "bob"}
 
 
-def test_list_of_users_comes_in_pages(client, admin, make_user):
-    made = [make_user().id for _ in range(4)]
-    url, seen = f"{AUTH}/users?limit=2", []
-
+def walk_users(client, admin, query):
+    url, seen = f"{AUTH}/users?limit=2{query}", []
     while url:
         response = client.get(url, headers=admin.headers)
-        seen += [user["id"] for user in response.json]
+        assert response.status_code == 200, response.text
+        seen += response.json
         url = response.headers.get("Link", "").partition(">")[0].removeprefix("<")
+    return seen
 
-    assert seen == [*reversed(made), admin.id]
+
+def test_list_of_users_comes_in_pages(client, admin, make_user):
+    made = [make_user().id for _ in range(4)]
+
+    assert [user["id"] for user in walk_users(client, admin, "")] == [*reversed(made), admin.id]
+
+
+@pytest.mark.parametrize("sort", ["created_at", "username", "email"])
+def test_list_of_users_can_be_sorted(client, admin, make_user, sort):
+    for name, email in [("Bob", "z@example.com"), ("al", "Y@example.com"), ("carl", "x@x.org")]:
+        make_user(username=name, email=email)
+
+    up = walk_users(client, admin, f"&sort={sort}")
+    down = walk_users(client, admin, f"&sort=-{sort}")
+
+    assert len(up) == 4
+    assert up == sorted(up, key=lambda user: user[sort].lower())
+    assert down == up[::-1]
+
+
+def test_users_are_counted_when_asked_for(client, admin, alice):
+    counted = client.get(f"{AUTH}/users?limit=1&count=true", headers=admin.headers)
+    uncounted = client.get(f"{AUTH}/users?limit=1", headers=admin.headers)
+
+    assert counted.headers["X-Total-Count"] == "2"
+    assert "X-Total-Count" not in uncounted.headers
+
+
+@pytest.mark.parametrize("query", ["sort=password_hash", "sort=", "count=1", "q=alice"])
+def test_unknown_order_or_parameter_of_users_is_refused(client, admin, query):
+    response = client.get(f"{AUTH}/users?{query}", headers=admin.headers)
+
+    assert response.status_code == 422
+    assert response.json["errors"][0]["parameter"] == query.partition("=")[0]
+
+
+def test_cursor_of_users_is_good_for_its_order_only(client, admin, alice):
+    link = client.get(f"{AUTH}/users?limit=1&sort=email", headers=admin.headers).headers["Link"]
+    url = link.partition(">")[0].removeprefix("<").replace("sort=email", "sort=username")
+
+    assert client.get(url, headers=admin.headers).status_code == 422
 
 
 def test_admin_reads_a_user(client, admin, alice):

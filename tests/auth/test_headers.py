@@ -212,7 +212,14 @@ def test_cookies_are_never_asked_for(cors_client):
     assert "Access-Control-Allow-Credentials" not in response.headers
 
 
-@pytest.mark.parametrize("name", ["ETag", "Link", "Location", "Retry-After", "X-Total-Count"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("Content-Disposition", "ETag", "Idempotent-Replayed", "Link", "Location"),
+        *("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "Retry-After"),
+        *("WWW-Authenticate", "X-Request-ID", "X-Total-Count"),
+    ],
+)
 def test_headers_of_the_contract_can_be_read_by_a_listed_origin(cors_client, name):
     response = cors_client.get(f"{BOOKS}/", headers={"Origin": ORIGIN})
 

@@ -3,12 +3,15 @@
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from uuid import UUID
 
 import pytest
 import requests
 from sqlalchemy import text
+from sqlalchemy.dialects import postgresql
 
 from books_api import PREFIX
+from books_api.books import idempotency
 from books_api.extensions import autocommit, db
 from tests.processes import TIMEOUT, running_gunicorn
 
@@ -210,6 +213,25 @@ def test_pruned_keys_are_counted(app, send):
     result = app.test_cli_runner().invoke(args=["maintenance", "prune"])
 
     assert "1 idempotency key" in result.output
+
+
+def test_old_keys_do_not_slow_a_write(app, alice):
+    look_up = idempotency._FIRST.params(user_id=UUID(alice.id), key="new").compile(
+        dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True}
+    )
+    with app.app_context(), db.engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO idempotency_keys (user_id, key, fingerprint, status, headers, body,"
+                " created_at) SELECT :user_id, n, '', 201, '{}', '', now() - interval '2 days'"
+                " FROM generate_series(1, 5000) AS n"
+            ),
+            {"user_id": alice.id},
+        )
+        connection.execute(text("ANALYZE idempotency_keys"))
+        plan = connection.exec_driver_sql(f"EXPLAIN {look_up}").scalars().all()
+
+    assert plan[0].startswith("Index Scan using pk_idempotency_keys")
 
 
 def test_a_key_is_free_again_when_pruned(app, send, count):

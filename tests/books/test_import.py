@@ -212,6 +212,25 @@ def test_with_isbn_the_isbn_tells(run_import, stored, together):
     assert stored("title") == ["Momo"]
 
 
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("titles", [["C", "C++", "C#"], ["🙂", "🙃"]])
+def test_titles_that_differ_in_signs_only_are_books_of_their_own(
+    run_import, stored, titles, together
+):
+    records = [f"{title},Ende,1973\n" for title in titles]
+    for content in ["".join(records)] if together else records:
+        run_import(NO_ISBN + content)
+
+    assert sorted(stored("title")) == sorted(titles)
+
+
+def test_titles_that_differ_in_punctuation_only_are_one_book(run_import, stored):
+    run_import(f"{NO_ISBN}L'Étranger!,Camus,1942\nL\u2019étranger,Camus,1942\n")
+    run_import(f"{NO_ISBN}L\u2019Étranger,Camus,1942\n")
+
+    assert stored("title") == ["L'Étranger!"]
+
+
 def test_another_owners_book_is_not_there(run_import, bob):
     run_import(MOMO)
 
@@ -419,6 +438,10 @@ def test_columns_that_are_not_known_are_told_in_one_line(
     assert (result.exit_code, stored("id")) == (2, [])
     assert result.stderr.count("\n") == 1
     assert said in result.stderr
+
+
+def test_columns_that_are_not_known_can_be_mapped_and_it_is_said(run_import):
+    assert "--map" in run_import("Titel,Autor\nMomo,Ende\n").stderr
 
 
 def test_an_unknown_owner_is_told_in_one_line(run_import):
