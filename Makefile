@@ -1,5 +1,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
+# Files of few tests take as long as those of many: they are left in their order.
+PARALLEL = -q -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help run test test-long test-deploy soak reliability lint audit openapi fuzz bench clean
 
@@ -10,13 +12,13 @@ run: .venv/installed ## Serve at http://localhost:8000 (PORT=8001 changes it)
 	@exec $(BIN)/python app.py
 
 test: .venv/installed ## Run the suite on embedded servers
-	@exec $(BIN)/pytest -n 2 --dist loadfile -q -m "not long and not deploy"
+	@exec $(BIN)/pytest $(PARALLEL) -m "not long and not deploy"
 
 test-long: .venv/installed ## Run what takes long: 100,000 books, faults, a browser, generated clients
-	@exec $(BIN)/pytest -n 2 --dist loadfile -q -m long
+	@exec $(BIN)/pytest $(PARALLEL) -m long
 
 test-deploy: .venv/installed ## Run the deployment as shipped: nginx, gunicorn, the deployment page
-	@exec $(BIN)/pytest -n 2 --dist loadfile -q -m deploy tests/deploy
+	@exec $(BIN)/pytest $(PARALLEL) -m deploy tests/deploy
 
 soak: .venv/installed ## Load it for 3 minutes (MINUTES=30 changes it): nothing may grow
 	@exec $(BIN)/pytest -s -q tests/deploy/faults/soak.py

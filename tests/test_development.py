@@ -154,6 +154,7 @@ def test_a_request_is_one_readable_line(checkout: Checkout) -> None:
 
 
 @pytest.mark.parametrize("stop", [press_ctrl_c, Popen.terminate])
+@pytest.mark.long
 def test_stopping_leaves_no_process_and_prints_no_traceback(checkout: Checkout, stop) -> None:
     with checkout.serving() as process:
         stop(process)
@@ -163,6 +164,7 @@ def test_stopping_leaves_no_process_and_prints_no_traceback(checkout: Checkout, 
         assert "Traceback" not in checkout.log.read_text()
 
 
+@pytest.mark.long
 def test_ctrl_c_during_the_start_leaves_nothing_either(checkout: Checkout) -> None:
     with checkout.starting() as process:
         wait_until(lambda: len(checkout.processes()) > 1)  # the first server starts
@@ -172,6 +174,7 @@ def test_ctrl_c_during_the_start_leaves_nothing_either(checkout: Checkout) -> No
         assert (checkout.processes(), checkout.log.read_text()) == (set(), "")
 
 
+@pytest.mark.long
 def test_a_start_after_sigkill_finds_its_data_and_its_key(checkout: Checkout) -> None:
     with checkout.serving() as process:
         checkout.create_user("survivor")
@@ -208,6 +211,7 @@ def test_a_bad_port_is_one_line_and_starts_nothing(clone: Checkout) -> None:
     assert not clone.instance.exists()
 
 
+@pytest.mark.long
 def test_a_flask_command_shares_the_servers_that_run(checkout: Checkout) -> None:
     with checkout.serving():
         checkout.create_user("second-terminal")
@@ -226,6 +230,7 @@ def test_only_the_owner_may_read_the_development_key(checkout: Checkout) -> None
     assert (checkout.instance / "jwt_secret_key").stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.long
 def test_a_flask_command_before_the_first_migration_is_one_line(clone: Checkout) -> None:
     result = clone.create_user("early")
 

@@ -156,6 +156,7 @@ def test_a_redis_that_has_forgotten_all_is_filled_again(app, client, alice, book
     assert response.status_code == 200
 
 
+@pytest.mark.long
 def test_a_pool_without_a_free_connection_is_503(make_app, alice, book):
     app = make_app(database_pool_size=1)
 

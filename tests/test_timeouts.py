@@ -55,6 +55,7 @@ def url(app: Flask, settings: Settings, tmp_path: Path) -> Iterator[str]:
         yield gunicorn.url
 
 
+@pytest.mark.long
 def test_stuck_queries_are_503_in_seconds_and_free_their_worker(
     app: Flask, url: str, alice: Account
 ) -> None:
@@ -120,6 +121,7 @@ def test_the_deployed_connections_have_every_time_out(app: Flask) -> None:
     }
 
 
+@pytest.mark.long
 def test_a_wait_for_the_pool_ends(make_app: Callable[..., Flask], alice: Account) -> None:
     app = make_app(database_pool_size=1)
 
@@ -129,6 +131,7 @@ def test_a_wait_for_the_pool_ends(make_app: Callable[..., Flask], alice: Account
     assert response.status_code == 503
 
 
+@pytest.mark.long
 def test_connecting_to_a_postgres_that_is_silent_ends(
     make_app: Callable[..., Flask], alice: Account, silent: int
 ) -> None:

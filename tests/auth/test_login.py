@@ -113,6 +113,7 @@ def test_refusals_look_the_same(refusals):
     assert headers[1:] == headers[:-1]
 
 
+@pytest.mark.long
 def test_refusals_take_the_same_time(refusals):
     seconds = {name: [] for name in refusals}
 
@@ -126,6 +127,7 @@ def test_refusals_take_the_same_time(refusals):
     assert max(medians) < 1.4 * min(medians), seconds
 
 
+@pytest.mark.long
 def test_first_try_at_an_unknown_email_in_a_process_takes_no_longer():
     spec = importlib.util.find_spec(passwords.__name__)
     fresh = importlib.util.module_from_spec(spec)  # as a process has it that has just begun
