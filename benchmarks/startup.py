@@ -6,6 +6,7 @@ import sys
 import time
 from dataclasses import replace
 from statistics import median
+from tempfile import TemporaryDirectory
 
 from benchmarks.report import Bound, table
 from benchmarks.servers import (
@@ -25,9 +26,14 @@ IMPORT = "import time; begun = time.perf_counter(); import wsgi; print(time.perf
 def measure(quick: bool) -> dict[str, float]:
     """Return seconds, and the megabytes of a worker that has answered some requests."""
     times, count = (2, 50) if quick else (9, 500)
+    with TemporaryDirectory() as folder:
+        return measure_with(production_python(folder), times, count)
+
+
+def measure_with(python: str, times: int, count: int) -> dict[str, float]:
     with deployment() as place:
         import_file(catalogue(), place.user_id)
-        place = replace(place, python=production_python(place))
+        place = replace(place, python=python)
         imports = median(import_wsgi(place) for _ in range(times))
         answers = []
         for _ in range(times):
@@ -44,9 +50,8 @@ def measure(quick: bool) -> dict[str, float]:
         return {"import": imports, "answer": median(answers), "rss": resident, "pss": own}
 
 
-def production_python(place: Deployment) -> str:
+def production_python(folder: str) -> str:
     """Return a Python with the packages of production: some load those of tests if they can."""
-    folder = place.folder / "venv"
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     python = f"{folder}/bin/python"
     pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]

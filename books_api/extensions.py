@@ -25,7 +25,7 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.orm import DeclarativeBase
 
 REDIS_TIMEOUT = 0.25  # seconds
-# A wait for a lock ends first, and as such: who waited knows what for.
+# A wait for a lock ends first, or an import could not tell that it waited for another.
 PATIENCE = text("SET LOCAL lock_timeout = '9min'; SET LOCAL statement_timeout = '10min'")
 
 

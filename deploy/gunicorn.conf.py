@@ -21,7 +21,7 @@ keepalive = 75  # longer than nginx keeps its idle connections, or it sends into
 limit_request_line = 8190  # RFC 9112, 3: at least 8,000; as nginx has it
 # Above what nginx lets through, or gunicorn refuses it in HTML of its own.
 limit_request_field_size = 8200  # a line of nginx's has 8,192 bytes and what nginx adds: a space
-limit_request_fields = 10_000  # an old nginx's 33 KiB hold 8,448 of 4 bytes, and it adds six
+limit_request_fields = 1_100  # nginx stops at 1,000, and adds six
 forwarded_allow_ips = ""  # the application alone decides what it believes, by TRUSTED_PROXIES
 max_requests = 100_000
 max_requests_jitter = 10_000

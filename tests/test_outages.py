@@ -188,7 +188,7 @@ def test_a_wait_for_a_lock_over_its_time_is_503(
     assert_unavailable(response)
 
 
-def test_a_crash_of_postgres_in_mid_transaction_is_503(app, make_app, servers, alice, book):
+def test_a_crash_of_postgres_in_mid_request_is_503(app, make_app, servers, alice, book):
     victim = make_app()
     with victim.app_context():
 

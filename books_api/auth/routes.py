@@ -225,7 +225,7 @@ def reset_password(values: dict[str, str]) -> None:
 def list_users(query: dict[str, Any]) -> tuple[Any, int, dict[str, str]]:
     """List users
 
-    For admins. Newest first; the `Link` header leads to the next page.
+    For admins. Newest first unless sorted; the `Link` header leads to the next page.
     """
     count = query.pop("count")
     page = lists.list_users(**query)

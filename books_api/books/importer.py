@@ -162,7 +162,7 @@ def _import_batch(
         except ValidationError as error:
             report.rejected += 1
             on_outcome(record, REJECTED, reason(error))
-    # If there is nothing to write too: a transaction without a statement is ended as idle.
+    # Also when all are rejected: Postgres ends a transaction that sends it nothing for long.
     _take_turn(owner, connection)
     there = _write(good, owner, connection, duplicates) if good else []
     for line in there:

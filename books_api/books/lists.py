@@ -22,6 +22,7 @@ from sqlalchemy import (
     select,
     type_coerce,
 )
+from sqlalchemy.dialects.postgresql import TSQUERY
 
 from books_api.books import search
 from books_api.books.models import PAGE_COUNT_MAX, Book, BookRow, as_dict
@@ -45,6 +46,8 @@ def _answered(column: Any) -> ColumnElement[Any]:
 
 COLUMNS = [_answered(Book.__table__.c[name]) for name in BookRow._fields]
 LISTED = COLUMNS[:-1]  # without the version
+# Neither ASCII nor what books_words() splits.
+UNSPLIT: ColumnElement[str] = literal_column(r"""'[^ -~\u3040-\u30ff\u3400-\u9fff]'""")
 ITERATED = 2_000  # books of a batch
 UNDATED = 9_999_999  # later than any day that a book can have
 
@@ -76,9 +79,13 @@ def _author_contains(author: ColumnElement[str]) -> ColumnElement[bool]:
     # What is left after folding has no LIKE wildcards; nothing left is contained in nothing.
     folded = func.books_fold(author)
     contained = Book.author_text.like("%" + func.nullif(folded, "") + "%")
-    # Trigrams find nothing shorter than three letters: those are looked up among the words.
-    is_long = func.length(folded) > literal_column("2")
-    return and_(contained, or_(is_long, search.has(func.books_words_query(folded))))
+    # Trigrams find nothing shorter than three letters: those are looked up among the author's
+    # words, unless they are of a script that may have none or few spaces and is not split.
+    has_trigram = func.length(folded) > literal_column("2")
+    words = cast(func.books_words_query(folded), TEXT) + literal_column("'B'")
+    return and_(
+        contained, or_(has_trigram, folded.op("~")(UNSPLIT), search.has(cast(words, TSQUERY)))
+    )
 
 
 def _published(moment: str) -> ColumnElement[int]:

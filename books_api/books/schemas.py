@@ -161,7 +161,9 @@ class BookQuery(PageQuery):
     author = Text(
         1,
         AUTHOR_MAX,
-        metadata={"description": "Is contained in the author; one or two letters begin a word."},
+        metadata={
+            "description": "Is contained in the author; one or two Latin letters begin a word."
+        },
     )
     publisher = Text(1, PUBLISHER_MAX, metadata={"description": "Is the publisher."})
     language = Text(1, LANGUAGE_MAX, metadata={"description": "Is the language."})

@@ -8,10 +8,11 @@ functions are made by migrations 0004, 0006 and 0007): some pages of an index, h
 there are.
 
 What is found is ranked, best first, up to RANKED books, those whose title is q before all others;
-of more, the newest come first. Words that COMMON books have, as Postgres estimates, are not even
-looked up in the index, which would read the list of all these books: as many as half of all. A
-cursor holds the tsquery, and a rank of 0 among the newest:
-whatever others write in between, the walk goes on as it began.
+of more, the newest come first. A word that more than COMMON books have by Postgres's statistics is
+not looked up in the index, which would read its whole list: of these, too, the newest come first.
+
+A cursor holds the tsquery, and a rank of 0 among the newest: whatever others write in between, the
+walk goes on as it began.
 """
 
 from collections.abc import Sequence
@@ -43,7 +44,7 @@ from books_api.books.models import Book
 from books_api.pagination import Sort, keyset
 
 RANKED = 1_000  # in a millisecond or two
-COMMON = 2 * RANKED  # beyond doubt more than RANKED, though a sample says so
+COMMON = 2 * RANKED  # statistics are of a sample: it errs by less
 RANK_SCALE = 1_000_000  # ranks are compared as integers, which a cursor can hold exactly
 Conditions = Sequence[ColumnElement[bool]]
 
@@ -112,7 +113,7 @@ def has(words: Any) -> ColumnElement[bool]:
 
 
 def _common(conditions: Conditions) -> ColumnElement[bool]:
-    """Return whether that many books have the words that the index is better left alone."""
+    """Return whether so many books have the one word that the index is better left alone."""
     if conditions:  # of these books, few may pass
         return false()
     estimate = select(func.books_estimate(_TYPED).label("books")).cte("estimate")

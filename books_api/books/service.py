@@ -42,10 +42,7 @@ def create_book(
 
 @contextmanager
 def owner_must_exist() -> Iterator[None]:
-    """Write, in the body of the `with`, what belongs to the user of a verified token.
-
-    Raises TokenRefused when the account is gone.
-    """
+    """Turn a foreign key's refusal, in the body of the `with`, into TokenRefused."""
     try:
         yield
     except IntegrityError as error:

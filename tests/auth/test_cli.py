@@ -497,7 +497,7 @@ def test_doctor_finds_a_redis_that_is_too_old(app, monkeypatch, version, well):
         known = redis.client.info("server") | {"redis_version": version}
         monkeypatch.setattr(redis.client, "info", lambda section: known)
 
-        (finding,) = checks.run([checks.redis_])
+        (finding,) = checks.run([checks.redis_version])
 
     assert finding.ok is well
     assert version in finding.detail

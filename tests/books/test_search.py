@@ -238,6 +238,24 @@ def test_a_filter_lets_through(shelf, titles, query, found):
     assert titles(**query) == found
 
 
+@pytest.mark.parametrize(
+    ("author", "part", "found"),
+    [
+        ("Bob Marsh", "ma", True),
+        ("Bob Marsh", "ar", False),  # in the title a word begins so
+        ("김철수", "철수", True),
+        ("陈三毛", "三毛", True),
+        ("Ёжи Лец", "л", True),
+        ("Bob Marsh", "mar", True),
+        ("Bob Marsh", "ars", True),
+    ],
+)
+def test_a_short_part_of_an_author_is_found(alice, make_book, titles, author, part, found):
+    make_book(alice, title="Arden", author=author)
+
+    assert titles(author=part) == (["Arden"] if found else [])
+
+
 @pytest.mark.parametrize("name", ["author", "publisher", "language", "q"])
 @pytest.mark.parametrize("value", ["%", "!!!", "h%t"])
 def test_a_filter_is_text_and_no_pattern(shelf, titles, name, value):

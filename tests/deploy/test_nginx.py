@@ -204,6 +204,7 @@ def test_what_nginx_refuses_is_a_problem(nginx, status, request_):
     ("request_", "word"),
     [
         (get("/?q=Zafón"), "percent-encoded"),
+        (get("/nginx-problem%20é"), "percent-encoded"),
         (get("/").replace(b"GET", b"G"), "method"),
         (b"GET\r\n\r\n", "HTTP"),
     ],
