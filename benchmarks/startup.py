@@ -26,14 +26,9 @@ IMPORT = "import time; begun = time.perf_counter(); import wsgi; print(time.perf
 def measure(quick: bool) -> dict[str, float]:
     """Return seconds, and the megabytes of a worker that has answered some requests."""
     times, count = (2, 50) if quick else (9, 500)
-    with TemporaryDirectory() as folder:
-        return measure_with(production_python(folder), times, count)
-
-
-def measure_with(python: str, times: int, count: int) -> dict[str, float]:
-    with deployment() as place:
+    with TemporaryDirectory() as folder, deployment() as place:
         import_file(catalogue(), place.user_id)
-        place = replace(place, python=python)
+        place = replace(place, python=production_python(folder))
         imports = median(import_wsgi(place) for _ in range(times))
         answers = []
         for _ in range(times):
