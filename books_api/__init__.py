@@ -73,6 +73,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     cli.init_app(app)
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
+        # Flask's documentation wraps it so; to mypy it is a method.
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=0)  # type: ignore[method-assign]
     return app
 

@@ -40,7 +40,7 @@ def finish(response: Response) -> Response:
 
     A stream has its body still before it then.
     """
-    request: Request = flask.request._get_current_object()  # type: ignore[attr-defined]
+    request: Request = flask.request._get_current_object()  # type: ignore[attr-defined]  # of a proxy
     seconds = perf_counter() - request.began
     response.headers.add("X-Request-ID", request.id)
     response.headers.add("X-Content-Type-Options", "nosniff")

@@ -151,6 +151,7 @@ class DriverStatement:
     """
 
     def __init__(self, statement: ClauseElement) -> None:
+        # The dialect has no types.
         compiled = statement.compile(dialect=dialect.dialect())  # type: ignore[no-untyped-call]
         self.text, self.parameters = str(compiled), compiled.params
 

@@ -167,7 +167,7 @@ def _ask_postgres(keys: Sequence[str]) -> list[str | None]:
 
 
 def _read(names: Sequence[str]) -> list[str | None]:
-    # What mget() does, without its detours.
+    # What mget() does, without its detours; it has no types.
     values: Any = redis.client.execute_command("MGET", *names)  # type: ignore[no-untyped-call]
     return list(values)
 

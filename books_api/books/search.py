@@ -77,7 +77,7 @@ def first_page(columns: Sequence[Any], conditions: Conditions, sort: Sort | None
     near_words = select(_NEAR.label("words")).where(~is_exact).cte("near_words")
     words = select(near_words.c.words).scalar_subquery()
     some = _first(exact, _matches(words, conditions, sort, "near"))
-    is_all = and_(~common, _is_all(some))
+    is_all = _is_all(some, common)
     lists = [_list(_EXACT, [*conditions, is_exact]), _list(words, [*conditions, ~is_exact])]
     return _page(columns, _Found(some, is_all, lists), sort, after=False)
 
@@ -87,7 +87,7 @@ def next_page(columns: Sequence[Any], conditions: Conditions, sort: Sort | None)
     if sort:
         common = _common(conditions)
         some = _first(_matches(_OF_CURSOR, [*conditions, ~common], sort))
-        is_all = and_(~common, _is_all(some))
+        is_all = _is_all(some, common)
     else:  # what was ranked goes on being ranked, though others have added to it
         some = _first(_matches(_OF_CURSOR, conditions, sort), most=2 * RANKED)
         is_all = bindparam("after_key", type_=Integer) > 0
@@ -140,8 +140,9 @@ def _first(*matches: CTE, most: int = RANKED) -> CTE:
     return select(found).limit(_integer(most + 1)).cte("some")
 
 
-def _is_all(some: CTE) -> ColumnElement[bool]:
-    return select(func.count()).select_from(some).scalar_subquery() <= _integer(RANKED)
+def _is_all(some: CTE, common: ColumnElement[bool]) -> ColumnElement[bool]:
+    count = select(func.count()).select_from(some).scalar_subquery()
+    return and_(~common, count <= _integer(RANKED))
 
 
 def _list(words: Any, conditions: Conditions) -> Select[Any]:

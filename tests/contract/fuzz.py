@@ -22,6 +22,6 @@ def test_the_answers_are_those_that_are_documented(
         report = fuzz(server, document, role=role, seed=seed, max_examples=100, folder=tmp_path)
         assert report.succeeded, report.text
         cases += report.count()
-        print(f"{cases:,} cases, links {report.depth()} deep", flush=True)  # noqa: T201
+        print(f"{cases:,} cases, links {report.depth()} deep", flush=True)  # noqa: T201  # likewise
         if cases >= CASES:
             break
