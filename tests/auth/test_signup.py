@@ -59,6 +59,16 @@ def test_username_and_names_are_trimmed_and_normalized(client):
     assert (user["username"], user["first_name"]) == ("Amélie", "Amélie")
 
 
+@pytest.mark.parametrize("username", [" " + 50 * "x", 51 * "x", 25 * "e\u0301" + "x"])
+def test_username_is_measured_as_it_is_sent(client, username):
+    response = signup(client, username=username)
+
+    assert response.status_code == 422
+    assert response.json["errors"] == [
+        {"pointer": "/username", "detail": "Must have at most 50 characters."}
+    ]
+
+
 @pytest.mark.parametrize(
     "email", ["x@example.com", "o'brien+books@sub.example.co.uk", "é@exämple.de"]
 )
