@@ -69,12 +69,12 @@ class Text(fields.String):
         if not isinstance(value, str):
             raise self.make_error("invalid")
         check_storable(value)
-        text: str = value.strip(SPACES) if self.trim else value
-        if self.normalize:
-            text = unicodedata.normalize("NFC", text)  # makes some texts longer
-        # As it is sent, too: the document's maxLength knows of no trimming.
-        if max(len(value), len(text)) > self.most:
+        text: str = unicodedata.normalize("NFC", value) if self.normalize else value
+        # Before it is trimmed: the document's maxLength knows of no trimming.
+        if len(text) > self.most:
             raise ValidationError(f"Must have at most {self.most} characters.")
+        if self.trim:
+            text = text.strip(SPACES)
         if len(text) < self.least:
             raise ValidationError(
                 "Must not be empty."
