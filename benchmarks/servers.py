@@ -25,8 +25,8 @@ from sqlalchemy import text
 
 from books_api import PREFIX, create_app
 from books_api.auth import service, sessions
-from books_api.books.formats import open_catalogue
-from books_api.books.importer import import_records
+from books_api.catalogues.importer import import_records
+from books_api.catalogues.readers import open_catalogue
 from books_api.config import Settings, database_url
 from books_api.embedded import Postgres, Redis
 from books_api.extensions import autocommit, db

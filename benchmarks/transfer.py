@@ -30,8 +30,8 @@ from benchmarks.servers import (
     requests,
     spawn,
 )
-from books_api.books.importer import BATCH
 from books_api.books.lists import count_books
+from books_api.catalogues.importer import BATCH
 from books_api.extensions import db
 
 COLUMNS = f"id, user_uid, {', '.join(generated.FIELDS)}"

@@ -11,6 +11,7 @@ from books_api import (
     access,
     auth,
     books,
+    catalogues,
     cli,
     docs,
     errors,
@@ -65,8 +66,9 @@ def create_app(settings: Settings | None = None) -> Flask:
         cors.init_app(app, origins=list(settings.cors_origins), expose_headers=EXPOSED_HEADERS)
     api.init_app(app, spec_kwargs=openapi.spec_options())
     errors.init_app(app)  # after the extensions, whose own handlers it replaces
-    for blueprint in (auth.blueprint, books.blueprint):
-        api.register_blueprint(blueprint, url_prefix=f"{PREFIX}/{blueprint.name}")
+    api.register_blueprint(auth.blueprint, url_prefix=f"{PREFIX}/auth")
+    for blueprint in (books.blueprint, catalogues.blueprint):
+        api.register_blueprint(blueprint, url_prefix=f"{PREFIX}/books")
     answer_without_slash(app)
     health.init_app(app)
     docs.init_app(app)

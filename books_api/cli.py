@@ -10,7 +10,7 @@ from books_api import checks
 from books_api.auth import revocation, sessions
 from books_api.auth.cli import group as users
 from books_api.books import idempotency
-from books_api.books.cli import group as books
+from books_api.catalogues.cli import group as books
 from books_api.commands import FAILED, OperatorGroup
 
 maintenance = OperatorGroup("maintenance", help="Keep the database small.")

@@ -17,8 +17,9 @@ from werkzeug.exceptions import HTTPException, InternalServerError, NotFound, To
 
 from books_api.auth import exceptions as auth
 from books_api.books import exceptions as books
-from books_api.books.columns import UnknownColumn
-from books_api.books.encodings import UnreadableCatalogue
+from books_api.catalogues import exceptions as catalogues
+from books_api.catalogues.columns import UnknownColumn
+from books_api.catalogues.encodings import UnreadableCatalogue
 from books_api.logs import logger, request_id
 from books_api.pagination import InvalidCursor
 from books_api.parsing import InvalidInput
@@ -43,7 +44,7 @@ STATUS: dict[type[Exception], HTTPStatus] = {
     auth.WrongCredentials: HTTPStatus.UNAUTHORIZED,
     auth.WrongPassword: HTTPStatus.UNPROCESSABLE_ENTITY,
     books.BookNotFound: HTTPStatus.NOT_FOUND,
-    books.ImportRunning: HTTPStatus.CONFLICT,
+    catalogues.ImportRunning: HTTPStatus.CONFLICT,
     books.KeyInUse: HTTPStatus.CONFLICT,
     books.NotTheOwner: HTTPStatus.FORBIDDEN,
 }
@@ -152,7 +153,7 @@ def _headers_for(error: Exception) -> dict[str, str]:
         case auth.TokenRefused(error=code) | auth.Forbidden(error=str(code)):
             described = f'error="{code}", error_description="{error}"'
             return {"WWW-Authenticate": f"{CHALLENGE}, {described}"}
-        case auth.TooBusy() | books.KeyInUse() | books.ImportRunning():
+        case auth.TooBusy() | books.KeyInUse() | catalogues.ImportRunning():
             return RETRY_AFTER
     return {}
 

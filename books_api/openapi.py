@@ -213,6 +213,7 @@ def _schema_name(schema: Any) -> str:
 def make_document(app: Flask) -> dict[str, Any]:
     """Return the OpenAPI document, with what the routes do not say of themselves."""
     document: dict[str, Any] = api.spec.to_dict()
+    document["tags"] = [tag for tag in document["tags"] if tag["description"]]
     components = document["components"]
     components["securitySchemes"] = {
         "bearer": {

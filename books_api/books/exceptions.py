@@ -23,11 +23,6 @@ class KeyInUse(Exception):
         super().__init__("The first request with this Idempotency-Key is still running.")
 
 
-class ImportRunning(Exception):
-    def __init__(self) -> None:
-        super().__init__("Another import of this user is still running.")
-
-
 class BookChanged(Exception):
     """If-Match names another version; `current` is the book as it is now."""
 

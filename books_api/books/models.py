@@ -27,6 +27,7 @@ PUBLISHER_MAX = 500
 LANGUAGE_MAX = 35  # RFC 5646, 4.4.1
 PAGE_COUNT_MAX = 100_000
 IDEMPOTENCY_KEY_MAX = 255
+FIELDS = ("title", "author", "publisher", "published_date", "page_count", "language", "isbn")
 
 # The first day of a partial date: what books are sorted and filtered by.
 FIRST_DAY = (

@@ -10,10 +10,9 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, select, upda
 from sqlalchemy.exc import IntegrityError
 
 from books_api.auth import Identity, TokenRefused, User, UserNotFound
-from books_api.books.columns import FIELDS
 from books_api.books.exceptions import BookChanged, BookNotFound, NotTheOwner
 from books_api.books.lists import COLUMNS, list_books
-from books_api.books.models import Book, BookRow, as_dict
+from books_api.books.models import FIELDS, Book, BookRow, as_dict
 from books_api.extensions import DriverStatement, autocommit
 from books_api.models import new_id
 from books_api.pagination import Page

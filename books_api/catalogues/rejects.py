@@ -4,8 +4,8 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from books_api.books.formats import REJECTED_COLUMNS, Catalogue, Record
-from books_api.books.importer import REJECTED
+from books_api.catalogues.importer import REJECTED
+from books_api.catalogues.readers import REJECTED_COLUMNS, Catalogue, Record
 
 SHOWN = 20  # of a dry run, which writes no file
 

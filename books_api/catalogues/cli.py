@@ -17,15 +17,15 @@ import click
 from sqlalchemy.exc import DBAPIError
 
 from books_api.auth import UserNotFound, find_user
-from books_api.books.columns import UnknownColumn
-from books_api.books.encodings import UnreadableCatalogue
-from books_api.books.exceptions import ImportRunning
-from books_api.books.exporter import export_books
-from books_api.books.formats import Catalogue, Format, open_catalogue
-from books_api.books.importer import Report, import_records
-from books_api.books.progress import Progress
-from books_api.books.records import REPAIRS
-from books_api.books.rejects import Rejects
+from books_api.catalogues.columns import UnknownColumn
+from books_api.catalogues.encodings import UnreadableCatalogue
+from books_api.catalogues.exceptions import ImportRunning
+from books_api.catalogues.exporter import export_books
+from books_api.catalogues.importer import Report, import_records
+from books_api.catalogues.progress import Progress
+from books_api.catalogues.readers import Catalogue, Format, open_catalogue
+from books_api.catalogues.rejects import Rejects
+from books_api.catalogues.repair import REPAIRS
 from books_api.commands import USAGE, OperatorGroup, fail, first_line
 from books_api.extensions import PATIENCE, db
 

@@ -7,7 +7,7 @@ from typing import IO, Any
 
 import click
 
-from books_api.books.importer import Report
+from books_api.catalogues.importer import Report
 
 EVERY = 5.0  # seconds between two lines
 

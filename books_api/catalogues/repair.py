@@ -9,8 +9,8 @@ from typing import Any
 
 from marshmallow import ValidationError, missing
 
-from books_api.books.columns import ISBNS
 from books_api.books.schemas import PARTIAL_DATE, BookInputSchema
+from books_api.catalogues.columns import ISBNS
 from books_api.fields import SPACES
 
 SCIENTIFIC = re.compile(r"[0-9.,]+[eE]\+?[0-9]+")

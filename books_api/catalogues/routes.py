@@ -10,20 +10,26 @@ from uuid import UUID
 
 import orjson
 from flask import Response, request
+from flask_smorest import Blueprint
 from sqlalchemy import Connection
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge, UnsupportedMediaType
 
 from books_api.auth import identity, token_required
-from books_api.books.encodings import UnreadableCatalogue
-from books_api.books.exporter import export_books
-from books_api.books.formats import Format, Record, open_catalogue
 from books_api.books.idempotency import Answer, once
-from books_api.books.importer import import_records
-from books_api.books.routes import answered, blueprint, idempotency_key
-from books_api.books.schemas import ExportQuery, ImportQuery, ImportReportSchema
+from books_api.books.routes import answered, idempotency_key
 from books_api.books.service import owner_must_exist
+from books_api.catalogues.encodings import UnreadableCatalogue
+from books_api.catalogues.exporter import export_books
+from books_api.catalogues.importer import import_records
+from books_api.catalogues.readers import Format, Record, open_catalogue
+from books_api.catalogues.schemas import ExportQuery, ImportQuery, ImportReportSchema
 from books_api.extensions import db
 from books_api.openapi import problems, request_body, request_headers, response_body
+from books_api.parsing import Parser
+
+# Its operations are documented among those of books, whose prefix they share.
+blueprint = Blueprint("catalogues", __name__)
+blueprint.ARGUMENTS_PARSER = Parser()
 
 BODY_MAX = 16 * 1024 * 1024
 IN_MEMORY = 1024 * 1024
@@ -39,7 +45,7 @@ EXPORTS: dict[str, tuple[Format, str]] = {
 }
 
 
-@blueprint.route("/import", methods=["POST"])
+@blueprint.route("/import", methods=["POST"], tags=["books"])
 @token_required()
 @blueprint.arguments(ImportQuery(), location="query")
 @blueprint.response(200, ImportReportSchema)
@@ -135,7 +141,7 @@ def _bounded(records: Iterator[Record]) -> Iterator[Record]:
         yield record
 
 
-@blueprint.route("/export", methods=["GET"])
+@blueprint.route("/export", methods=["GET"], tags=["books"])
 @token_required()
 @blueprint.arguments(ExportQuery(), location="query")
 @blueprint.response(200)

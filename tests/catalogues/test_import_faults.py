@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from books_api.books import progress
-from books_api.books.importer import BATCH
+from books_api.catalogues import progress
+from books_api.catalogues.importer import BATCH
 from books_api.extensions import autocommit, db
 from tests.processes import ROOT, TIMEOUT, clean_environ, running, settings_environ
 

@@ -3,7 +3,8 @@
 import re
 from collections.abc import Mapping, Sequence
 
-FIELDS = ("title", "author", "publisher", "published_date", "page_count", "language", "isbn")
+from books_api.books.models import FIELDS
+
 SHOWN = 300  # characters of a header in a message
 
 # Column names without case, spaces and punctuation, best first: our own, "Goodreads-books",

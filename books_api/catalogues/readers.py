@@ -13,9 +13,10 @@ from typing import IO, Any, Literal
 
 import orjson
 
-from books_api.books.columns import FIELDS, UnknownColumn, check_fields, find_columns, shown
-from books_api.books.encodings import LINE_MAX, UnreadableCatalogue, open_text, read_lines
-from books_api.books.records import QUOTES, date_form
+from books_api.books.models import FIELDS
+from books_api.catalogues.columns import UnknownColumn, check_fields, find_columns, shown
+from books_api.catalogues.encodings import LINE_MAX, UnreadableCatalogue, open_text, read_lines
+from books_api.catalogues.repair import QUOTES, date_form
 
 Format = Literal["csv", "jsonl"]
 LOOKED_AT = 100  # records whose dates are looked at to name their form

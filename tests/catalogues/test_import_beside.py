@@ -9,9 +9,9 @@ from werkzeug.security import generate_password_hash
 
 from books_api import PREFIX
 from books_api.auth.models import Role
-from books_api.books import cli
-from books_api.books.formats import Record
-from books_api.books.importer import import_records
+from books_api.catalogues import cli
+from books_api.catalogues.importer import import_records
+from books_api.catalogues.readers import Record
 from books_api.extensions import db
 from tests.auth.helpers import NEW_PASSWORD, elsewhere, execute, released_together
 from tests.conftest import PASSWORD

@@ -17,10 +17,10 @@ from psycopg2.errorcodes import LOCK_NOT_AVAILABLE
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from books_api.books.columns import FIELDS
-from books_api.books.exceptions import ImportRunning
-from books_api.books.formats import Record
-from books_api.books.records import to_book
+from books_api.books.models import FIELDS
+from books_api.catalogues.exceptions import ImportRunning
+from books_api.catalogues.readers import Record
+from books_api.catalogues.repair import to_book
 from books_api.models import new_id
 
 BATCH = 2_000  # records in one COPY: well inside the statement time-out

@@ -7,9 +7,9 @@ from typing import Any
 
 import orjson
 
-from books_api.books.columns import FIELDS
-from books_api.books.formats import Format
 from books_api.books.lists import iterate_books
+from books_api.books.models import FIELDS
+from books_api.catalogues.readers import Format
 
 
 def export_books(format: Format, filters: Mapping[str, Any]) -> Iterator[bytes]:

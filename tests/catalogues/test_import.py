@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from books_api import PREFIX
-from books_api.books.records import REPAIRS
+from books_api.catalogues.repair import REPAIRS
 from books_api.extensions import autocommit
 from tests.processes import ROOT
 

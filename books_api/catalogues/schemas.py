@@ -1,0 +1,53 @@
+"""Messages about files."""
+
+from marshmallow import fields
+from marshmallow.validate import OneOf
+
+from books_api.books.schemas import BookQuery
+from books_api.fields import BaseSchema, QueryBoolean, ResponseSchema
+
+
+class ExportQuery(BookQuery):
+    """Which books, in which format."""
+
+    class Meta:
+        exclude = ("limit", "cursor", "sort", "count")
+
+    format = fields.String(
+        load_default="csv",
+        validate=OneOf(["csv", "ndjson"], error="Must be one of: {choices}."),
+    )
+
+
+class ImportQuery(BaseSchema):
+    """How to import."""
+
+    error_messages = {"unknown": "Is not a parameter of this request."}
+
+    dry_run = QueryBoolean(
+        load_default=False, metadata={"description": "Say what would happen; change nothing."}
+    )
+    duplicates = QueryBoolean(
+        load_default=False, metadata={"description": "Import also what is already there."}
+    )
+
+
+class ImportOutcomeSchema(ResponseSchema):
+    """What became of a record that was not imported."""
+
+    line = fields.Integer()
+    outcome = fields.String(validate=OneOf(["already there", "rejected"]))
+    reason = fields.String()
+
+
+class ImportReportSchema(ResponseSchema):
+    """What became of the records: the three counts add up to those read."""
+
+    dry_run = fields.Boolean()
+    recognised = fields.String()
+    read = fields.Integer()
+    imported = fields.Integer()
+    already_there = fields.Integer()
+    rejected = fields.Integer()
+    repairs = fields.Dict(keys=fields.String(), values=fields.Integer())
+    records = fields.List(fields.Nested(ImportOutcomeSchema))
