@@ -35,7 +35,7 @@ lint: .venv/installed ## Check style and types
 
 audit: .venv/installed ## Look for known vulnerabilities in the pins, and for risky code
 	$(BIN)/pip-audit --progress-spinner off --disable-pip --no-deps -r requirements.txt
-	$(BIN)/ruff check --select S books_api app.py wsgi.py deploy
+	$(BIN)/ruff check --select S books_api development app.py wsgi.py deploy
 
 openapi: .venv/installed ## Rewrite tests/data/openapi.json from the code
 	$(BIN)/python -m tests.write_openapi

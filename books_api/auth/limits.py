@@ -13,7 +13,7 @@ from flask_limiter import Limiter
 from redis.exceptions import RedisError
 
 from books_api.config import Settings
-from books_api.openapi import problems
+from books_api.web.openapi import problems
 
 View = TypeVar("View", bound=Callable[..., Any])
 

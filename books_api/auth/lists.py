@@ -6,7 +6,7 @@ from sqlalchemy import func, select
 
 from books_api.auth.models import User, UserRow
 from books_api.extensions import DriverStatement
-from books_api.pagination import Page, fetch_page, keyset, sorts
+from books_api.web.pagination import Page, fetch_page, keyset, sorts
 
 _COLUMNS = [User.__table__.c[name] for name in UserRow._fields]
 SORTS = sorts(

@@ -29,7 +29,7 @@ from books_api.auth.models import Revocation
 from books_api.auth.tokens import Identity, identity_from
 from books_api.config import CLOCK_LEEWAY
 from books_api.extensions import autocommit, db, jwt, patiently, redis
-from books_api.metrics import SESSIONS_ENDED
+from books_api.observability.metrics import SESSIONS_ENDED
 
 # The braces keep all keys in one slot of a Redis Cluster, as MGET needs.
 PREFIX = "{books}:"

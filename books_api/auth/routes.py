@@ -29,9 +29,9 @@ from books_api.auth.schemas import (
     UserSchema,
     UserUpdateSchema,
 )
-from books_api.openapi import PAGE, problems
-from books_api.pagination import link_next
-from books_api.parsing import Parser
+from books_api.web.openapi import PAGE, problems
+from books_api.web.pagination import link_next
+from books_api.web.parsing import Parser
 
 blueprint = Blueprint("auth", __name__, description="Accounts, sessions and tokens")
 blueprint.ARGUMENTS_PARSER = Parser()

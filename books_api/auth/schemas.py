@@ -15,7 +15,7 @@ from books_api.auth.models import (
     Role,
 )
 from books_api.auth.passwords import PASSWORD_MAX, PASSWORD_MIN
-from books_api.fields import (
+from books_api.web.fields import (
     STORABLE,
     BaseSchema,
     PageQuery,

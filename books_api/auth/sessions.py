@@ -23,8 +23,8 @@ from books_api.auth.tokens import (
 )
 from books_api.config import Settings
 from books_api.extensions import autocommit, db, patiently
-from books_api.logs import security_event
-from books_api.metrics import LOGINS_FAILED
+from books_api.observability.logs import security_event
+from books_api.observability.metrics import LOGINS_FAILED
 
 LOST_ANSWER = timedelta(seconds=30)
 # FOR NO KEY UPDATE locks out the others that lock a user, or share it, and lets foreign keys refer

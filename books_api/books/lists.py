@@ -28,7 +28,7 @@ from books_api.books import search
 from books_api.books.models import PAGE_COUNT_MAX, Book, BookRow, as_dict
 from books_api.books.schemas import parse_isbn, parse_partial_date
 from books_api.extensions import DriverStatement, autocommit, db
-from books_api.pagination import Page, fetch_page, keyset, sorts
+from books_api.web.pagination import Page, fetch_page, keyset, sorts
 
 RFC3339: ColumnElement[str] = literal_column("""'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'""")
 

@@ -17,9 +17,9 @@ from books_api.books import lists, service
 from books_api.books.idempotency import Answer, once
 from books_api.books.models import IDEMPOTENCY_KEY_MAX, BookRow, as_dict
 from books_api.books.schemas import BookInputSchema, BookOfUserQuery, BookQuery, BookSchema
-from books_api.openapi import IDEMPOTENCY_KEY, PAGE, problems, request_headers
-from books_api.pagination import Page, link_next
-from books_api.parsing import DUMP_OPTIONS, InvalidInput, Parser
+from books_api.web.openapi import IDEMPOTENCY_KEY, PAGE, problems, request_headers
+from books_api.web.pagination import Page, link_next
+from books_api.web.parsing import DUMP_OPTIONS, InvalidInput, Parser
 
 blueprint = Blueprint("books", __name__, description="The catalogue")
 blueprint.ARGUMENTS_PARSER = Parser()

@@ -17,7 +17,7 @@ from books_api.books.models import (
     PUBLISHER_MAX,
     TITLE_MAX,
 )
-from books_api.fields import (
+from books_api.web.fields import (
     BaseSchema,
     PageQuery,
     Text,

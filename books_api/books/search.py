@@ -41,7 +41,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import TSQUERY, TSVECTOR
 
 from books_api.books.models import Book
-from books_api.pagination import Sort, keyset
+from books_api.web.pagination import Sort, keyset
 
 RANKED = 1_000  # in a millisecond or two
 COMMON = 2 * RANKED  # statistics are of a sample: it errs by less

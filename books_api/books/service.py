@@ -15,7 +15,7 @@ from books_api.books.lists import COLUMNS, list_books
 from books_api.books.models import FIELDS, Book, BookRow, as_dict
 from books_api.extensions import DriverStatement, autocommit
 from books_api.models import new_id
-from books_api.pagination import Page
+from books_api.web.pagination import Page
 
 _GET = DriverStatement(select(*COLUMNS).where(Book.id == bindparam("book_id")))
 _USER = DriverStatement(select(User.id).where(User.id == bindparam("user_id")))

@@ -11,7 +11,7 @@ from marshmallow import ValidationError, missing
 
 from books_api.books.schemas import PARTIAL_DATE, BookInputSchema
 from books_api.catalogues.columns import ISBNS
-from books_api.fields import SPACES
+from books_api.web.fields import SPACES
 
 SCIENTIFIC = re.compile(r"[0-9.,]+[eE]\+?[0-9]+")
 WRAPPED = re.compile(r'="?([^"]*)"?')  # a spreadsheet's way to say that a number is text

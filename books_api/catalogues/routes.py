@@ -24,8 +24,8 @@ from books_api.catalogues.importer import import_records
 from books_api.catalogues.readers import Format, Record, open_catalogue
 from books_api.catalogues.schemas import ExportQuery, ImportQuery, ImportReportSchema
 from books_api.extensions import db
-from books_api.openapi import problems, request_body, request_headers, response_body
-from books_api.parsing import Parser
+from books_api.web.openapi import problems, request_body, request_headers, response_body
+from books_api.web.parsing import Parser
 
 # Its operations are documented among those of books, whose prefix they share.
 blueprint = Blueprint("catalogues", __name__)

@@ -4,7 +4,7 @@ from marshmallow import fields
 from marshmallow.validate import OneOf
 
 from books_api.books.schemas import BookQuery
-from books_api.fields import BaseSchema, QueryBoolean, ResponseSchema
+from books_api.web.fields import BaseSchema, QueryBoolean, ResponseSchema
 
 
 class ExportQuery(BookQuery):

@@ -7,8 +7,8 @@ from uuid import UUID
 import pytest
 import time_machine
 
-from books_api import checks
 from books_api.extensions import redis
+from books_api.observability import checks
 from tests.auth.helpers import AUTH, NEW_PASSWORD, eventually, execute, snapshot, status_of
 from tests.conftest import PASSWORD
 

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from books_api.auth import service
-from books_api.logs import FORMATTERS
+from books_api.observability.logs import FORMATTERS
 from tests.auth.helpers import (
     AUTH,
     BOOKS,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from books_api.openapi import INTRODUCTION
+from books_api.web.openapi import INTRODUCTION
 from tests.processes import TIMEOUT, Gunicorn
 
 BLOCK = re.compile("```(sh|json)\n(.*?)```", re.DOTALL)

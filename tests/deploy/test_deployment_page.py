@@ -19,8 +19,8 @@ from dotenv import dotenv_values
 from books_api import PREFIX
 from books_api.auth import sessions
 from books_api.auth.models import User
-from books_api.embedded import Postgres, Redis
 from books_api.extensions import db
+from development.embedded import Postgres, Redis
 from tests.conftest import KEY, PASSWORD, bearer
 from tests.processes import ROOT, TIMEOUT, clean_environ, running_gunicorn
 

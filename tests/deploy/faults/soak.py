@@ -12,8 +12,8 @@ from flask import Flask
 from redis import Redis as RedisClient
 from sqlalchemy import text
 
-from books_api.embedded import Redis
 from books_api.extensions import autocommit
+from development.embedded import Redis
 from tests.deploy.conftest import Nginx
 from tests.deploy.faults.conftest import audit
 from tests.deploy.faults.load import Load

@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from books_api import PREFIX
-from books_api.logs import FORMATTERS
+from books_api.observability.logs import FORMATTERS
 from tests.conftest import KEY
 
 BOOKS = f"{PREFIX}/books"

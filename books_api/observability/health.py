@@ -6,10 +6,10 @@ import time
 
 from flask import Blueprint, Flask, Response, current_app, jsonify
 
-from books_api import checks
-from books_api.checks import Check, Finding
-from books_api.errors import RETRY_AFTER
-from books_api.logs import logger
+from books_api.observability import checks
+from books_api.observability.checks import Check, Finding
+from books_api.observability.logs import logger
+from books_api.web.problems import RETRY_AFTER
 
 TIMEOUT = 1.0  # seconds that a check has
 FRESH = 1.0  # seconds for which its finding is good

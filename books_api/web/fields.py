@@ -9,7 +9,7 @@ from typing import Any
 from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields
 from marshmallow.validate import OneOf, Range
 
-from books_api.pagination import LIMIT_DEFAULT, LIMIT_MAX
+from books_api.web.pagination import LIMIT_DEFAULT, LIMIT_MAX
 
 SURROGATE = re.compile("[\ud800-\udfff]")
 # What is trimmed: ECMA-262's \s, and what Python calls a space besides. The pattern says it so.

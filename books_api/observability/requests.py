@@ -10,7 +10,7 @@ from typing import Any
 import flask
 from flask import Flask, Response, current_app, g
 
-from books_api.metrics import count_request
+from books_api.observability.metrics import count_request
 
 logger = logging.getLogger("books_api.requests")
 REQUEST_ID = re.compile(r"[0-9A-Za-z._-]{8,64}")

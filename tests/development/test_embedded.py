@@ -17,8 +17,8 @@ import pytest
 import redis
 from psycopg2.extensions import parse_dsn
 
-from books_api import embedded
-from books_api.embedded import EmbeddedError, Postgres, Redis
+from development import embedded
+from development.embedded import EmbeddedError, Postgres, Redis
 
 pytestmark = pytest.mark.long
 

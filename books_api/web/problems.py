@@ -20,9 +20,9 @@ from books_api.books import exceptions as books
 from books_api.catalogues import exceptions as catalogues
 from books_api.catalogues.columns import UnknownColumn
 from books_api.catalogues.encodings import UnreadableCatalogue
-from books_api.logs import logger, request_id
-from books_api.pagination import InvalidCursor
-from books_api.parsing import InvalidInput
+from books_api.observability.logs import logger, request_id
+from books_api.web.pagination import InvalidCursor
+from books_api.web.parsing import InvalidInput
 
 CHALLENGE = 'Bearer realm="books-api"'
 ERRORS_MAX = 100  # or a small request has a large answer

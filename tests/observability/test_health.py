@@ -7,8 +7,8 @@ import pytest
 from flask_migrate import downgrade, upgrade
 from sqlalchemy import event, text
 
-from books_api import checks, health
 from books_api.extensions import autocommit, db
+from books_api.observability import checks, health
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from books_api import PREFIX
-from books_api.embedded import Postgres, Redis
+from development.embedded import Postgres, Redis
 from tests.conftest import PASSWORD
 from tests.processes import (
     ROOT,
@@ -98,7 +98,7 @@ def copy_of_the_project(path: Path) -> Iterator[Checkout]:
     path.mkdir()
     for name in ("app.py", ".flaskenv"):
         shutil.copy(ROOT / name, path)
-    for name in ("books_api", "migrations"):
+    for name in ("books_api", "development", "migrations"):
         shutil.copytree(ROOT / name, path / name, ignore=shutil.ignore_patterns("__pycache__"))
     checkout = Checkout(path)
     try:

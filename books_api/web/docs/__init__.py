@@ -6,7 +6,7 @@ from pathlib import Path
 import orjson
 from flask import Blueprint, Flask, Response, current_app, send_from_directory
 
-from books_api.openapi import make_document
+from books_api.web.openapi import make_document
 
 HERE = Path(__file__).parent
 SWAGGER_UI = Path(str(files("flask_swagger_ui"))) / "dist"

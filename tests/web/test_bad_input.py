@@ -12,7 +12,7 @@ from werkzeug.test import EnvironBuilder, run_wsgi_app
 from werkzeug.wrappers import Response
 
 from books_api import PREFIX
-from books_api.fields import SPACES
+from books_api.web.fields import SPACES
 
 BOOKS = f"{PREFIX}/books"
 ME = f"{PREFIX}/auth/me"

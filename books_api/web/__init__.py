@@ -1,0 +1,1 @@
+"""HTTP that every blueprint shares: input, problems, pages, OpenAPI, limits, /docs."""

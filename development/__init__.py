@@ -1,0 +1,1 @@
+"""What `make run` and the tests need and production does not: embedded servers."""
