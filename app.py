@@ -33,8 +33,9 @@ load_dotenv()
 def development_environ() -> dict[str, str]:
     """Return the environment, with embedded servers and a key for what is not in it."""
     environ = {"LOG_FORMAT": "text", **os.environ}
-    postgres = not environ.get("DATABASE_URL")
-    redis = not (environ.get("REDIS_URL") or environ.get("REDIS_HOST"))
+    given = {name.removesuffix("_FILE") for name, text in environ.items() if text}
+    postgres = "DATABASE_URL" not in given
+    redis = given.isdisjoint(("REDIS_URL", "REDIS_HOST"))
     if postgres or redis:
         from development.embedded import share, stop_on_signals  # of requirements-dev.txt
 
@@ -44,7 +45,7 @@ def development_environ() -> dict[str, str]:
             environ["DATABASE_URL"] = database.url
         if store is not None:
             environ["REDIS_URL"] = store.url
-    if not environ.get("JWT_SECRET_KEY"):
+    if "JWT_SECRET_KEY" not in given:
         environ["JWT_SECRET_KEY"] = development_key()
     return environ
 

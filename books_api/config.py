@@ -2,18 +2,20 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, cast
 
+from environs import Env, EnvValidationError
 from limits import parse_many
-from psycopg2 import ProgrammingError
-from psycopg2.extensions import make_dsn
+from marshmallow import ValidationError
+from marshmallow.validate import OneOf
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
-from books_api.extensions import make_redis_client
+from books_api.addresses import database_url, redis_url
 
 KEY_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}  # RFC 7518, 3.2
 WELL_KNOWN_KEYS = {
@@ -22,37 +24,22 @@ WELL_KNOWN_KEYS = {
     "09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7",  # FastAPI's tutorial
     "192b9bdd22ab9ed4d12e236c78afcb9a393ec15f71bbf5dc987d54727823bcbf",  # Flask's quick start
 }
-DRIVER = "postgresql+psycopg2://"
+# Each of these may stand in a file instead, which NAME_FILE names.
+SECRETS = ("DATABASE_URL", "REDIS_URL", "JWT_SECRET_KEY", "JWT_SECRET_KEY_PREVIOUS")
+# A variable that begins so is meant for this service. DATABASE_ and REDIS_ are not among them:
+# platforms set variables of their own with these, and so does Kubernetes with a service's name.
+PREFIXES = ("JWT_", "SIGNUP_", "SIGN_UP_", "REFRESH_TOKEN_", "PASSWORD_RESET_", "CORS_")
+KUBERNETES = re.compile(r".+_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP)(_\w+)?)?)")
+TRUE_OR_FALSE: dict[str, Any] = {
+    "truthy": {"true", "True", "TRUE"},
+    "falsy": {"false", "False", "FALSE"},
+    "error_messages": {"invalid": "must be true or false."},
+}
+LIKENESS = 0.85  # of DATABASE_URI and DATABASE_URL: 0.92; of REDIS_TLS_URL and REDIS_URL: 0.82
 
 
 class ConfigError(Exception):
     """A setting is missing or wrong; the text is one line that names it."""
-
-
-def database_url(url: str) -> str:
-    """Return the SQLAlchemy URL, for psycopg2, of any usual spelling of a Postgres URL."""
-    match = re.fullmatch(r"postgres(?:ql)?(?:\+(?:asyncpg|psycopg2?))?://(.*)", url, re.DOTALL)
-    if match is None:
-        raise ConfigError("DATABASE_URL must begin with postgresql://.")
-    rest = re.sub(r"([?&])ssl=", r"\1sslmode=", match[1])  # asyncpg's word
-    hosts = re.match(r"((?:[^@/?]*@)?)([^/?@]*,[^/?@]*)(/[^?]*)(\??)(.*)", rest)
-    if hosts:  # libpq's list of hosts, in the form that SQLAlchemy reads
-        user, names, path, _, query = hosts.groups()
-        parts = [f"host={name}" for name in names.split(",")]
-        if "target_session_attrs=" not in query:
-            parts.append("target_session_attrs=read-write")
-        rest = f"{user}{path}?{'&'.join(parts + [query] * bool(query))}"
-    try:
-        parsed = make_url(DRIVER + rest)
-        _, arguments = parsed.get_dialect()().create_connect_args(parsed)
-        for port in filter(None, str(arguments.get("port", "")).split(",")):
-            _check_port(port)
-        make_dsn(**arguments)  # libpq's own opinion of the query
-    except (ArgumentError, ValueError, ProgrammingError):
-        raise ConfigError("DATABASE_URL is not a valid URL.") from None
-    if not parsed.database:
-        raise ConfigError("DATABASE_URL names no database.")
-    return DRIVER + rest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,35 +67,20 @@ class Settings:
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
-        """Read the settings; raises ConfigError for the first that is missing or wrong."""
+        """Read the settings; raises ConfigError for one that is missing, wrong or unknown."""
         read = _Reader(environ)
-        algorithm = read.choice("JWT_ALGORITHM", "HS256", tuple(KEY_BYTES))
-        redis_url = environ.get("REDIS_URL", "")
-        if not redis_url and environ.get("REDIS_HOST"):
-            redis_url = f"redis://{environ['REDIS_HOST']}:{read.integer('REDIS_PORT', 6379)}/0"
-        if not redis_url:
-            raise ConfigError("REDIS_URL is not set.")
-        _check_redis_url(redis_url)
-        previous = environ.get("JWT_SECRET_KEY_PREVIOUS")
-        if previous:
-            _check_key("JWT_SECRET_KEY_PREVIOUS", previous, algorithm)
-        key = read.required("JWT_SECRET_KEY")
-        _check_key("JWT_SECRET_KEY", key, algorithm)
-        return cls(
-            database_url=database_url(read.required("DATABASE_URL")),
-            redis_url=redis_url,
-            jwt_secret_key=key,
-            jwt_secret_key_previous=previous or None,
+        algorithm = read.str("JWT_ALGORITHM", cls.jwt_algorithm, validate=_one_of(*KEY_BYTES))
+        settings = cls(
+            database_url=read.database_url("DATABASE_URL"),
+            redis_url=read.redis_url("REDIS_URL", read.redis_host()),
+            jwt_secret_key=read.key("JWT_SECRET_KEY", algorithm=algorithm),
+            jwt_secret_key_previous=read.key("JWT_SECRET_KEY_PREVIOUS", None, algorithm=algorithm),
             jwt_algorithm=algorithm,
-            access_token_expires=timedelta(
-                minutes=read.integer("ACCESS_TOKEN_EXPIRE_MINUTES", 15, most=24 * 60)
-            ),
-            refresh_token_expires=timedelta(
-                days=read.integer("REFRESH_TOKEN_EXPIRE_DAYS", 7, most=365)
-            ),
-            session_expires=timedelta(days=read.integer("SESSION_EXPIRE_DAYS", 90, most=3650)),
-            signup_enabled=read.boolean("SIGNUP_ENABLED", True),
-            cors_origins=read.origins("CORS_ORIGINS"),
+            access_token_expires=read.minutes("ACCESS_TOKEN_EXPIRE_MINUTES", 15, most=24 * 60),
+            refresh_token_expires=read.days("REFRESH_TOKEN_EXPIRE_DAYS", 7, most=365),
+            session_expires=read.days("SESSION_EXPIRE_DAYS", 90, most=3650),
+            signup_enabled=read.bool("SIGNUP_ENABLED", True, **TRUE_OR_FALSE),
+            cors_origins=read.origins("CORS_ORIGINS", ""),
             trusted_proxies=read.integer("TRUSTED_PROXIES", 0, least=0, most=10),
             login_limit=read.limit("LOGIN_LIMIT", cls.login_limit),
             login_account_limit=read.limit("LOGIN_ACCOUNT_LIMIT", cls.login_account_limit),
@@ -116,87 +88,126 @@ class Settings:
             refresh_limit=read.limit("REFRESH_LIMIT", cls.refresh_limit),
             password_reset_limit=read.limit("PASSWORD_RESET_LIMIT", cls.password_reset_limit),
             database_pool_size=read.integer("DATABASE_POOL_SIZE", 10, most=1000),
-            log_format=read.choice("LOG_FORMAT", "json", ("json", "text")),
+            log_format=read.str("LOG_FORMAT", "json", validate=_one_of("json", "text")),
         )
+        read.check()
+        return settings
 
 
-class _Reader:
-    """Turns texts of the environment into values; an empty text counts as unset."""
+class _Reader(Env):
+    """environs over a mapping: an empty text counts as unset, a secret may stand in a file.
+
+    What is wrong is collected until check(), which says the first of it.
+    """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
-        self.environ = environ
+        super().__init__(eager=False)
+        self.given = {name: text for name, text in environ.items() if text}
+        self.known = {f"{name}_FILE" for name in SECRETS}
+        for name, parser in PARSERS.items():
+            self.add_parser(name, parser)
 
-    def required(self, name: str) -> str:
-        value = self.environ.get(name)
-        if not value:
-            raise ConfigError(f"{name} is not set.")
-        return value
+    def _get_value(self, env_key: str, default: Any) -> Any:
+        self.known.add(env_key)
+        file = self.given.get(f"{env_key}_FILE") if env_key in SECRETS else None
+        if file is None:
+            return self.given.get(env_key, default)
+        if env_key in self.given:
+            raise ConfigError(f"{env_key} and {env_key}_FILE are both set; keep one of them.")
+        return _read_secret(f"{env_key}_FILE", file)
 
-    def integer(self, name: str, default: int, *, least: int = 1, most: int = 65535) -> int:
-        text = self.environ.get(name) or str(default)
-        if not re.fullmatch(r"[0-9]{1,9}", text) or not least <= int(text) <= most:
-            raise ConfigError(f"{name} must be a whole number from {least} to {most}.")
-        return int(text)
+    def redis_host(self) -> Any:
+        """Return the URL that REDIS_HOST and REDIS_PORT make, or ..., environs' word for unset."""
+        if self.given.keys() & {"REDIS_URL", "REDIS_URL_FILE"}:
+            return ...
+        host, port = self.str("REDIS_HOST", None), self.integer("REDIS_PORT", 6379)
+        return f"redis://{host}:{port}/0" if host else ...
 
-    def boolean(self, name: str, default: bool) -> bool:
-        text = (self.environ.get(name) or str(default)).lower()
-        if text not in ("true", "false"):
-            raise ConfigError(f"{name} must be true or false.")
-        return text == "true"
-
-    def choice(self, name: str, default: str, choices: tuple[str, ...]) -> str:
-        text = self.environ.get(name) or default
-        if text not in choices:
-            raise ConfigError(f"{name} must be one of {', '.join(choices)}.")
-        return text
-
-    def origins(self, name: str) -> tuple[str, ...]:
-        origins = tuple(self.environ.get(name, "").split())
-        if not all(re.fullmatch(r"https?://[\w.-]+(:[0-9]+)?|\*", origin) for origin in origins):
-            raise ConfigError(f"{name} must be origins such as https://books.example, or *.")
-        return origins
-
-    def limit(self, name: str, default: str) -> str:
-        text = self.environ.get(name) or default
+    def check(self) -> None:
+        """Raise ConfigError for an unknown variable that looks like ours, then for a wrong one."""
+        # With a REDIS_URL the other form is not read: what looks like it is some platform's.
+        for name in sorted(self.given.keys() - self.known - {"REDIS_HOST", "REDIS_PORT"}):
+            likely = get_close_matches(name.upper(), self.known, 1, LIKENESS)
+            if name.startswith(PREFIXES) and not KUBERNETES.fullmatch(name):
+                likely = likely or get_close_matches(name, self.known, 1, 0)
+            if likely:
+                raise ConfigError(f"{name} is not a setting; did you mean {likely[0]}?")
         try:
-            parse_many(text)
-        except ValueError:
-            raise ConfigError(f'{name} must be a rate limit such as "{default}".') from None
-        return text
+            self.seal()
+        except EnvValidationError as error:
+            errors = cast("Mapping[str, list[str]]", error.error_messages)
+            name, (message, *_) = next(iter(errors.items()))
+            message = message.replace("Environment variable not set.", "is not set.")
+            form = f"{name}_FILE" if f"{name}_FILE" in self.given else name
+            raise ConfigError(f"{form} {message}") from None
 
 
-def _check_redis_url(url: str) -> None:
-    if not re.match(r"(rediss?|unix|redis\+sentinel)://.", url):
-        raise ConfigError(
-            "REDIS_URL must begin with redis://, rediss://, unix:// or redis+sentinel://."
-        )
+def _read_secret(name: str, file: str) -> str:
     try:
-        client = make_redis_client(url)  # connects when it is first used
-        for port in re.findall(r":([^:/?#@\]]*)(?=[,/?#]|$)", url.partition("://")[2]):
-            if not url.startswith("unix:"):
-                _check_port(port)
-        client.connection_pool.make_connection()
-    except (TypeError, ValueError):
-        raise ConfigError("REDIS_URL is not a valid URL.") from None
+        text = Path(file).read_text("utf-8").strip()
+    except OSError as error:
+        raise ConfigError(f"{name} cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{name} is not UTF-8 text.") from None
+    if not text or not text.isprintable():
+        raise ConfigError(f"{name} must name a file with one line of text.")
+    return text
 
 
-def _check_port(text: str) -> None:
-    if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
-        raise ValueError("not a port")
+def _integer(text: str | int, least: int = 1, most: int = 65535) -> int:
+    if not re.fullmatch(r"[0-9]{1,9}", str(text)) or not least <= int(text) <= most:
+        raise ValidationError(f"must be a whole number from {least} to {most}.")
+    return int(text)
 
 
-def _check_key(name: str, key: str, algorithm: str) -> None:
-    least = KEY_BYTES[algorithm]
+def _one_of(*choices: str) -> OneOf:
+    return OneOf(choices, error="must be one of {choices}.")
+
+
+def _origins(text: str) -> tuple[str, ...]:
+    origins = tuple(text.split())
+    if not all(re.fullmatch(r"https?://[\w.-]+(:[0-9]+)?|\*", origin) for origin in origins):
+        raise ValidationError("must be origins such as https://books.example, or *.")
+    return origins
+
+
+def _limit(text: str) -> str:
+    try:
+        parse_many(text)
+    except ValueError:
+        raise ValidationError(
+            'must be a rate limit such as "10 per minute; 30 per hour".'
+        ) from None
+    return text
+
+
+def _key(key: str | None, algorithm: str | None) -> str | None:
+    if key is None:
+        return None
+    least = KEY_BYTES.get(algorithm or "", 0)
     try:
         length = len(key.encode())
     except UnicodeEncodeError:
-        raise ConfigError(f"{name} is not UTF-8 text.") from None
+        raise ValidationError("is not UTF-8 text.") from None
     if length < least:
-        raise ConfigError(f"{name} must have at least {least} bytes for {algorithm}.")
+        raise ValidationError(f"must have at least {least} bytes for {algorithm}.")
     if key in WELL_KNOWN_KEYS or len(set(key)) < 10:
-        raise ConfigError(
-            f"{name} is well known or easily guessed; make one with: openssl rand -hex 32"
+        raise ValidationError(
+            "is well known or easily guessed; make one with: openssl rand -hex 32"
         )
+    return key
+
+
+PARSERS: dict[str, Callable[..., Any]] = {
+    "database_url": database_url,
+    "redis_url": redis_url,
+    "key": _key,
+    "integer": _integer,
+    "minutes": lambda text, most: timedelta(minutes=_integer(text, most=most)),
+    "days": lambda text, most: timedelta(days=_integer(text, most=most)),
+    "origins": _origins,
+    "limit": _limit,
+}
 
 
 def flask_config(settings: Settings) -> dict[str, Any]:

@@ -20,9 +20,10 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel
 from sqlalchemy import ClauseElement, Connection, Engine, MetaData, event, text
 from sqlalchemy.dialects.postgresql import psycopg2 as dialect
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.orm import DeclarativeBase
+
+from books_api.addresses import sentinel_address
 
 REDIS_TIMEOUT = 0.25  # seconds
 # A wait for a lock ends first, or an import could not tell that it waited for another.
@@ -67,29 +68,17 @@ def make_redis_client(url: str, on_connect: Callable[[Any], None] | None = None)
         "decode_responses": True,
         "redis_connect_func": on_connect,
     }
-    if url.startswith("redis+sentinel://"):
+    if "+sentinel://" in url:
         return _sentinel_client(url, options)
     return RedisClient.from_url(url, **options)
 
 
 def _sentinel_client(url: str, options: dict[str, Any]) -> RedisClient:
-    """Return a client for redis+sentinel://[user:password@]host:port,host:port/service[/db]."""
-    authority, _, path = url.removeprefix("redis+sentinel://").partition("/")
-    credentials, _, hosts = authority.rpartition("@")
-    service, _, db = path.partition("/")
-    if credentials:
-        login = make_url(f"redis://{credentials}@sentinel")
-        options = {**options, "username": login.username or None, "password": login.password}
-    nodes = []
-    for node in hosts.split(","):
-        host, _, port = node.partition(":")
-        if not host:
-            raise ValueError("a Sentinel without a host")
-        nodes.append((host, int(port or 26379)))
-    sentinel: Any = Sentinel(  # type: ignore[no-untyped-call]  # it has no types
-        nodes, socket_timeout=REDIS_TIMEOUT, socket_connect_timeout=REDIS_TIMEOUT
-    )
-    client: RedisClient = sentinel.master_for(service or "mymaster", db=int(db or 0), **options)
+    nodes, service, ours = sentinel_address(url)
+    waits = {"socket_timeout": REDIS_TIMEOUT, "socket_connect_timeout": REDIS_TIMEOUT}
+    tls = {name: value for name, value in ours.items() if name.startswith("ssl")}
+    sentinel: Any = Sentinel(nodes, sentinel_kwargs=waits | tls)  # type: ignore[no-untyped-call]  # it has no types
+    client: RedisClient = sentinel.master_for(service, **options | ours)
     return client
 
 

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 from flask import Flask
+from redis.connection import SSLConnection
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
@@ -93,6 +94,13 @@ def test_a_setting_has_its_default(name, default):
             "rediss://:secret@cache:6380/1",
         ),
         ("REDIS_URL", "unix:///run/redis.sock?db=0", "redis_url", "unix:///run/redis.sock?db=0"),
+        *(
+            ("REDIS_URL", url, "redis_url", url)
+            for url in (
+                "rediss://cache/0?ssl_ca_certs=/etc/a:b.pem",
+                "rediss+sentinel://s1/main?ssl_ca_certs=/etc/ca.pem",
+            )
+        ),
     ],
 )
 def test_a_setting_is_read_into_its_type(variable, text, name, value):
@@ -137,7 +145,7 @@ REFUSED = {
         *("redis+cluster://cache", "redis://cache:port/0", "redis://cache:99999/0"),
         *("redis://cache/0?db=x", "redis://cache/0?socket_timeout=x"),
         *("redis+sentinel://", "redis+sentinel://s1:port/main", "redis+sentinel://s1/main/x"),
-        "redis+sentinel://,/main",
+        *("redis+sentinel://,/main", "redis+sentinel://s1/main?db=x", "rediss://cache/0?ssl_ca=x"),
     ],
     "JWT_SECRET_KEY": [None, "", "secret", KEY[:31], "ä" * 15, "\udcff" * 32, *WELL_KNOWN],
     "JWT_SECRET_KEY_PREVIOUS": ["secret", KEY[:31], *WELL_KNOWN],
@@ -193,6 +201,98 @@ def test_a_wrong_setting_stops_the_start_with_one_line_that_names_it(variable, v
 @pytest.mark.parametrize("port", ["0", "65536", "-1", "x", "6379.0", " 6379", "\u0666379"])
 def test_a_wrong_port_of_redis_is_named(port):
     assert_refused("REDIS_PORT", {"REDIS_URL": None, "REDIS_HOST": "cache", "REDIS_PORT": port})
+
+
+@pytest.fixture
+def secret_file(tmp_path):
+    """Write a file and return its path."""
+
+    def write(content):
+        path = tmp_path / "secret"
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return str(path)
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("variable", "name", "value"),
+    [
+        ("JWT_SECRET_KEY", "jwt_secret_key", KEY[::-1]),
+        ("JWT_SECRET_KEY_PREVIOUS", "jwt_secret_key_previous", KEY[::-1]),
+        ("DATABASE_URL", "database_url", "postgresql+psycopg2://db/books"),
+        ("REDIS_URL", "redis_url", "rediss://:secret@cache/1"),
+    ],
+)
+def test_a_secret_may_stand_in_a_file(secret_file, variable, name, value):
+    file = secret_file(f"{value}\n")
+
+    assert getattr(start(**{variable: None, f"{variable}_FILE": file}), name) == value
+
+
+def test_a_file_named_by_an_empty_variable_is_not_looked_for():
+    assert read(JWT_SECRET_KEY_FILE="").jwt_secret_key == KEY
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b" \n", b"secret", b"\xff" * 64, KEY.encode() + b"\n\0", KEY.encode() + b"\nKEY"],
+)
+def test_a_file_without_a_good_key_is_refused(secret_file, content):
+    changes = {"JWT_SECRET_KEY": None, "JWT_SECRET_KEY_FILE": secret_file(content)}
+
+    assert_refused("JWT_SECRET_KEY_FILE", changes)
+
+
+@pytest.mark.parametrize("path", ["/nowhere/secret", "/", "nowhere"])
+def test_a_file_that_cannot_be_read_is_refused(path):
+    assert_refused("REDIS_URL_FILE", {"REDIS_URL": None, "REDIS_URL_FILE": path})
+
+
+def test_a_secret_in_both_forms_is_refused(secret_file):
+    assert_refused("DATABASE_URL", {"DATABASE_URL_FILE": secret_file(GOOD["DATABASE_URL"])})
+
+
+@pytest.mark.parametrize(
+    ("name", "likely"),
+    [
+        ("SIGN_UP_ENABLED", "SIGNUP_ENABLED"),
+        ("signup_enabled", "SIGNUP_ENABLED"),
+        ("SIGNUP_ENABLE", "SIGNUP_ENABLED"),
+        ("JWT_SECRET", "JWT_SECRET_KEY"),
+        ("JWT_KEY_FILE", "JWT_SECRET_KEY_FILE"),
+        ("DATABASE_URI", "DATABASE_URL"),
+        ("TRUSTED_PROXY", "TRUSTED_PROXIES"),
+        ("CORS_ORIGIN", "CORS_ORIGINS"),
+        ("LOGIN_LIMITS", "LOGIN_LIMIT"),
+        ("LOG_FORMATS", "LOG_FORMAT"),
+        ("REFRESH_TOKEN_DAYS", "REFRESH_TOKEN_EXPIRE_DAYS"),
+        ("JWT_ACCESS_TOKEN_EXPIRES", "ACCESS_TOKEN_EXPIRE_MINUTES"),
+    ],
+)
+def test_a_variable_that_looks_like_a_setting_is_refused_with_the_likely_one(name, likely):
+    with pytest.raises(ConfigError) as caught:
+        read(**{name: "x"})
+
+    assert str(caught.value) == f"{name} is not a setting; did you mean {likely}?"
+
+
+def test_a_misspelt_variable_is_named_before_the_one_that_it_leaves_unset():
+    assert_refused("JWT_SECRET", {"JWT_SECRET_KEY": None, "JWT_SECRET": KEY})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("DATABASE_HOST", "DATABASE_PRIVATE_URL", "DATABASE_CONNECTION_POOL_URL"),  # platforms
+        *("REDIS_TLS_URL", "REDIS_PASSWORD", "REDISHOST", "REDISPORT", "REDIS_PORT"),
+        *("REDIS_SERVICE_HOST", "SIGNUP_SERVICE_PORT", "JWT_PORT_80_TCP_ADDR"),  # Kubernetes
+        *("SESSION_MANAGER", "LOGIN_SHELL", "LOGNAME", "LOG_LEVEL", "HOSTNAME"),  # desktops
+        *("WEB_CONCURRENCY", "BIND", "PORT", "FLASK_APP", "PUBLIC_NAME", "POSTGRES_PASSWORD"),
+    ],
+)
+def test_a_variable_of_others_is_let_be(name):
+    assert read(**{name: "x"}) == read()
 
 
 @pytest.mark.parametrize(("algorithm", "length"), [("HS384", 47), ("HS512", 63)])
@@ -346,6 +446,18 @@ def test_redis_may_be_found_by_sentinels(url, sentinels, service, login):
     assert [(node["host"], node["port"]) for node in found] == sentinels
     assert pool.service_name == service
     assert (arguments.get("username"), arguments.get("password")) == login
+
+
+def test_tls_to_a_redis_behind_sentinels_is_for_the_sentinels_too():
+    app = Flask("test")
+    url = read(REDIS_URL="rediss+sentinel://s1/main?ssl_ca_certs=/etc/ca.pem").redis_url
+
+    Redis().init_app(app, url, on_connect=lambda connection: None)
+
+    pool = app.extensions["redis"].connection_pool
+    for client_pool in (pool, pool.sentinel_manager.sentinels[0].connection_pool):
+        assert issubclass(client_pool.connection_class, SSLConnection)
+        assert client_pool.connection_kwargs["ssl_ca_certs"] == "/etc/ca.pem"
 
 
 def test_the_database_of_redis_behind_sentinels_is_the_one_of_the_url():

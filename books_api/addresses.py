@@ -1,0 +1,94 @@
+"""Where Postgres and Redis are: the spellings of DATABASE_URL and REDIS_URL."""
+
+import re
+from typing import Any
+
+from marshmallow import ValidationError
+from psycopg2 import ProgrammingError
+from psycopg2.extensions import make_dsn
+from redis.connection import Connection, SSLConnection, parse_url
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+DRIVER = "postgresql+psycopg2://"
+
+
+def database_url(url: str) -> str:
+    """Return the SQLAlchemy URL, for psycopg2, of any usual spelling of a Postgres URL.
+
+    Raises marshmallow's ValidationError.
+    """
+    match = re.fullmatch(r"postgres(?:ql)?(?:\+(?:asyncpg|psycopg2?))?://(.*)", url, re.DOTALL)
+    if match is None:
+        raise ValidationError("must begin with postgresql://.")
+    rest = re.sub(r"([?&])ssl=", r"\1sslmode=", match[1])  # asyncpg's word
+    hosts = re.match(r"((?:[^@/?]*@)?)([^/?@]*,[^/?@]*)(/[^?]*)(\??)(.*)", rest)
+    if hosts:  # libpq's list of hosts, in the form that SQLAlchemy reads
+        user, names, path, _, query = hosts.groups()
+        parts = [f"host={name}" for name in names.split(",")]
+        if "target_session_attrs=" not in query:
+            parts.append("target_session_attrs=read-write")
+        rest = f"{user}{path}?{'&'.join(parts + [query] * bool(query))}"
+    try:
+        parsed = make_url(DRIVER + rest)
+        _, arguments = parsed.get_dialect()().create_connect_args(parsed)
+        for port in filter(None, str(arguments.get("port", "")).split(",")):
+            _check_port(port)
+        make_dsn(**arguments)  # libpq's own opinion of the query
+    except (ArgumentError, ValueError, ProgrammingError):
+        raise ValidationError("is not a valid URL.") from None
+    if not parsed.database:
+        raise ValidationError("names no database.")
+    return DRIVER + rest
+
+
+def redis_url(url: str) -> str:
+    """Return the URL as it is. Raises marshmallow's ValidationError when no client can be made."""
+    match = re.match(r"(?:rediss?(?:\+sentinel)?://([^/?#]+)|unix://.)", url)
+    if match is None:
+        raise ValidationError(
+            "must begin with redis://, rediss://, unix://, redis+sentinel:// or rediss+sentinel://."
+        )
+    try:
+        for port in re.findall(r":([^:\]]*)(?=,|$)", (match[1] or "").rpartition("@")[2]):
+            _check_port(port)
+        if "+sentinel://" in url:
+            *_, options = sentinel_address(url)
+            (SSLConnection if options.pop("ssl", False) else Connection)(**options)
+        else:
+            options = parse_url(url)  # type: ignore[no-untyped-call]
+            options.pop("connection_class", Connection)(**options)  # connects when first used
+    except (TypeError, ValueError):
+        raise ValidationError("is not a valid URL.") from None
+    return url
+
+
+def sentinel_address(url: str) -> tuple[list[tuple[str, int]], str, dict[str, Any]]:
+    """Return the Sentinels, the service and the client's options that a URL names.
+
+    redis+sentinel://[user:password@]host:port,host:port/service[/db][?options], rediss for TLS.
+    Raises ValueError.
+    """
+    scheme, _, rest = url.partition("+sentinel://")
+    address, _, query = rest.partition("?")
+    authority, _, path = address.partition("/")
+    credentials, _, hosts = authority.rpartition("@")
+    service, _, db = path.partition("/")
+    nodes = []
+    for node in hosts.split(","):
+        host, _, port = node.partition(":")
+        if not host:
+            raise ValueError("a Sentinel without a host")
+        nodes.append((host, int(port or 26379)))
+    options: dict[str, Any] = parse_url(  # type: ignore[no-untyped-call]
+        f"{scheme}://{credentials}@sentinel/{int(db or 0)}?{query}"
+    )
+    options.pop("host")
+    if options.pop("connection_class", None) is not None:
+        options["ssl"] = True
+    return nodes, service or "mymaster", options
+
+
+def _check_port(text: str) -> None:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
+        raise ValueError("not a port")
