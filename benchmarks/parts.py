@@ -36,7 +36,6 @@ PACKAGES = {
     "stdnum": "validation",
     "flask": "framework",
     "werkzeug": "framework",
-    "flask_limiter": "limits",
     "limits": "limits",
     "prometheus_client": "metrics",
 }

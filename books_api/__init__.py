@@ -8,11 +8,11 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from books_api import auth, books, catalogues, cli, me  # noqa: F401  # me adds to auth's blueprint
-from books_api.auth import limits, revocation, tokens
+from books_api.auth import revocation, tokens
 from books_api.config import Settings, flask_config
 from books_api.extensions import api, cors, db, init_database, jwt, migrate, redis
 from books_api.observability import health, logs, metrics, requests
-from books_api.web import docs, openapi, parsing, problems
+from books_api.web import docs, limits, openapi, parsing, problems
 
 PREFIX = "/api/v1.0.0"
 EXPOSED_HEADERS = [

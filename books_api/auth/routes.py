@@ -1,5 +1,6 @@
 """Accounts and sessions over HTTP."""
 
+import hashlib
 from typing import Any
 from uuid import UUID
 
@@ -7,9 +8,8 @@ from flask import Response, current_app, request
 from flask_smorest import Blueprint
 
 from books_api.auth import lists, service, sessions
-from books_api.auth.exceptions import SignupDisabled
+from books_api.auth.exceptions import SignupDisabled, WeakPassword
 from books_api.auth.guard import identity, role_required, sent_by_admin, token_required
-from books_api.auth.limits import describe_limit, limit_account, limited
 from books_api.auth.models import Role, User
 from books_api.auth.schemas import (
     AccessTokenSchema,
@@ -29,15 +29,13 @@ from books_api.auth.schemas import (
     UserSchema,
     UserUpdateSchema,
 )
+from books_api.web.limits import limited, limits
 from books_api.web.openapi import PAGE, problems
 from books_api.web.pagination import link_next
 from books_api.web.parsing import Parser
 
 blueprint = Blueprint("auth", __name__, description="Accounts, sessions and tokens")
 blueprint.ARGUMENTS_PARSER = Parser()
-
-blueprint.after_request(describe_limit)
-
 
 @blueprint.after_request
 def forbid_storing(response: Response) -> Response:
@@ -46,10 +44,10 @@ def forbid_storing(response: Response) -> Response:
 
 
 @blueprint.route("/signup", methods=["POST"])
-@limited("signup_limit")
 @blueprint.arguments(SignupSchema())
 @blueprint.response(201, UserSchema)
 @problems(401, 403, 409)
+@limited("signup_limit", spare=(WeakPassword,))
 def signup(values: dict[str, Any]) -> User:
     """Make an account
 
@@ -62,10 +60,10 @@ def signup(values: dict[str, Any]) -> User:
 
 
 @blueprint.route("/login", methods=["POST"])
-@limited("login_limit")
 @blueprint.arguments(LoginSchema())
 @blueprint.response(200, LoginAnswerSchema)
 @problems(401)
+@limited("login_limit")
 def login(credentials: dict[str, str]) -> dict[str, Any]:
     """Log in
 
@@ -205,9 +203,9 @@ def change_password(values: dict[str, str]) -> sessions.TokenPair:
 
 
 @blueprint.route("/password-reset", methods=["POST"])
-@limited("password_reset_limit")
 @blueprint.arguments(PasswordResetSchema())
 @blueprint.response(204)
+@limited("password_reset_limit", spare=(WeakPassword,))
 def reset_password(values: dict[str, str]) -> None:
     """Set a new password with a reset token
 
@@ -259,6 +257,12 @@ def update_user(changes: dict[str, Any], user_id: UUID) -> User:
     For admins. A new role, or is_active, ends the user's sessions at once.
     """
     return service.update_user(user_id, changes, editor=identity())
+
+
+def limit_account(account: str) -> None:
+    """Count a try at an account: an email, or a user's id. Raises TooManyRequests."""
+    digest = hashlib.sha256(account.casefold().encode()).hexdigest()
+    limits().count("login_account_limit", digest)
 
 
 def user_agent() -> str:

@@ -10,7 +10,7 @@ from flask import has_request_context, request
 
 logger = logging.getLogger("books_api")
 security_logger = logging.getLogger("books_api.security")
-LIBRARIES = ("flask-limiter", "sqlalchemy")  # what warns from below: in the same format
+LIBRARIES = ("sqlalchemy",)  # what warns from below: in the same format
 
 
 class JSONFormatter(logging.Formatter):

@@ -13,7 +13,7 @@ from psycopg2 import errorcodes
 from redis.exceptions import RedisError
 from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from werkzeug.exceptions import HTTPException, InternalServerError, NotFound, TooManyRequests
+from werkzeug.exceptions import HTTPException, InternalServerError, NotFound
 
 from books_api.auth import exceptions as auth
 from books_api.books import exceptions as books
@@ -117,8 +117,6 @@ def handle_http_exception(error: HTTPException) -> Response | HTTPException:
     detail = error.description or ""
     if isinstance(error, NotFound) and detail == NotFound.description:
         detail = "There is nothing at this address."  # werkzeug's own sentence is for browsers
-    if isinstance(error, TooManyRequests):
-        detail = f"Too many requests: the limit is {detail}."
     return problem(error.code, detail, headers=kept)
 
 

@@ -9,7 +9,6 @@ import pytest
 from werkzeug.security import generate_password_hash
 
 from books_api.auth import passwords, sessions
-from books_api.auth.limits import limiter
 from books_api.auth.models import User
 from books_api.extensions import db, redis
 from tests.conftest import PASSWORD
@@ -88,4 +87,3 @@ def redis_server(app, servers):
         servers.redis.kill()
         (data / "dump.rdb").unlink(missing_ok=True)
         servers.redis.start()
-        limiter._storage_dead = False  # or it counts in memory until it next asks Redis

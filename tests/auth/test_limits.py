@@ -1,24 +1,40 @@
 """Rate limits: by client address and by account, in Redis or without it."""
 
+from uuid import UUID
+
 import pytest
 
+from books_api.auth import service
 from books_api.extensions import redis
-from tests.auth.helpers import AUTH, REFRESH, together
+from tests.auth.helpers import AUTH, NEW_PASSWORD, REFRESH, together
 from tests.conftest import PASSWORD, bearer
 
-ROUTES = {  # setting: method, path
-    "signup_limit": ("POST", f"{AUTH}/signup"),
-    "login_limit": ("POST", f"{AUTH}/login"),
-    "password_reset_limit": ("POST", f"{AUTH}/password-reset"),
-    "refresh_limit": ("POST", REFRESH),
+NEWCOMER = {"username": "carol", "email": "carol@example.com", "password": PASSWORD}
+ROUTES = {  # setting: method, path, body
+    "signup_limit": ("POST", f"{AUTH}/signup", NEWCOMER),
+    "login_limit": (
+        "POST",
+        f"{AUTH}/login",
+        {"email": "nobody@example.com", "password": "wrong password"},
+    ),
+    "password_reset_limit": (
+        "POST",
+        f"{AUTH}/password-reset",
+        {"token": "forged", "new_password": PASSWORD},
+    ),
+    "refresh_limit": ("POST", REFRESH, None),
 }
 
 
 def send(client, route, address="192.0.2.1", **headers):
-    """Send a request that counts, and that costs no hashing: it has no body."""
-    method, path = route
+    """Send a request that counts."""
+    method, path, body = route
     return client.open(
-        path, method=method, environ_overrides={"REMOTE_ADDR": address}, headers=headers
+        path,
+        method=method,
+        json=body,
+        environ_overrides={"REMOTE_ADDR": address},
+        headers=headers,
     )
 
 
@@ -36,7 +52,7 @@ def twice(make_app):
     return make_app(**dict.fromkeys(ROUTES, "2 per hour")).test_client()
 
 
-@pytest.mark.parametrize("route", [*ROUTES.values(), ("GET", REFRESH)])
+@pytest.mark.parametrize("route", [*ROUTES.values(), ("GET", REFRESH, None)])
 def test_limited_route_refuses_what_is_too_much(twice, route):
     statuses = [send(twice, route).status_code for _ in range(4)]
 
@@ -58,7 +74,7 @@ def test_several_limits_may_be_set_at_once(make_app):
 
     statuses = [send(client, ROUTES["login_limit"]).status_code for _ in range(3)]
 
-    assert statuses[1:] == [415, 429]
+    assert statuses[1:] == [401, 429]
 
 
 def test_429_says_when_to_come_again(twice):
@@ -77,7 +93,7 @@ def test_answers_below_the_limit_have_no_retry_after(twice, alice):
         send(twice, ROUTES["login_limit"]),
     ]
 
-    assert [answer.status_code for answer in answers] == [200, 401, 415]
+    assert [answer.status_code for answer in answers] == [200, 401, 401]
     assert not [answer for answer in answers if "Retry-After" in answer.headers]
 
 
@@ -113,7 +129,7 @@ def test_preflight_does_not_count(make_app):
             headers={"Origin": "https://app.example", "Access-Control-Request-Method": "POST"},
         )
 
-    assert send(client, ROUTES["login_limit"]).status_code == 415
+    assert send(client, ROUTES["login_limit"]).status_code == 401
 
 
 def test_requests_at_once_are_all_counted(make_app):
@@ -121,7 +137,45 @@ def test_requests_at_once_are_all_counted(make_app):
 
     answers = together(*[lambda: send(app.test_client(), ROUTES["login_limit"])] * 8)
 
-    assert sorted(answer.status_code for answer in answers) == [415] * 5 + [429] * 3
+    assert sorted(answer.status_code for answer in answers) == [401] * 5 + [429] * 3
+
+
+# What does not count.
+
+
+@pytest.mark.parametrize(
+    ("setting", "request_", "status"),
+    [
+        ("signup_limit", {"data": "username=carol"}, 415),
+        ("signup_limit", {"data": "{", "content_type": "application/json"}, 400),
+        ("signup_limit", {"json": {**NEWCOMER, "email": "carol"}}, 422),
+        ("signup_limit", {"json": {**NEWCOMER, "password": "password1"}}, 422),
+        ("login_limit", {"json": {"email": "nobody@example.com"}}, 422),
+        ("password_reset_limit", {"json": {"token": "forged"}}, 422),
+    ],
+)
+def test_request_refused_before_it_does_anything_does_not_count(twice, setting, request_, status):
+    method, path, _ = ROUTES[setting]
+    address = {"REMOTE_ADDR": "192.0.2.1"}
+
+    statuses = [
+        twice.open(path, method=method, environ_overrides=address, **request_).status_code
+        for _ in range(10)
+    ]
+
+    assert statuses == [status] * 10
+    assert send(twice, ROUTES[setting]).status_code != 429
+
+
+def test_weak_new_password_does_not_use_up_resets(app, twice, alice):
+    with app.app_context():
+        token = service.make_reset_token(service.get_user(UUID(alice.id)))
+    method, path, _ = ROUTES["password_reset_limit"]
+    weak, strong = ({"token": token, "new_password": p} for p in ("password1", NEW_PASSWORD))
+
+    statuses = [send(twice, (method, path, body)).status_code for body in (weak, weak, strong)]
+
+    assert statuses == [422, 422, 204]
 
 
 # Addresses.
@@ -164,7 +218,7 @@ def test_addresses_of_one_client_share_a_limit(twice, first, second):
 def test_address_that_is_none_is_limited_too(twice, address):
     statuses = [send(twice, ROUTES["login_limit"], address).status_code for _ in range(3)]
 
-    assert statuses == [415, 415, 429]
+    assert statuses == [401, 401, 429]
 
 
 def test_forged_address_is_not_believed_without_a_proxy(twice):
@@ -302,7 +356,7 @@ def test_limits_hold_while_redis_is_away(twice, redis_server):
 
     statuses = [send(twice, ROUTES["login_limit"]).status_code for _ in range(3)]
 
-    assert statuses == [415, 415, 429]
+    assert statuses == [401, 401, 429]
 
 
 def test_limits_hold_when_redis_goes_in_between(twice, redis_server):
@@ -310,7 +364,7 @@ def test_limits_hold_when_redis_goes_in_between(twice, redis_server):
     redis_server.kill()
     statuses = [send(twice, ROUTES["login_limit"]).status_code for _ in range(3)]
 
-    assert (first, statuses) == (415, [415, 415, 429])
+    assert (first, statuses) == (401, [401, 401, 429])
 
 
 def test_login_works_while_redis_is_away(app, client, alice, redis_server):
@@ -332,4 +386,4 @@ def test_no_request_fails_when_many_find_redis_silent_at_once(make_app, silent_r
 
     answers = together(*[lambda: send(app.test_client(), ROUTES["login_limit"])] * 8)
 
-    assert [answer.status_code for answer in answers] == [415] * 8
+    assert [answer.status_code for answer in answers] == [401] * 8
