@@ -58,7 +58,8 @@ class Settings:
     cors_origins: tuple[str, ...] = ()
     trusted_proxies: int = 0
     login_limit: str = "10 per minute"
-    login_account_limit: str = "5 per minute; 30 per hour"
+    login_account_limit: str = "5 per minute; 30 per day"
+    login_account_total_limit: str = "100 per day"
     signup_limit: str = "10 per hour"
     refresh_limit: str = "60 per minute"
     password_reset_limit: str = "10 per hour"  # noqa: S105  # a limit, not a password
@@ -84,6 +85,9 @@ class Settings:
             trusted_proxies=read.integer("TRUSTED_PROXIES", 0, least=0, most=10),
             login_limit=read.limit("LOGIN_LIMIT", cls.login_limit),
             login_account_limit=read.limit("LOGIN_ACCOUNT_LIMIT", cls.login_account_limit),
+            login_account_total_limit=read.limit(
+                "LOGIN_ACCOUNT_TOTAL_LIMIT", cls.login_account_total_limit
+            ),
             signup_limit=read.limit("SIGNUP_LIMIT", cls.signup_limit),
             refresh_limit=read.limit("REFRESH_LIMIT", cls.refresh_limit),
             password_reset_limit=read.limit("PASSWORD_RESET_LIMIT", cls.password_reset_limit),

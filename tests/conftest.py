@@ -92,6 +92,7 @@ def settings(servers: Servers) -> Settings:
         jwt_secret_key=KEY,
         login_limit=NEVER,
         login_account_limit=NEVER,
+        login_account_total_limit=NEVER,
         signup_limit=NEVER,
         refresh_limit=NEVER,
         password_reset_limit=NEVER,

@@ -1,6 +1,5 @@
 """Accounts and sessions over HTTP."""
 
-import hashlib
 from typing import Any
 from uuid import UUID
 
@@ -8,6 +7,7 @@ from flask import Response, current_app, request
 from flask_smorest import Blueprint
 
 from books_api.auth import lists, service, sessions
+from books_api.auth.attempts import password_confirmed
 from books_api.auth.exceptions import SignupDisabled, WeakPassword
 from books_api.auth.guard import identity, role_required, sent_by_admin, token_required
 from books_api.auth.models import Role, User
@@ -29,13 +29,14 @@ from books_api.auth.schemas import (
     UserSchema,
     UserUpdateSchema,
 )
-from books_api.web.limits import limited, limits
+from books_api.web.limits import client_network, limited
 from books_api.web.openapi import PAGE, problems
 from books_api.web.pagination import link_next
 from books_api.web.parsing import Parser
 
 blueprint = Blueprint("auth", __name__, description="Accounts, sessions and tokens")
 blueprint.ARGUMENTS_PARSER = Parser()
+
 
 @blueprint.after_request
 def forbid_storing(response: Response) -> Response:
@@ -69,8 +70,7 @@ def login(credentials: dict[str, str]) -> dict[str, Any]:
 
     Opens a session. The access token is good for minutes, the refresh token for days.
     """
-    limit_account(credentials["email"])
-    user, pair = sessions.login(**credentials, user_agent=user_agent())
+    user, pair = sessions.login(**credentials, user_agent=user_agent(), network=client_network())
     return {
         "message": "Logged in.",
         "access_token": pair.access_token,
@@ -164,13 +164,13 @@ def end_session(session_id: UUID) -> None:
 @token_required()
 @blueprint.arguments(ProfileSchema())
 @blueprint.response(200, UserSchema)
-@problems(409, 429)
+@problems(409)
+@password_confirmed
 def update_me(changes: dict[str, Any]) -> User:
     """Change your account
 
     A new email needs `current_password`.
     """
-    limit_account(identity().user_id)
     return service.update_profile(identity(), changes)
 
 
@@ -178,13 +178,13 @@ def update_me(changes: dict[str, Any]) -> User:
 @token_required(login=True)
 @blueprint.arguments(ConfirmationSchema())
 @blueprint.response(204)
-@problems(409, 429)
+@problems(409)
+@password_confirmed
 def delete_me(confirmation: dict[str, str]) -> None:
     """Delete your account
 
     The account and its books are gone, its tokens dead.
     """
-    limit_account(identity().user_id)
     service.delete_account(identity(), **confirmation)
 
 
@@ -192,13 +192,12 @@ def delete_me(confirmation: dict[str, str]) -> None:
 @token_required(login=True)
 @blueprint.arguments(PasswordChangeSchema())
 @blueprint.response(200, TokenPairSchema)
-@problems(429)
+@password_confirmed
 def change_password(values: dict[str, str]) -> sessions.TokenPair:
     """Change your password
 
     Ends every other session; the answer has new tokens for this one.
     """
-    limit_account(identity().user_id)
     return service.change_password(identity(), **values)
 
 
@@ -257,12 +256,6 @@ def update_user(changes: dict[str, Any], user_id: UUID) -> User:
     For admins. A new role, or is_active, ends the user's sessions at once.
     """
     return service.update_user(user_id, changes, editor=identity())
-
-
-def limit_account(account: str) -> None:
-    """Count a try at an account: an email, or a user's id. Raises TooManyRequests."""
-    digest = hashlib.sha256(account.casefold().encode()).hexdigest()
-    limits().count("login_account_limit", digest)
 
 
 def user_agent() -> str:

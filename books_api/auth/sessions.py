@@ -9,9 +9,10 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from flask import current_app
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import Row, delete, func, literal, select, update
 
 from books_api.auth import passwords
+from books_api.auth.attempts import attempt
 from books_api.auth.exceptions import SessionNotFound, TokenRefused, WrongCredentials
 from books_api.auth.models import USER_AGENT_MAX, Session, User
 from books_api.auth.revocation import Entry, revoking
@@ -39,30 +40,35 @@ class TokenPair:
     session_id: UUID
 
 
-def login(email: str, password: str, *, user_agent: str) -> tuple[User, TokenPair]:
-    """Open a session. Raises WrongCredentials, alike for every reason, and TooBusy."""
+def login(email: str, password: str, *, user_agent: str, network: str) -> tuple[User, TokenPair]:
+    """Open a session. Raises WrongCredentials, alike for every reason, TooBusy, TooManyRequests."""
+    # One row, found or not; and what is not found has the name that Postgres compares.
+    given = select(func.lower(literal(email)).label("email")).subquery()
+    credentials = select(given.c.email, User.id, User.password_hash, User.token_epoch).select_from(
+        given.outerjoin(User, func.lower(User.email) == given.c.email)
+    )
     with autocommit() as connection:  # hashing takes long; no transaction waits for it
-        row = connection.execute(
-            select(User.id, User.password_hash, User.token_epoch).where(
-                func.lower(User.email) == func.lower(email)
-            )
-        ).one_or_none()
-    matches = passwords.verify_password(row.password_hash if row else None, password)
+        found = connection.execute(credentials).one()
+    with attempt(str(found.id) if found.id else f"email {found.email}", network):
+        return _log_in(found, password, user_agent)
+
+
+def _log_in(found: Row[Any], password: str, user_agent: str) -> tuple[User, TokenPair]:
+    matches = passwords.verify_password(found.password_hash, password)
     renewed = None
-    if row and matches and passwords.is_outdated(row.password_hash):
+    if found.id and matches and passwords.is_outdated(found.password_hash):
         renewed = passwords.hash_password(password)
     # Whoever renews the hash locks out other logins, or two would wait for each other.
     lock = NO_KEY_UPDATE if renewed else {"read": True}
-    user = db.session.get(User, row.id, with_for_update=lock) if row else None
+    user = db.session.get(User, found.id, with_for_update=lock) if found.id else None
     if (
-        row is None
-        or user is None
+        user is None
         or not matches
         or not user.is_active
         # A new password, which raises the epoch, and not another login that renewed the hash.
-        or (user.password_hash != row.password_hash and user.token_epoch != row.token_epoch)
+        or (user.password_hash != found.password_hash and user.token_epoch != found.token_epoch)
     ):
-        security_event("login_failed", logging.WARNING, user_id=row.id if row else None)
+        security_event("login_failed", logging.WARNING, user_id=found.id)
         LOGINS_FAILED.inc()
         raise WrongCredentials
     if renewed:

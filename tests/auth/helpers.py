@@ -36,6 +36,14 @@ def get_me(client, token):
     return client.get(f"{AUTH}/me", headers=bearer(token))
 
 
+def log_in(client, email, password="wrong password", address="192.0.2.1"):
+    return client.post(
+        f"{AUTH}/login",
+        json={"email": email, "password": password},
+        environ_overrides={"REMOTE_ADDR": address},
+    )
+
+
 def rotate(client, refresh_token):
     return client.post(REFRESH, headers=bearer(refresh_token))
 

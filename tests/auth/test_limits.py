@@ -1,4 +1,4 @@
-"""Rate limits: by client address and by account, in Redis or without it."""
+"""Rate limits by client address, in Redis or without it."""
 
 from uuid import UUID
 
@@ -6,7 +6,7 @@ import pytest
 
 from books_api.auth import service
 from books_api.extensions import redis
-from tests.auth.helpers import AUTH, NEW_PASSWORD, REFRESH, together
+from tests.auth.helpers import AUTH, NEW_PASSWORD, REFRESH, eventually, log_in, together
 from tests.conftest import PASSWORD, bearer
 
 NEWCOMER = {"username": "carol", "email": "carol@example.com", "password": PASSWORD}
@@ -35,14 +35,6 @@ def send(client, route, address="192.0.2.1", **headers):
         json=body,
         environ_overrides={"REMOTE_ADDR": address},
         headers=headers,
-    )
-
-
-def login(client, email, password="wrong password", address="192.0.2.1"):
-    return client.post(
-        f"{AUTH}/login",
-        json={"email": email, "password": password},
-        environ_overrides={"REMOTE_ADDR": address},
     )
 
 
@@ -277,77 +269,6 @@ def test_security_event_has_the_address_that_the_proxy_saw(make_app, events):
     assert [event["address"] for event in events("login_failed")] == ["198.51.100.1"]
 
 
-# Accounts.
-
-
-@pytest.fixture
-def once_an_account(make_app):
-    return make_app(login_account_limit="1 per hour").test_client()
-
-
-@pytest.mark.parametrize("email", ["alice@example.com", "nobody@example.com"])
-def test_account_is_limited_whatever_the_address(once_an_account, alice, email):
-    login(once_an_account, email, address="192.0.2.1")
-
-    response = login(once_an_account, email, address="198.51.100.1")
-
-    assert response.status_code == 429
-    assert int(response.headers["Retry-After"]) > 0
-
-
-@pytest.mark.parametrize("spelling", ["ALICE@example.com", "Alice@Example.Com"])
-def test_account_is_limited_whatever_the_spelling(once_an_account, alice, spelling):
-    login(once_an_account, "alice@example.com")
-
-    assert login(once_an_account, spelling).status_code == 429
-
-
-def test_account_that_is_limited_refuses_the_right_password_too(once_an_account, alice):
-    login(once_an_account, alice.email)
-
-    assert login(once_an_account, alice.email, PASSWORD).status_code == 429
-
-
-def test_limit_of_one_account_is_not_anothers(once_an_account, alice, bob):
-    login(once_an_account, alice.email)
-
-    assert login(once_an_account, bob.email, PASSWORD).status_code == 200
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "body"),
-    [
-        ("PATCH", "/me", {"email": "new@example.com", "current_password": "wrong password"}),
-        ("DELETE", "/me", {"current_password": "wrong password"}),
-        (
-            "POST",
-            "/password",
-            {"current_password": "wrong password", "new_password": "password"},
-        ),
-    ],
-)
-def test_confirmations_of_a_password_are_limited_by_account(
-    once_an_account, alice, open_session, method, path, body
-):
-    tokens = (alice.access_token, open_session(alice).access_token)
-
-    statuses = [
-        once_an_account.open(
-            f"{AUTH}{path}", method=method, json=body, headers=bearer(token)
-        ).status_code
-        for token in tokens
-    ]
-
-    assert statuses == [422, 429]
-
-
-def test_key_of_an_account_in_redis_does_not_tell_the_email(app, once_an_account, alice):
-    login(once_an_account, alice.email)
-
-    with app.app_context():
-        assert not [key for key in redis.client.scan_iter() if "alice" in key]
-
-
 # Redis is away.
 
 
@@ -370,15 +291,7 @@ def test_limits_hold_when_redis_goes_in_between(twice, redis_server):
 def test_login_works_while_redis_is_away(app, client, alice, redis_server):
     redis_server.kill()
 
-    assert login(client, alice.email, PASSWORD).status_code == 200
-
-
-def test_account_limit_holds_while_redis_is_away(once_an_account, alice, redis_server):
-    redis_server.kill()
-
-    statuses = [login(once_an_account, alice.email).status_code for _ in range(2)]
-
-    assert statuses == [401, 429]
+    assert log_in(client, alice.email, PASSWORD).status_code == 200
 
 
 def test_no_request_fails_when_many_find_redis_silent_at_once(make_app, silent_redis):
@@ -387,3 +300,16 @@ def test_no_request_fails_when_many_find_redis_silent_at_once(make_app, silent_r
     answers = together(*[lambda: send(app.test_client(), ROUTES["login_limit"])] * 8)
 
     assert [answer.status_code for answer in answers] == [401] * 8
+
+
+def test_redis_that_is_back_counts_again(app, twice, redis_server):
+    redis_server.kill()
+    send(twice, ROUTES["login_limit"])
+    redis_server.start()
+
+    def counted():
+        send(twice, ROUTES["login_limit"])
+        with app.app_context():
+            return list(redis.client.scan_iter("*LIMITER*"))
+
+    assert eventually(counted, 5)
