@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import text
 
 from benchmarks.servers import catalogue, execute, import_file
-from books_api.extensions import autocommit
+from books_api.database import autocommit
 
 FIELDS = ("title", "author", "publisher", "published_date", "page_count", "language", "isbn")
 ISBNS = 10**9

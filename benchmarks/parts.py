@@ -19,7 +19,7 @@ from flask_jwt_extended import decode_token
 from benchmarks.report import Bound, shown, table
 from benchmarks.servers import catalogue, delete_posted, deployment, execute, import_file, requests
 from benchmarks.turns import sender
-from books_api.extensions import DriverStatement
+from books_api.database import Statement
 
 INTERVAL = 0.001  # seconds
 # Innermost first: Redis may be asked on behalf of a limit, but not the other way round.
@@ -39,7 +39,7 @@ PACKAGES = {
     "limits": "limits",
     "prometheus_client": "metrics",
 }
-DRIVER = (DriverStatement.rows.__code__, DriverStatement._run.__code__)
+DRIVER = (Statement.rows.__code__, Statement._run.__code__)
 OWN = "the application"
 PARTS = ("JWT", "Redis", "Postgres", "framework", "JSON", "validation", "limits", "metrics", OWN)
 

@@ -28,7 +28,8 @@ from books_api.auth import service, sessions
 from books_api.catalogues.importer import import_records
 from books_api.catalogues.readers import open_catalogue
 from books_api.config import Settings, database_url
-from books_api.extensions import autocommit, db
+from books_api.database import autocommit
+from books_api.extensions import db
 from development.embedded import Postgres, Redis
 
 ROOT = Path(__file__).parent.parent

@@ -23,7 +23,8 @@ from benchmarks import generated
 from benchmarks.report import Bound, table
 from benchmarks.servers import Deployment, deployment, execute
 from books_api.books.lists import SORTS, count_books, list_books
-from books_api.extensions import autocommit, db
+from books_api.database import autocommit
+from books_api.extensions import db
 from books_api.models import new_id
 
 SIZES = (1_000, 100_000, 1_000_000)

@@ -7,11 +7,12 @@ from typing import Any
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from books_api import auth, books, catalogues, cli, me  # noqa: F401  # me adds to auth's blueprint
+from books_api import auth, books, catalogues, cli, database, me  # noqa: F401  # me adds to auth's blueprint
 from books_api.auth import revocation, tokens
 from books_api.config import Settings, flask_config
-from books_api.extensions import api, cors, db, init_database, jwt, migrate, redis
+from books_api.extensions import api, cors, db, jwt, migrate, redis
 from books_api.observability import health, logs, metrics, requests
+from books_api.redis_client import make_redis_client
 from books_api.web import docs, limits, openapi, parsing, problems
 
 PREFIX = "/api/v1.0.0"
@@ -44,10 +45,10 @@ def create_app(settings: Settings | None = None) -> Flask:
     logs.init(settings.log_format)
     requests.init_app(app)
     parsing.init_app(app)
-    init_database(app)
+    database.init_app(app)
     metrics.init_app(app)
     migrate.init_app(app, db, directory=str(MIGRATIONS))
-    redis.init_app(app, settings.redis_url, on_connect=revocation.check_server)
+    redis.init_app(app, make_redis_client(settings.redis_url, revocation.check_server))
     jwt.init_app(app)
     tokens.init_app(app)
     limits.init_app(app)

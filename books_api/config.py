@@ -13,7 +13,6 @@ from environs import Env, EnvValidationError
 from limits import parse_many
 from marshmallow import ValidationError
 from marshmallow.validate import OneOf
-from sqlalchemy.engine import make_url
 
 from books_api.addresses import database_url, redis_url
 
@@ -229,7 +228,6 @@ def flask_config(settings: Settings) -> dict[str, Any]:
         "JWT_ENCODE_AUDIENCE": "books-api",
         "JWT_DECODE_AUDIENCE": "books-api",
         "SQLALCHEMY_DATABASE_URI": settings.database_url,
-        "SQLALCHEMY_ENGINE_OPTIONS": engine_options(settings),
         "API_TITLE": "Books API",
         "API_VERSION": "1.0.0",
         "OPENAPI_VERSION": "3.1.0",
@@ -237,34 +235,3 @@ def flask_config(settings: Settings) -> dict[str, Any]:
 
 
 CLOCK_LEEWAY = 10  # seconds by which the clocks of two machines may differ
-
-# libpq's words, see its documentation, 32.1.2 and 32.1.1: seconds, but tcp_user_timeout.
-CONNECT = {
-    "connect_timeout": 3,
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 10_000,
-    "application_name": "books-api",
-}
-# Milliseconds. Every wait has an end: a stuck query must not hold its worker.
-SESSION = {
-    "statement_timeout": 5_000,
-    "lock_timeout": 2_000,
-    "idle_in_transaction_session_timeout": 10_000,
-}
-
-
-def engine_options(settings: Settings) -> dict[str, Any]:
-    """Return SQLAlchemy's engine options. What `options` in DATABASE_URL sets wins over ours."""
-    ours = " ".join(f"-c {name}={value}" for name, value in SESSION.items())
-    theirs = make_url(settings.database_url).query.get("options", "")
-    connect = {**CONNECT, "options": f"{ours} {theirs} -c timezone=UTC"}
-    return {
-        "pool_size": settings.database_pool_size,
-        "max_overflow": 0,
-        "pool_timeout": 2,
-        "pool_recycle": 1800,
-        "connect_args": connect,
-        "hide_parameters": True,  # or a logged error shows hashes and email addresses
-    }

@@ -1,12 +1,19 @@
-"""Column kinds that recur, and the key that both blueprints use."""
+"""The base class of the models, column kinds that recur, and the key of a row."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 from sqlalchemy import DateTime, func
 from sqlalchemy.orm import mapped_column
 from uuid_utils.compat import uuid7
+
+from books_api.extensions import Base, db
+
+if TYPE_CHECKING:
+    Model = Base  # mypy takes no attribute of an object for a base class
+else:
+    Model = db.Model
 
 
 def new_id() -> UUID:

@@ -21,7 +21,8 @@ from books_api import PREFIX, create_app
 from books_api.auth import passwords, sessions
 from books_api.auth.models import User
 from books_api.config import Settings, database_url
-from books_api.extensions import autocommit, db, redis
+from books_api.database import autocommit
+from books_api.extensions import db, redis
 from books_api.observability.logs import FORMATTERS
 from development.embedded import Postgres, Redis
 from tests.statements import LOGGED

@@ -3,13 +3,13 @@
 from datetime import timedelta
 
 import pytest
-from flask import Flask
 from redis.connection import SSLConnection
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
 from books_api.config import ConfigError, Settings, database_url
-from books_api.extensions import Redis, autocommit
+from books_api.database import autocommit
+from books_api.redis_client import make_redis_client
 
 KEY = "0f8e7d6c5b4a39281706f5e4d3c2b1a00f8e7d6c5b4a39281706f5e4d3c2b1a0"
 GOOD = {
@@ -36,7 +36,7 @@ def read(**changes):
 def start(**changes):
     """Read the settings and make what is made of their URLs; connects to nothing."""
     settings = read(**changes)
-    Redis().init_app(Flask("test"), settings.redis_url, on_connect=lambda connection: None)
+    make_redis_client(settings.redis_url)
     return settings
 
 
@@ -436,11 +436,8 @@ def test_several_hosts_without_ports_are_taken():
     ],
 )
 def test_redis_may_be_found_by_sentinels(url, sentinels, service, login):
-    app = Flask("test")
+    pool = make_redis_client(read(REDIS_URL=url).redis_url).connection_pool
 
-    Redis().init_app(app, read(REDIS_URL=url).redis_url, on_connect=lambda connection: None)
-
-    pool = app.extensions["redis"].connection_pool
     found = [client.connection_pool.connection_kwargs for client in pool.sentinel_manager.sentinels]
     arguments = pool.connection_kwargs
     assert [(node["host"], node["port"]) for node in found] == sentinels
@@ -449,35 +446,26 @@ def test_redis_may_be_found_by_sentinels(url, sentinels, service, login):
 
 
 def test_tls_to_a_redis_behind_sentinels_is_for_the_sentinels_too():
-    app = Flask("test")
     url = read(REDIS_URL="rediss+sentinel://s1/main?ssl_ca_certs=/etc/ca.pem").redis_url
 
-    Redis().init_app(app, url, on_connect=lambda connection: None)
+    pool = make_redis_client(url).connection_pool
 
-    pool = app.extensions["redis"].connection_pool
     for client_pool in (pool, pool.sentinel_manager.sentinels[0].connection_pool):
         assert issubclass(client_pool.connection_class, SSLConnection)
         assert client_pool.connection_kwargs["ssl_ca_certs"] == "/etc/ca.pem"
 
 
 def test_the_database_of_redis_behind_sentinels_is_the_one_of_the_url():
-    app = Flask("test")
-    url = read(REDIS_URL="redis+sentinel://s1/main/2").redis_url
+    client = make_redis_client(read(REDIS_URL="redis+sentinel://s1/main/2").redis_url)
 
-    Redis().init_app(app, url, on_connect=lambda connection: None)
-
-    assert app.extensions["redis"].connection_pool.connection_kwargs["db"] == 2
+    assert client.connection_pool.connection_kwargs["db"] == 2
 
 
 @pytest.mark.parametrize(
     "url", ["redis://cache", "unix:///run/redis.sock", "redis+sentinel://s1/main"]
 )
 def test_redis_is_not_waited_for(url):
-    app = Flask("test")
-
-    Redis().init_app(app, url, on_connect=lambda connection: None)
-
-    arguments = app.extensions["redis"].connection_pool.connection_kwargs
+    arguments = make_redis_client(url).connection_pool.connection_kwargs
     assert (arguments["socket_timeout"], arguments["retry"].get_retries()) == (0.25, 1)
 
 

@@ -13,7 +13,8 @@ from flask import Flask
 from sqlalchemy import Connection, event, text
 
 from books_api import PREFIX
-from books_api.extensions import autocommit, db, redis
+from books_api.database import autocommit
+from books_api.extensions import db, redis
 
 BOOKS = f"{PREFIX}/books"
 MOMO = {"title": "Momo", "author": "Michael Ende"}
@@ -192,10 +193,9 @@ def test_a_crash_of_postgres_in_mid_request_is_503(app, make_app, servers, alice
     victim = make_app()
     with victim.app_context():
 
-        @event.listens_for(db.engine, "before_cursor_execute")
-        def crash(connection, cursor, statement, *_):
-            if statement.startswith("UPDATE books"):
-                servers.postgres.stop("immediate")
+        @event.listens_for(db.engine, "checkout")
+        def crash(*_):
+            servers.postgres.stop("immediate")
 
     try:
         response = victim.test_client().patch(

@@ -16,9 +16,11 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from books_api import PREFIX
-from books_api.config import CONNECT, SESSION, Settings
-from books_api.extensions import REDIS_TIMEOUT, autocommit, db, redis
+from books_api.config import Settings
+from books_api.database import CONNECT, SESSION, autocommit
+from books_api.extensions import db, redis
 from books_api.observability import health
+from books_api.redis_client import REDIS_TIMEOUT
 from tests.conftest import Account
 from tests.processes import gunicorn_config, running_gunicorn
 

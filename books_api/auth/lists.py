@@ -5,7 +5,7 @@ from functools import lru_cache, partial
 from sqlalchemy import func, select
 
 from books_api.auth.models import User, UserRow
-from books_api.extensions import DriverStatement
+from books_api.database import Statement
 from books_api.web.pagination import Page, fetch_page, keyset, sorts
 
 _COLUMNS = [User.__table__.c[name] for name in UserRow._fields]
@@ -18,7 +18,7 @@ SORTS = sorts(
     User.id,
 )
 NEWEST = "-created_at"
-_COUNT = DriverStatement(select(func.count()).select_from(User))
+_COUNT = Statement(select(func.count()).select_from(User))
 
 
 def list_users(*, limit: int, cursor: str | None = None, sort: str = NEWEST) -> Page[UserRow]:
@@ -41,5 +41,5 @@ def count_users() -> int:
 
 
 @lru_cache
-def _page_statement(sort: str, after: bool) -> DriverStatement:
-    return DriverStatement(keyset(select(*_COLUMNS), SORTS[sort], after=after))
+def _page_statement(sort: str, after: bool) -> Statement:
+    return Statement(keyset(select(*_COLUMNS), SORTS[sort], after=after))

@@ -18,8 +18,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from books_api.extensions import Model
-from books_api.models import Moment, Timestamp, UUIDKey
+from books_api.models import Model, Moment, Timestamp, UUIDKey
 
 USERNAME_MIN = 3
 USERNAME_MAX = 50

@@ -28,7 +28,8 @@ from sqlalchemy.dialects.postgresql import insert
 from books_api.auth.models import Revocation
 from books_api.auth.tokens import Identity, identity_from
 from books_api.config import CLOCK_LEEWAY
-from books_api.extensions import autocommit, db, jwt, patiently, redis
+from books_api.database import autocommit, transaction
+from books_api.extensions import db, jwt, redis
 from books_api.observability.metrics import SESSIONS_ENDED
 
 # The braces keep all keys in one slot of a Redis Cluster, as MGET needs.
@@ -133,7 +134,7 @@ def check_server(connection: Any) -> None:
 
 def load() -> None:
     """Fill Redis from Postgres, once, however many processes ask at the same time."""
-    with db.engine.begin() as connection:
+    with transaction() as connection:
         connection.execute(select(func.pg_advisory_xact_lock(ADVISORY_LOCK)))
         client = redis.client
         if client.exists(LOADED):
@@ -152,7 +153,7 @@ def load() -> None:
 
 def prune() -> int:
     """Delete what has expired; return the number of rows."""
-    with patiently() as connection:
+    with transaction(long=True) as connection:
         statement = delete(Revocation).where(Revocation.expires_at < datetime.now(UTC))
         return connection.execute(statement).rowcount
 

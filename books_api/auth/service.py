@@ -25,7 +25,8 @@ from books_api.auth.revocation import revoking
 from books_api.auth.sessions import NO_KEY_UPDATE, TokenPair, live_user
 from books_api.auth.tokens import Identity
 from books_api.config import Settings
-from books_api.extensions import autocommit, db
+from books_api.database import autocommit
+from books_api.extensions import db
 from books_api.observability.logs import security_event
 
 RESET_SECONDS = 24 * 3600

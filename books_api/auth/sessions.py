@@ -23,7 +23,8 @@ from books_api.auth.tokens import (
     issue_refresh_token,
 )
 from books_api.config import Settings
-from books_api.extensions import autocommit, db, patiently
+from books_api.database import autocommit, transaction
+from books_api.extensions import db
 from books_api.observability.logs import security_event
 from books_api.observability.metrics import LOGINS_FAILED
 
@@ -229,7 +230,7 @@ def end_session(identity: Identity, session_id: UUID) -> None:
 
 def prune() -> int:
     """Delete sessions whose last token has expired; return the number of rows."""
-    with patiently() as connection:
+    with transaction(long=True) as connection:
         statement = delete(Session).where(Session.expires_at < datetime.now(UTC))
         return connection.execute(statement).rowcount
 

@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import insert
 from books_api.books.exceptions import KeyInUse, KeyReused
 from books_api.books.models import IdempotencyKey
 from books_api.books.service import owner_must_exist
-from books_api.extensions import db, patiently
+from books_api.database import transaction
 
 KEPT = timedelta(hours=24)
 
@@ -64,7 +64,7 @@ def once(
     another content before, KeyInUse while the first request is running, and TokenRefused when the
     user's account is gone.
     """
-    with owner_must_exist(), db.engine.begin() as connection:
+    with owner_must_exist(), transaction() as connection:
         if not connection.scalar(_LOCK, {"lock": _lock_number(user_id, key)}):
             raise KeyInUse
         # A statement of its own: its snapshot is taken when the lock is held.
@@ -91,7 +91,7 @@ def once(
 def prune() -> int:
     """Delete the keys that are kept no longer; return the number of rows."""
     statement = delete(IdempotencyKey).where(IdempotencyKey.created_at < func.now() - KEPT)
-    with patiently() as connection:
+    with transaction(long=True) as connection:
         return connection.execute(statement).rowcount
 
 

@@ -10,7 +10,6 @@ from sqlalchemy import (
     ColumnElement,
     Date,
     DateTime,
-    Engine,
     Integer,
     Uuid,
     and_,
@@ -27,7 +26,7 @@ from sqlalchemy.dialects.postgresql import TSQUERY
 from books_api.books import search
 from books_api.books.models import PAGE_COUNT_MAX, Book, BookRow, as_dict
 from books_api.books.schemas import parse_isbn, parse_partial_date
-from books_api.extensions import DriverStatement, autocommit, db
+from books_api.database import Statement
 from books_api.web.pagination import Page, fetch_page, keyset, sorts
 
 RFC3339: ColumnElement[str] = literal_column("""'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'""")
@@ -140,24 +139,16 @@ def iterate_books(
     """Yield the fields of all books that the filters let through, oldest first, in batches.
 
     A row has the id and the sort key behind the fields. No transaction stays open between the
-    batches: who reads slowly holds nothing. The application context is needed for the call only,
-    not while iterating.
+    batches: who reads slowly holds nothing.
     """
-    return _batches(db.engine, _parameters(filters), fields)
-
-
-def _batches(
-    engine: Engine, parameters: dict[str, Any], fields: tuple[str, ...]
-) -> Iterator[list[tuple[Any, ...]]]:
+    parameters = _parameters(filters)
     names = frozenset(parameters)
     parameters["rows"] = ITERATED
     if "q" in names:  # once: what is added meanwhile does not change what is meant
-        with autocommit(engine) as connection:
-            [(parameters["place"],)] = _meaning(names).rows(connection=connection, **parameters)
+        [(parameters["place"],)] = _meaning(names).rows(**parameters)
     after = False
     while True:
-        with autocommit(engine) as connection:
-            rows = _iteration(names, fields, after).rows(connection=connection, **parameters)
+        rows = _iteration(names, fields, after).rows(**parameters)
         if rows:
             yield rows
         if len(rows) < ITERATED:
@@ -194,38 +185,38 @@ def _parameters(filters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @lru_cache
-def _page_statement(names: frozenset[str], sort: str, after: bool) -> DriverStatement:
+def _page_statement(names: frozenset[str], sort: str, after: bool) -> Statement:
     conditions = _conditions(names)
     if "q" not in names:
         page = keyset(select(*LISTED).where(*conditions), SORTS[sort], after=after)
-        return DriverStatement(page.with_only_columns(*LISTED, cast(SORTS[sort].key, TEXT)))
+        return Statement(page.with_only_columns(*LISTED, cast(SORTS[sort].key, TEXT)))
     by = SORTS[sort] if sort else None
     make_page = search.next_page if after else search.first_page
-    return DriverStatement(make_page(LISTED, conditions, by))
+    return Statement(make_page(LISTED, conditions, by))
 
 
 @lru_cache
-def _iteration(names: frozenset[str], fields: tuple[str, ...], after: bool) -> DriverStatement:
+def _iteration(names: frozenset[str], fields: tuple[str, ...], after: bool) -> Statement:
     oldest = SORTS["created_at"]
     columns = [*(getattr(Book, name) for name in fields), Book.id]
     conditions = _conditions(names)
     if "q" in names:
         conditions.append(search.finds(bindparam("place", type_=TEXT)))
     page = keyset(select(*columns).where(*conditions), oldest, after=after)
-    return DriverStatement(page.with_only_columns(*columns, cast(oldest.key, TEXT)))
+    return Statement(page.with_only_columns(*columns, cast(oldest.key, TEXT)))
 
 
 @lru_cache
-def _count_statement(names: frozenset[str]) -> DriverStatement:
+def _count_statement(names: frozenset[str]) -> Statement:
     conditions = _conditions(names)
     if "q" in names:
         conditions.append(search.finds(search.chosen(conditions).scalar_subquery()))
-    return DriverStatement(select(func.count()).select_from(Book).where(*conditions))
+    return Statement(select(func.count()).select_from(Book).where(*conditions))
 
 
 @lru_cache
-def _meaning(names: frozenset[str]) -> DriverStatement:
-    return DriverStatement(search.chosen(_conditions(names)))
+def _meaning(names: frozenset[str]) -> Statement:
+    return Statement(search.chosen(_conditions(names)))
 
 
 def _conditions(names: frozenset[str]) -> list[ColumnElement[bool]]:

@@ -18,8 +18,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
 from sqlalchemy.orm import Mapped, mapped_column
 
-from books_api.extensions import Model
-from books_api.models import Timestamp, UUIDKey
+from books_api.models import Model, Timestamp, UUIDKey
 
 TITLE_MAX = 500
 AUTHOR_MAX = 1_000

@@ -2,28 +2,52 @@
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
 from psycopg2.errorcodes import FOREIGN_KEY_VIOLATION
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import (
+    ARRAY,
+    Connection,
+    Integer,
+    Uuid,
+    any_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 
 from books_api.auth import Identity, TokenRefused, User, UserNotFound
 from books_api.books.exceptions import BookChanged, BookNotFound, NotTheOwner
 from books_api.books.lists import COLUMNS, list_books
 from books_api.books.models import FIELDS, Book, BookRow, as_dict
-from books_api.extensions import DriverStatement, autocommit
+from books_api.database import Statement
 from books_api.models import new_id
 from books_api.web.pagination import Page
 
-_GET = DriverStatement(select(*COLUMNS).where(Book.id == bindparam("book_id")))
-_USER = DriverStatement(select(User.id).where(User.id == bindparam("user_id")))
-_CREATE = DriverStatement(
+_GET = Statement(select(*COLUMNS).where(Book.id == bindparam("book_id")))
+_USER = Statement(select(User.id).where(User.id == bindparam("user_id")))
+_CREATE = Statement(
     insert(Book)
     .values({name: bindparam(name) for name in ("id", "user_uid", *FIELDS)})
     .returning(*COLUMNS)
 )
+# In the statement itself and not in a check before it: Postgres decides between two editors. What
+# is NULL does not restrict: not the editor of an admin, not the versions without If-Match.
+_EDITOR = bindparam("editor", type_=Uuid(as_uuid=False))
+_VERSIONS = bindparam("versions", type_=ARRAY(Integer))
+_PERMITTED = (
+    Book.id == bindparam("book_id"),
+    or_(_EDITOR.is_(None), Book.user_uid == _EDITOR),
+    or_(_VERSIONS.is_(None), Book.version == any_(_VERSIONS)),
+)
+_DELETE = Statement(delete(Book).where(*_PERMITTED).returning(Book.id))
 
 
 def create_book(
@@ -80,30 +104,20 @@ def update_book(
     NotTheOwner, BookChanged.
     """
     if changes:
-        statement = (
-            update(Book)
-            .where(*_permitted(book_id, editor, versions))
-            .values(**changes, version=Book.version + 1, updated_at=func.now())
-            .returning(*COLUMNS)
-        )
-        with autocommit() as connection:
-            changed = connection.execute(statement).one_or_none()
-        if changed is not None:
-            return BookRow._make(changed)
-    book = _explain(book_id, editor)
-    if versions is not None and not _has(book, changes):
-        raise BookChanged(as_dict(book), etag(book))
-    return book
+        permitted = _permitted(book_id, editor, versions)
+        for book in _update(frozenset(changes)).rows(**changes, **permitted):
+            return BookRow._make(book)
+    current = _explain(book_id, editor)
+    if versions is not None and not _has(current, changes):
+        raise BookChanged(as_dict(current), etag(current))
+    return current
 
 
 def delete_book(
     book_id: UUID, *, editor: Identity, versions: Collection[int] | None = None
 ) -> None:
     """Delete a book. Raises BookNotFound, NotTheOwner, BookChanged."""
-    statement = delete(Book).where(*_permitted(book_id, editor, versions)).returning(Book.id)
-    with autocommit() as connection:
-        deleted = connection.execute(statement).one_or_none()
-    if deleted is None:
+    if not _DELETE.rows(**_permitted(book_id, editor, versions)):
         book = _explain(book_id, editor)
         raise BookChanged(as_dict(book), etag(book))
 
@@ -113,14 +127,23 @@ def etag(book: BookRow) -> str:
     return f'"{book.version}"'
 
 
-def _permitted(book_id: UUID, editor: Identity, versions: Collection[int] | None) -> list[Any]:
-    # In the statement itself and not in a check before it: Postgres decides between two editors.
-    conditions: list[Any] = [Book.id == book_id]
-    if not editor.is_admin:
-        conditions.append(Book.user_uid == UUID(editor.user_id))
-    if versions is not None:
-        conditions.append(Book.version.in_(versions))
-    return conditions
+@lru_cache
+def _update(names: frozenset[str]) -> Statement:
+    values: dict[str, Any] = {name: bindparam(name) for name in names}
+    return Statement(
+        update(Book)
+        .where(*_PERMITTED)
+        .values(values | {"version": Book.version + 1, "updated_at": func.now()})
+        .returning(*COLUMNS)
+    )
+
+
+def _permitted(book_id: UUID, editor: Identity, versions: Collection[int] | None) -> dict[str, Any]:
+    return {
+        "book_id": str(book_id),
+        "editor": None if editor.is_admin else editor.user_id,
+        "versions": None if versions is None else list(versions),
+    }
 
 
 def _explain(book_id: UUID, editor: Identity) -> BookRow:

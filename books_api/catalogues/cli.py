@@ -27,7 +27,8 @@ from books_api.catalogues.readers import Catalogue, Format, open_catalogue
 from books_api.catalogues.rejects import Rejects
 from books_api.catalogues.repair import REPAIRS
 from books_api.commands import USAGE, OperatorGroup, fail, first_line
-from books_api.extensions import PATIENCE, db
+from books_api.database import LONG
+from books_api.extensions import db
 
 SOME_REJECTED = 3
 GZIP_MAGIC = b"\x1f\x8b"
@@ -104,7 +105,7 @@ def run(
             try:
                 if not dry_run:
                     connection.commit()
-                    connection.execute(PATIENCE)
+                    connection.execute(LONG)
                     rejects.flush()
                 report = replace(so_far, repairs=Counter(so_far.repairs))
             finally:
@@ -112,7 +113,7 @@ def run(
             progress.update(so_far)
 
         try:
-            connection.execute(PATIENCE)
+            connection.execute(LONG)
             import_records(
                 catalogue.records,
                 user_id,

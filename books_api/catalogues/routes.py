@@ -9,7 +9,7 @@ from typing import IO, Any
 from uuid import UUID
 
 import orjson
-from flask import Response, request
+from flask import Response, request, stream_with_context
 from flask_smorest import Blueprint
 from sqlalchemy import Connection
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge, UnsupportedMediaType
@@ -156,9 +156,8 @@ def export(query: dict[str, Any]) -> Response:
     format, content_type = EXPORTS[query.pop("format")]
     pieces = export_books(format, {"user_uid": UUID(identity().user_id), **query})
     first = next(pieces, b"")  # an error of the query is still an answer of its own
-    streamed: Iterator[bytes] = chain([first], pieces)
     return Response(
-        streamed,
+        stream_with_context(chain([first], pieces)),
         content_type=content_type,
         headers={"Content-Disposition": f'attachment; filename="books.{format}"'},
     )

@@ -16,7 +16,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from books_api.config import KEY_BYTES, Settings
-from books_api.extensions import autocommit, redis
+from books_api.database import autocommit
+from books_api.extensions import redis
 
 CLOCK_SKEW_MAX = 2.0  # seconds
 POSTGRES_MIN = 13

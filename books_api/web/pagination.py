@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Select, Uuid, bindparam, tuple_
 from sqlalchemy.orm import InstrumentedAttribute
 
 from books_api.config import Settings
-from books_api.extensions import DriverStatement
+from books_api.database import Statement
 
 LIMIT_MAX = 100
 LIMIT_DEFAULT = 20
@@ -72,7 +72,7 @@ def keyset(statement: Select[Any], sort: Sort, *, after: bool) -> Select[Any]:
 
 
 def fetch_page(
-    statement: Callable[[bool], DriverStatement],
+    statement: Callable[[bool], Statement],
     parameters: Mapping[str, Any],
     *,
     make: Callable[[Sequence[Any]], R],

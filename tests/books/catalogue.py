@@ -18,7 +18,8 @@ from books_api import create_app
 from books_api.auth.models import User
 from books_api.books.schemas import parse_isbn
 from books_api.config import Settings
-from books_api.extensions import autocommit, db
+from books_api.database import autocommit
+from books_api.extensions import db
 from books_api.models import new_id
 from tests.processes import ROOT
 

@@ -9,7 +9,8 @@ from sqlalchemy import select
 from books_api.books.lists import count_books, list_books
 from books_api.books.models import Book
 from books_api.books.schemas import BookSchema
-from books_api.extensions import autocommit, db
+from books_api.database import autocommit
+from books_api.extensions import db
 from tests.books.catalogue import catalogue
 
 pytestmark = pytest.mark.long

@@ -12,7 +12,8 @@ from sqlalchemy.dialects import postgresql
 
 from books_api import PREFIX
 from books_api.books import idempotency
-from books_api.extensions import autocommit, db
+from books_api.database import autocommit
+from books_api.extensions import db
 from tests.processes import TIMEOUT, running_gunicorn
 
 BOOKS = f"{PREFIX}/books/"

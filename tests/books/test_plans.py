@@ -10,7 +10,8 @@ from sqlalchemy import text
 
 from books_api.books.lists import SORTS, count_books, list_books
 from books_api.books.search import COMMON, RANKED
-from books_api.extensions import autocommit, db
+from books_api.database import autocommit
+from books_api.extensions import db
 from books_api.web.pagination import encode_cursor
 from tests.books.catalogue import catalogue
 from tests.statements import LOGGED, statements

@@ -10,7 +10,8 @@ from books_api import PREFIX
 from books_api.books import lists, service
 from books_api.books.models import Book, as_dict
 from books_api.books.schemas import BookSchema
-from books_api.extensions import autocommit, db, redis
+from books_api.database import autocommit
+from books_api.extensions import db, redis
 from books_api.web.parsing import DUMP_OPTIONS
 from tests.statements import statements
 

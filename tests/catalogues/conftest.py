@@ -9,7 +9,7 @@ from click.testing import Result
 from flask import Flask
 from sqlalchemy import text
 
-from books_api.extensions import autocommit
+from books_api.database import autocommit
 from tests.conftest import Account
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from books_api import PREFIX
 from books_api.catalogues.repair import REPAIRS
-from books_api.extensions import autocommit
+from books_api.database import autocommit
 from tests.processes import ROOT
 
 pytestmark = pytest.mark.long

@@ -164,7 +164,7 @@ def test_an_import_beside_another_users_is_taken(client, admin, under_way):
 def test_a_command_that_has_waited_long_for_another_import_says_so(
     run_import, importer, under_way, monkeypatch
 ):
-    monkeypatch.setattr(cli, "PATIENCE", text("SET LOCAL lock_timeout = '100ms'"))
+    monkeypatch.setattr(cli, "LONG", text("SET LOCAL lock_timeout = '100ms'"))
 
     result = run_import(CONTENT, "--quiet", owner=importer.email)
 

@@ -14,7 +14,8 @@ from sqlalchemy.exc import DBAPIError
 
 from books_api.catalogues import progress
 from books_api.catalogues.importer import BATCH
-from books_api.extensions import autocommit, db
+from books_api.database import autocommit
+from books_api.extensions import db
 from tests.processes import ROOT, TIMEOUT, clean_environ, running, settings_environ
 
 pytestmark = pytest.mark.long

@@ -10,7 +10,8 @@ import requests
 from sqlalchemy import text
 
 from books_api import PREFIX
-from books_api.extensions import autocommit, db
+from books_api.database import autocommit
+from books_api.extensions import db
 from tests.processes import ROOT, running_gunicorn
 
 pytestmark = pytest.mark.long

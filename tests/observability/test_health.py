@@ -7,7 +7,8 @@ import pytest
 from flask_migrate import downgrade, upgrade
 from sqlalchemy import event, text
 
-from books_api.extensions import autocommit, db
+from books_api.database import autocommit
+from books_api.extensions import db
 from books_api.observability import checks, health
 
 

@@ -15,7 +15,8 @@ from books_api import create_app
 from books_api.auth import sessions
 from books_api.auth.models import User
 from books_api.config import Settings, database_url
-from books_api.extensions import autocommit, db
+from books_api.database import autocommit
+from books_api.extensions import db
 from development.embedded import Postgres, Redis
 from tests.conftest import KEY
 from tests.deploy.conftest import Nginx, start_gunicorn

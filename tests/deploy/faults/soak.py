@@ -12,7 +12,7 @@ from flask import Flask
 from redis import Redis as RedisClient
 from sqlalchemy import text
 
-from books_api.extensions import autocommit
+from books_api.database import autocommit
 from development.embedded import Redis
 from tests.deploy.conftest import Nginx
 from tests.deploy.faults.conftest import audit

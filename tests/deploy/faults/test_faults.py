@@ -16,7 +16,8 @@ import pytest
 from flask import Flask
 from sqlalchemy import text
 
-from books_api.extensions import autocommit, db
+from books_api.database import autocommit
+from books_api.extensions import db
 from development.embedded import Redis
 from tests.deploy.conftest import Nginx, start_gunicorn
 from tests.deploy.faults.conftest import audit

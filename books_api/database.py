@@ -1,0 +1,149 @@
+"""The one door to Postgres, but for the ORM's session of accounts (extensions.db.session).
+
+- Statement: compiled once, run by the driver, in autocommit or within a transaction. For what
+  requests do all the time: with SQLAlchemy's Core a read takes a third more instructions, see
+  docs/performance.md. It is as safe as Core: the same compiler writes the text, values travel
+  beside it as the driver's parameters, and errors come as SQLAlchemy's.
+- transaction(): commits what its body does; `long` for the work of operators.
+- autocommit(): a connection for the rare statements that are written where they are used.
+"""
+
+import select
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, cast
+
+import psycopg2
+from flask import Flask
+from sqlalchemy import ClauseElement, Connection, event, text
+from sqlalchemy.dialects.postgresql import psycopg2 as dialect
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, DisconnectionError
+
+from books_api.config import Settings
+from books_api.extensions import db
+
+# libpq's words, see its documentation, 32.1.2 and 32.1.1: seconds, but tcp_user_timeout.
+CONNECT = {
+    "connect_timeout": 3,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+    "application_name": "books-api",
+}
+# Milliseconds. Every wait has an end: a stuck query must not hold its worker.
+SESSION = {
+    "statement_timeout": 5_000,
+    "lock_timeout": 2_000,
+    "idle_in_transaction_session_timeout": 10_000,
+}
+# A wait for a lock ends first, or an import could not tell that it waited for another.
+LONG = text("SET LOCAL lock_timeout = '9min'; SET LOCAL statement_timeout = '10min'")
+
+
+def init_app(app: Flask) -> None:
+    """Bind the database."""
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(app.config["SETTINGS"])
+    db.init_app(app)
+    app.teardown_appcontext(_end_transaction)
+    with app.app_context():
+        event.listen(db.engine, "connect", _connected)
+        event.listen(db.engine, "checkout", _check_out)
+
+
+def engine_options(settings: Settings) -> dict[str, Any]:
+    """Return SQLAlchemy's engine options. What `options` in DATABASE_URL sets wins over ours."""
+    ours = " ".join(f"-c {name}={value}" for name, value in SESSION.items())
+    theirs = make_url(settings.database_url).query.get("options", "")
+    return {
+        "pool_size": settings.database_pool_size,
+        "max_overflow": 0,
+        "pool_timeout": 2,
+        "pool_recycle": 1800,
+        "connect_args": {**CONNECT, "options": f"{ours} {theirs} -c timezone=UTC"},
+        "hide_parameters": True,  # or a logged error shows hashes and email addresses
+    }
+
+
+class Statement:
+    """A statement that is compiled once and run by the driver itself."""
+
+    def __init__(self, statement: ClauseElement) -> None:
+        # The dialect has no types.
+        compiled = statement.compile(dialect=dialect.dialect())  # type: ignore[no-untyped-call]
+        self.text, self.parameters = str(compiled), compiled.params
+
+    def rows(
+        self, *, connection: Connection | None = None, **parameters: Any
+    ) -> list[tuple[Any, ...]]:
+        """Return the rows; a UUID is text, both ways. Raises DBAPIError and TimeoutError.
+
+        It is committed at once unless it joins the transaction of a connection.
+        """
+        try:
+            if connection is not None:
+                return self._run(connection.connection.dbapi_connection, parameters)
+            pooled = db.engine.raw_connection()
+            try:
+                driver: Any = pooled.dbapi_connection
+                driver.autocommit = True
+                return self._run(driver, parameters)
+            finally:
+                pooled.close()
+        except psycopg2.Error as error:
+            raise DBAPIError.instance(self.text, None, error, psycopg2.Error) from error
+
+    def _run(self, driver: Any, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
+        with driver.cursor() as cursor:
+            cursor.execute(self.text, {**self.parameters, **parameters})
+            rows: list[tuple[Any, ...]] = cursor.fetchall()
+            return rows
+
+
+@contextmanager
+def transaction(*, long: bool = False) -> Iterator[Connection]:
+    """Commit what the body of the `with` does on the connection, or nothing when it raises.
+
+    A `long` one is for an operator's work, which takes longer than a request may.
+    """
+    with db.engine.begin() as connection:
+        if long:
+            connection.execute(LONG)
+        yield connection
+
+
+def autocommit() -> Connection:
+    """Return a connection, to be used in a `with`, on which each statement is one round trip.
+
+    It shares the pool with db.session, and what it runs is committed at once.
+    """
+    connection = db.engine.connect()
+    # The driver's own switch: SQLAlchemy's isolation level costs a round trip each time, for a
+    # SET when the connection goes back.
+    cast(Any, connection.connection.dbapi_connection).autocommit = True
+    return connection
+
+
+def _connected(dbapi_connection: Any, record: Any) -> None:
+    record.info["is_new"] = True
+
+
+def _check_out(dbapi_connection: Any, record: Any, proxy: object) -> None:
+    # An idle connection has nothing to read unless Postgres has closed it (restart, failover).
+    # One system call in place of the round trip of pool_pre_ping. A new one is not looked at: the
+    # pool gives up, with an error of its own, when two in a row are closed.
+    if not record.info.pop("is_new", False):
+        poll = select.poll()
+        poll.register(dbapi_connection.fileno(), select.POLLIN)
+        if poll.poll(0):
+            raise DisconnectionError("closed by the server")
+    dbapi_connection.autocommit = False
+
+
+def _end_transaction(error: BaseException | None) -> None:
+    # Before the extension does it: what dies here with Postgres was not to be committed, and the
+    # answer stands.
+    if db.session.registry.has():
+        with suppress(DBAPIError):
+            db.session.rollback()
