@@ -13,7 +13,7 @@ from books_api.config import Settings, flask_config
 from books_api.extensions import api, cors, db, jwt, migrate, redis
 from books_api.observability import health, logs, metrics, requests
 from books_api.redis_client import make_redis_client
-from books_api.web import docs, limits, openapi, parsing, problems
+from books_api.web import docs, errors, limits, openapi, parsing
 
 PREFIX = "/api/v1.0.0"
 EXPOSED_HEADERS = [
@@ -55,7 +55,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     if settings.cors_origins:
         cors.init_app(app, origins=list(settings.cors_origins), expose_headers=EXPOSED_HEADERS)
     api.init_app(app, spec_kwargs=openapi.spec_options())
-    problems.init_app(app)  # after the extensions, whose own handlers it replaces
+    errors.init_app(app)  # after the extensions, whose own handlers it replaces
     api.register_blueprint(auth.blueprint, url_prefix=f"{PREFIX}/auth")
     for blueprint in (books.blueprint, catalogues.blueprint):
         api.register_blueprint(blueprint, url_prefix=f"{PREFIX}/books")

@@ -1,6 +1,6 @@
 """Accounts and sessions. What other parts may use is imported here."""
 
-from books_api.auth.exceptions import TokenRefused, UserNotFound
+from books_api.auth.exceptions import TokenRevoked, UserNotFound
 from books_api.auth.guard import identity, role_required, token_required
 from books_api.auth.models import Role, User
 from books_api.auth.routes import blueprint
@@ -11,7 +11,7 @@ from books_api.auth.tokens import Identity
 __all__ = [
     "Identity",
     "Role",
-    "TokenRefused",
+    "TokenRevoked",
     "User",
     "UserNotFound",
     "blueprint",

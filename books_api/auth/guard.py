@@ -7,7 +7,14 @@ from typing import Any, TypeVar, cast
 from flask import g, request
 
 from books_api.auth import tokens
-from books_api.auth.exceptions import Forbidden, TokenRefused
+from books_api.auth.exceptions import (
+    LoginRequired,
+    RoleRequired,
+    TokenMissing,
+    TokenReadOnly,
+    TokenRefused,
+    TokenRevoked,
+)
 from books_api.auth.models import Role
 from books_api.auth.revocation import is_revoked
 from books_api.auth.tokens import Identity, TokenType
@@ -25,7 +32,7 @@ def token_required(*types: TokenType, login: bool = False) -> Callable[[View], V
     """Let in who bears a token of one of the types (access if none is named), not revoked.
 
     A read-only token is refused on unsafe methods; with `login`, every script's token is.
-    Raises TokenRefused or Forbidden, and RedisError when revocation cannot be asked.
+    Raises TokenRefused, TokenReadOnly, LoginRequired; RedisError when Redis does not answer.
     """
     accepted = types or ("access",)
 
@@ -44,13 +51,13 @@ def token_required(*types: TokenType, login: bool = False) -> Callable[[View], V
 
 
 def role_required(role: Role) -> Callable[[View], View]:
-    """Let in whose token carries the role; stands below token_required(). Raises Forbidden."""
+    """Let in whose token carries the role; stands below token_required(). Raises RoleRequired."""
 
     def decorator(view: View) -> View:
         @wraps(view)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
             if identity().role != role:
-                raise Forbidden(f"Only for users with the role {role}.")
+                raise RoleRequired(role)
             return view(*args, **kwargs)
 
         return cast(View, wrapper)
@@ -61,7 +68,7 @@ def role_required(role: Role) -> Callable[[View], View]:
 def sent_by_admin() -> bool:
     """Tell whether a request that needs no token bears an admin's.
 
-    Raises TokenRefused for one that is not good, and Forbidden when it is read-only.
+    Raises TokenRefused for one that is not good, and TokenReadOnly when it is read-only.
     """
     if "Authorization" not in request.headers:
         return False
@@ -74,21 +81,21 @@ def sent_by_admin() -> bool:
 def authenticate(accepted: tuple[str, ...]) -> Identity:
     """Return whose bearer token the request carries (RFC 6750, 2.1). Raises TokenRefused."""
     scheme, _, token = request.headers.get("Authorization", "").strip().partition(" ")
-    if not scheme:
-        raise TokenRefused("Send an access token: Authorization: Bearer <token>.", error=None)
+    if scheme.lower() != "bearer":
+        raise TokenMissing
     token = token.strip()
-    if scheme.lower() != "bearer" or not token or " " in token:
+    if not token or " " in token:
         raise TokenRefused("The Authorization header must be: Bearer <token>.")
     who = tokens.verify(token)
     if who.type not in accepted:
         raise TokenRefused(f"This is a {who.type} token; send the {accepted[0]} token.")
     if is_revoked(who):
-        raise TokenRefused("The token has been revoked.")
+        raise TokenRevoked
     return who
 
 
 def _check_scope(scope: str, login: bool) -> None:
     if scope == "read" and request.method not in SAFE_METHODS:
-        raise Forbidden("The token is read-only.", "insufficient_scope")
+        raise TokenReadOnly
     if login:
-        raise Forbidden("A script's token may not do this; log in.", "insufficient_scope")
+        raise LoginRequired

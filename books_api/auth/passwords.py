@@ -66,9 +66,9 @@ def check_password_strength(
     """Raise WeakPassword for one of the most common, the username or the email."""
     folded = _normalize(password).casefold()
     if folded in common_passwords():
-        raise WeakPassword("Is one of the most common passwords.", field)
+        raise WeakPassword("The password is one of the most common.", field)
     if folded in (username.casefold(), email.casefold(), email.partition("@")[0].casefold()):
-        raise WeakPassword("Must not be your username or your email.", field)
+        raise WeakPassword("The password must not be your username or your email.", field)
 
 
 @cache

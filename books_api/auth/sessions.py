@@ -13,7 +13,7 @@ from sqlalchemy import Row, delete, func, literal, select, update
 
 from books_api.auth import passwords
 from books_api.auth.attempts import attempt
-from books_api.auth.exceptions import SessionNotFound, TokenRefused, WrongCredentials
+from books_api.auth.exceptions import SessionNotFound, TokenRevoked, WrongCredentials
 from books_api.auth.models import USER_AGENT_MAX, Session, User
 from books_api.auth.revocation import Entry, revoking
 from books_api.auth.tokens import (
@@ -129,7 +129,7 @@ def open_script_session(
 
 
 def live_user(identity: Identity, *, for_update: bool = False) -> User:
-    """Return the user of a verified token. Raises TokenRefused when the account is gone."""
+    """Return the user of a verified token. Raises TokenRevoked when the account is gone."""
     user = db.session.get(
         User,
         UUID(identity.user_id),
@@ -137,21 +137,21 @@ def live_user(identity: Identity, *, for_update: bool = False) -> User:
         populate_existing=for_update,
     )
     if user is None or not user.is_active or user.token_epoch != identity.epoch:
-        raise TokenRefused("The token has been revoked.")
+        raise TokenRevoked
     return user
 
 
 def new_access_token(identity: Identity) -> str:
     """Return another access token for a refresh token, and change nothing.
 
-    Raises TokenRefused when the refresh token is spent or its session has ended.
+    Raises TokenRevoked when the refresh token is spent or its session has ended.
     """
     now = datetime.now(UTC)
     session = db.session.get(Session, UUID(identity.session_id))
     user = live_user(identity)
     presented = UUID(identity.jti)
     if session is None or session.ended_at is not None or session.expires_at <= now:
-        raise TokenRefused("The session has ended.")
+        raise TokenRevoked("The session has ended.")
     if presented != session.refresh_jti and not _just_spent(session, presented, now):
         raise _reused(session)
     return issue_access_token(user, session, at=now, jti=uuid4())
@@ -161,7 +161,7 @@ def rotate(identity: Identity) -> TokenPair:
     """Spend the refresh token and return its successor and an access token.
 
     Spent again within LOST_ANSWER, and before its successor is, it returns the same pair.
-    Later, or after that, somebody holds a copy: the session ends. Raises TokenRefused.
+    Later, or after that, somebody holds a copy: the session ends. Raises TokenRevoked.
     """
     now = datetime.now(UTC)
     presented = UUID(identity.jti)
@@ -193,7 +193,7 @@ def rotate(identity: Identity) -> TokenPair:
         return pair
     session = db.session.get(Session, session_id, populate_existing=True)
     if session is None or session.ended_at is not None or session.expires_at <= now:
-        raise TokenRefused("The session has ended.")
+        raise TokenRevoked("The session has ended.")
     if not _just_spent(session, presented, now):
         raise _reused(session)
     return _pair(user, session)
@@ -218,7 +218,7 @@ def logout(identity: Identity) -> None:
     try:
         _end(identity.session_id, identity.user_id, "logout", token)
     except SessionNotFound:
-        raise TokenRefused("The session has ended.") from None
+        raise TokenRevoked("The session has ended.") from None
     security_event("logout", user_id=identity.user_id, session_id=identity.session_id)
 
 
@@ -277,14 +277,14 @@ def _end(session_id: str, user_id: str, reason: str, *also: Entry) -> None:
         db.session.commit()
 
 
-def _reused(session: Session) -> TokenRefused:
+def _reused(session: Session) -> TokenRevoked:
     """End the session of a refresh token that was spent before, and return the refusal."""
     security_event(
         "refresh_token_reused", logging.WARNING, user_id=session.user_id, session_id=session.id
     )
     with suppress(SessionNotFound):  # sent twice at once: the other one has ended it
         _end(str(session.id), str(session.user_id), "refresh_token_reused")
-    return TokenRefused("The refresh token was used before; the session has ended. Log in again.")
+    return TokenRevoked("The refresh token was used before; the session has ended. Log in again.")
 
 
 def _just_spent(session: Session, presented: UUID, now: datetime) -> bool:

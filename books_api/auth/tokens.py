@@ -14,7 +14,7 @@ from flask import Flask, current_app
 from flask_jwt_extended import create_access_token, create_refresh_token, decode_token
 from flask_jwt_extended.exceptions import JWTExtendedException
 
-from books_api.auth.exceptions import TokenRefused
+from books_api.auth.exceptions import TokenExpired, TokenRefused
 from books_api.auth.models import Role, Session, User
 from books_api.config import Settings
 from books_api.extensions import jwt
@@ -57,10 +57,10 @@ def verify(token: str) -> Identity:
     """Return whose token this is. Raises TokenRefused; does not ask whether it is revoked."""
     decode: Callable[[str], Identity] = current_app.extensions["verify_token"]
     if len(token) > TOKEN_LENGTH_MAX:
-        raise TokenRefused("The token is not valid.")
+        raise TokenRefused
     identity = decode(token)
     if identity.expires_at <= time.time():
-        raise TokenRefused("The token has expired.")
+        raise TokenExpired
     return identity
 
 
@@ -68,10 +68,10 @@ def _decode(token: str) -> Identity:
     try:
         claims = decode_token(token)
     except pyjwt.ExpiredSignatureError:
-        raise TokenRefused("The token has expired.") from None
+        raise TokenExpired from None
     except (pyjwt.PyJWTError, JWTExtendedException, ValueError, TypeError, RecursionError):
         # The last three: claims that nobody has signed yet are parsed to find the key.
-        raise TokenRefused("The token is not valid.") from None
+        raise TokenRefused from None
     return identity_from(claims)
 
 
@@ -79,11 +79,11 @@ def identity_from(claims: dict[str, Any]) -> Identity:
     """Return whom verified claims speak of. Raises TokenRefused when one is not ours."""
     epoch, scope = claims["epoch"], claims.get("scope")
     if type(epoch) is not int or claims["role"] not in tuple(Role) or scope not in SCOPES:
-        raise TokenRefused("The token is not valid.")
+        raise TokenRefused
     try:
         user_id, session_id, jti = (str(UUID(claims[name])) for name in ("sub", "sid", "jti"))
     except (ValueError, TypeError, AttributeError):
-        raise TokenRefused("The token is not valid.") from None
+        raise TokenRefused from None
     return Identity(
         user_id=user_id,
         session_id=session_id,

@@ -1,31 +1,63 @@
 """What the catalogue refuses. The text is what the client reads."""
 
+from collections.abc import Mapping
 from typing import Any
 
+from books_api.web.problems import RETRY_AFTER, InvalidInput, NotFound, Problem
 
-class BookNotFound(Exception):
+
+class BookNotFound(NotFound):
+    detail = "There is no such book."
+
+
+class NotTheOwner(Problem):
+    """The book belongs to another user."""
+
+    name, status, title = "not-the-owner", 403, "Not the owner"
+    remedy = "Ask the book's owner or an admin."
+    detail = "Only the book's owner and admins may change or delete it."
+
+
+class KeyReused(InvalidInput):
+    """The Idempotency-Key came before, with another request."""
+
+    name, status, title = "key-reused", 422, "Idempotency-Key reused"
+    remedy = "Send a new key with each new request."
+
     def __init__(self) -> None:
-        super().__init__("There is no such book.")
+        super().__init__({"Idempotency-Key": ["Was used before, with another request."]}, "header")
 
 
-class NotTheOwner(Exception):
-    def __init__(self) -> None:
-        super().__init__("Only the book's owner and admins may change or delete it.")
+class StillRunning(Problem):
+    """An earlier request that this one must wait for is still running."""
+
+    name, status, title = "still-running", 409, "Still running"
+    remedy = "Send the request again after as many seconds as the Retry-After header says."
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return RETRY_AFTER
 
 
-class KeyReused(Exception):
-    def __init__(self) -> None:
-        super().__init__("Was used before, with another request.")
+class KeyInUse(StillRunning):
+    detail = "The first request with this Idempotency-Key is still running."
 
 
-class KeyInUse(Exception):
-    def __init__(self) -> None:
-        super().__init__("The first request with this Idempotency-Key is still running.")
-
-
-class BookChanged(Exception):
+class BookChanged(Problem):
     """If-Match names another version; `current` is the book as it is now."""
 
+    name, status, title = "book-changed", 412, "Book changed"
+    remedy = "Apply the change to `current`, and send it with the ETag of this answer."
+    detail = "The book has changed since you read it."
+
     def __init__(self, current: dict[str, Any], etag: str) -> None:
-        super().__init__("The book has changed since you read it.")
+        super().__init__()
         self.current, self.etag = current, etag
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"ETag": self.etag}
+
+    @property
+    def members(self) -> dict[str, Any]:
+        return {"current": self.current}

@@ -19,7 +19,8 @@ from books_api.books.models import IDEMPOTENCY_KEY_MAX, BookRow, as_dict
 from books_api.books.schemas import BookInputSchema, BookOfUserQuery, BookQuery, BookSchema
 from books_api.web.openapi import IDEMPOTENCY_KEY, PAGE, problems, request_headers
 from books_api.web.pagination import Page, link_next
-from books_api.web.parsing import DUMP_OPTIONS, InvalidInput, Parser
+from books_api.web.parsing import DUMP_OPTIONS, Parser
+from books_api.web.problems import InvalidInput
 
 blueprint = Blueprint("books", __name__, description="The catalogue")
 blueprint.ARGUMENTS_PARSER = Parser()

@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from books_api.auth import Identity, TokenRefused, User, UserNotFound
+from books_api.auth import Identity, TokenRevoked, User, UserNotFound
 from books_api.books.exceptions import BookChanged, BookNotFound, NotTheOwner
 from books_api.books.lists import COLUMNS, list_books
 from books_api.books.models import FIELDS, Book, BookRow, as_dict
@@ -55,7 +55,7 @@ def create_book(
 ) -> BookRow:
     """Add a book and return it; committed, unless it joins the transaction of a connection.
 
-    Raises TokenRefused when the owner's account is gone.
+    Raises TokenRevoked when the owner's account is gone.
     """
     ids = {"id": str(new_id()), "user_uid": owner.user_id}
     with owner_must_exist():
@@ -65,13 +65,13 @@ def create_book(
 
 @contextmanager
 def owner_must_exist() -> Iterator[None]:
-    """Turn a foreign key's refusal, in the body of the `with`, into TokenRefused."""
+    """Turn a foreign key's refusal, in the body of the `with`, into TokenRevoked."""
     try:
         yield
     except IntegrityError as error:
         if getattr(error.orig, "pgcode", None) != FOREIGN_KEY_VIOLATION:
             raise
-        raise TokenRefused("The account of this token is gone.") from error
+        raise TokenRevoked("The account of this token is gone.") from error
 
 
 def get_book(book_id: UUID) -> BookRow:

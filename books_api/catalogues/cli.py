@@ -17,9 +17,7 @@ import click
 from sqlalchemy.exc import DBAPIError
 
 from books_api.auth import UserNotFound, find_user
-from books_api.catalogues.columns import UnknownColumn
-from books_api.catalogues.encodings import UnreadableCatalogue
-from books_api.catalogues.exceptions import ImportRunning
+from books_api.catalogues.exceptions import ImportRunning, UnknownColumn, UnreadableCatalogue
 from books_api.catalogues.exporter import export_books
 from books_api.catalogues.importer import Report, import_records
 from books_api.catalogues.progress import Progress

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from books_api.books.models import FIELDS
+from books_api.catalogues.exceptions import UnknownColumn
 
 SHOWN = 300  # characters of a header in a message
 
@@ -28,10 +29,6 @@ KNOWN_COLUMNS: dict[str, tuple[str, ...]] = {
     "isbn_uid": ("isbnuid",),  # StoryGraph: an ISBN, or an identifier of its own
 }
 ISBNS = ("isbn13", "isbn", "isbn_uid")
-
-
-class UnknownColumn(Exception):
-    """A mapping names a field or a column that there is not, or one twice."""
 
 
 def check_fields(mapping: Mapping[str, str]) -> None:

@@ -7,14 +7,12 @@ from collections.abc import Iterator
 from io import TextIOWrapper
 from typing import IO, NamedTuple
 
+from books_api.catalogues.exceptions import UnreadableCatalogue
+
 LINE_MAX = 1024 * 1024  # characters: a file of one endless line costs no memory
 SAMPLE = 1024 * 1024  # bytes
 BROKEN = re.compile("[\udc80-\udcff]")  # how surrogateescape shows a byte that is no UTF-8
 BEYOND_ASCII = re.compile("[^\0-\x7f]")
-
-
-class UnreadableCatalogue(Exception):
-    """The file as a whole cannot be read; the text says why in one line."""
 
 
 class Encoding(NamedTuple):

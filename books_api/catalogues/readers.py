@@ -14,8 +14,9 @@ from typing import IO, Any, Literal
 import orjson
 
 from books_api.books.models import FIELDS
-from books_api.catalogues.columns import UnknownColumn, check_fields, find_columns, shown
-from books_api.catalogues.encodings import LINE_MAX, UnreadableCatalogue, open_text, read_lines
+from books_api.catalogues.columns import check_fields, find_columns, shown
+from books_api.catalogues.encodings import LINE_MAX, open_text, read_lines
+from books_api.catalogues.exceptions import UnknownColumn, UnreadableCatalogue
 from books_api.catalogues.repair import QUOTES, date_form
 
 Format = Literal["csv", "jsonl"]

@@ -18,7 +18,7 @@ from books_api.auth import identity, token_required
 from books_api.books.idempotency import Answer, once
 from books_api.books.routes import answered, idempotency_key
 from books_api.books.service import owner_must_exist
-from books_api.catalogues.encodings import UnreadableCatalogue
+from books_api.catalogues.exceptions import UnreadableCatalogue
 from books_api.catalogues.exporter import export_books
 from books_api.catalogues.importer import import_records
 from books_api.catalogues.readers import Format, Record, open_catalogue

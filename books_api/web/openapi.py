@@ -2,15 +2,16 @@
 
 import re
 from collections.abc import Callable
+from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeVar
 
 from apispec.ext.marshmallow import MarshmallowPlugin
 from apispec.ext.marshmallow.common import resolve_schema_instance
 from flask import Flask
-from werkzeug.http import HTTP_STATUS_CODES
 
 from books_api.extensions import api
+from books_api.web.problems import TYPES, Problem
 
 IDEMPOTENCY_KEY = r'[!#-~]([ -~]{0,253}[!-~])?|"[ -~]{1,255}"'  # as it is, or in quotes
 INTRODUCTION = Path(__file__).parent / "docs" / "introduction.md"
@@ -20,8 +21,8 @@ PROBLEM = {
     "description": "Problem details (RFC 9457).",
     "required": ["type", "title", "status", "detail", "instance", "request_id"],
     "properties": {
-        "type": {"type": "string", "format": "uri-reference", "examples": ["about:blank"]},
-        "title": {"type": "string", "examples": ["Unprocessable Entity"]},
+        "type": {"type": "string", "format": "uri-reference", "examples": ["/problems/validation"]},
+        "title": {"type": "string", "examples": ["Invalid input"]},
         "status": {"type": "integer", "examples": [422]},
         "detail": {"type": "string", "examples": ["title: Is required."]},
         "instance": {"type": "string", "format": "uri-reference"},
@@ -106,19 +107,6 @@ CATALOGUES = {
     "text/csv": "Title,Author,ISBN\nThe Hobbit,J. R. R. Tolkien,9780261102217\n",
     "application/x-ndjson": JSON_LINE,
     "application/jsonl": JSON_LINE,
-}
-ERRORS = {
-    400: "The body is not valid JSON, or is cut off.",
-    401: "No token, or one that is malformed, expired or revoked; or wrong credentials.",
-    403: "Wrong role, not the owner, or a read-only token.",
-    404: "There is no such resource.",
-    409: "Taken by another, or against a rule of the whole.",
-    412: "The book has changed since you read it.",
-    413: "The body is larger than 1 MiB, or 16 MiB to import.",
-    415: "The body is not sent in a media type of this operation.",
-    422: "A field or a query parameter is wrong.",
-    429: "Too many requests.",
-    503: "Postgres or Redis is away, or busy.",
 }
 ERROR_HEADERS = {401: "WWW-Authenticate", 412: "ETag", 429: "Retry-After", 503: "Retry-After"}
 
@@ -230,7 +218,12 @@ def make_document(app: Flask) -> dict[str, Any]:
     for unused in ("Error", "PaginationMetadata"):
         components["schemas"].pop(unused, None)
     components["schemas"]["Problem"] = PROBLEM
-    components["responses"] = {f"Problem{status}": _error_response(status) for status in ERRORS}
+    kinds = sorted(TYPES.values(), key=lambda kind: (kind.status, kind.name))
+    components["responses"] = {
+        f"Problem{status}": _error_response(status, list(of_status))
+        for status, of_status in groupby(kinds, key=lambda kind: kind.status)
+        if status not in (405, 500)  # of no documented operation
+    }
     for rule in app.url_map.iter_rules():
         item = document["paths"].get(re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), {})
         for method in rule.methods or ():
@@ -294,19 +287,28 @@ def _require_what_is_always_there(schemas: dict[str, Any]) -> None:
                 member.pop("readOnly", None)
 
 
-def _error_response(status: int) -> dict[str, Any]:
-    example = {
-        "type": "about:blank",
-        "title": HTTP_STATUS_CODES[status],
-        "status": status,
-        "detail": ERRORS[status],
-        "instance": "/api/v1.0.0/books/",
-        "request_id": "a1a3ff46bbf04a7bd1a3ad19dd3a3e5c",
+def _error_response(status: int, kinds: list[type[Problem]]) -> dict[str, Any]:
+    examples = {
+        kind.name: {
+            "value": {
+                "type": f"/problems/{kind.name}",
+                "title": kind.title,
+                "status": status,
+                "detail": kind.detail or kind.meaning(),
+                "instance": "/api/v1.0.0/books/",
+                "request_id": "a1a3ff46bbf04a7bd1a3ad19dd3a3e5c",
+            }
+        }
+        for kind in kinds
     }
-    schema = {"$ref": "#/components/schemas/Problem"}
     response: dict[str, Any] = {
-        "description": ERRORS[status],
-        "content": {"application/problem+json": {"schema": schema, "example": example}},
+        "description": " ".join(f"`{kind.name}`: {kind.meaning()}" for kind in kinds),
+        "content": {
+            "application/problem+json": {
+                "schema": {"$ref": "#/components/schemas/Problem"},
+                "examples": examples,
+            }
+        },
     }
     if status in ERROR_HEADERS:
         name = ERROR_HEADERS[status]

@@ -16,6 +16,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from books_api.config import Settings
 from books_api.database import Statement
+from books_api.web.problems import InvalidInput
 
 LIMIT_MAX = 100
 LIMIT_DEFAULT = 20
@@ -25,11 +26,10 @@ MAC_BYTES = 8
 R = TypeVar("R")
 
 
-class InvalidCursor(Exception):
-    field = "cursor"
-
+class InvalidCursor(InvalidInput):
     def __init__(self) -> None:
-        super().__init__("Is not a cursor of this list with this sort and these filters.")
+        text = "Is not a cursor of this list with this sort and these filters."
+        super().__init__({"cursor": [text]}, "query")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ from marshmallow import RAISE, Schema, ValidationError
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
 
+from books_api.web.problems import InvalidInput
+
 DUMP_OPTIONS = orjson.OPT_UTC_Z
 
 
@@ -27,17 +29,6 @@ class ORJSONProvider(JSONProvider):
             orjson.dumps(self._prepare_response_obj(args, kwargs), option=DUMP_OPTIONS),
             mimetype="application/json",
         )
-
-
-class InvalidInput(Exception):
-    """A request that has the right form of message and the wrong content.
-
-    `messages` is marshmallow's tree of messages; `location` is json, query or header.
-    """
-
-    def __init__(self, messages: Any, location: str) -> None:
-        super().__init__(messages)
-        self.messages, self.location = messages, location
 
 
 @cache

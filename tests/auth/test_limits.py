@@ -75,7 +75,7 @@ def test_429_says_when_to_come_again(twice):
 
     assert response.content_type == "application/problem+json"
     assert 0 < int(response.headers["Retry-After"]) <= 3600
-    assert response.json["title"] == "Too Many Requests"
+    assert response.json["title"] == "Too many requests"
 
 
 def test_answers_below_the_limit_have_no_retry_after(twice, alice):

@@ -3,11 +3,11 @@
 import io
 import json
 import uuid
-from http import HTTPStatus
 
 import pytest
 
 from books_api import PREFIX
+from books_api.web.problems import TYPES
 
 BOOKS = f"{PREFIX}/books"
 NOBODY = uuid.UUID(int=0)
@@ -113,14 +113,65 @@ def test_an_error_has_the_members_of_the_contract(send, status, method, path, op
     assert all(isinstance(response.json[name], str) for name in MEMBERS - {"status"})
 
 
-@EVERY_ERROR
-def test_an_error_is_titled_by_its_status(send, status, method, path, options):
+TYPES_OF_ERRORS = {
+    "malformed": "malformed-request",
+    "no_body": "malformed-request",
+    "no_token": "token-missing",
+    "bad_token": "token-invalid",
+    "other_scheme": "token-missing",
+    "wrong_role": "role-required",
+    "not_the_owner": "not-the-owner",
+    "no_book": "not-found",
+    "no_user": "not-found",
+    "no_id": "not-found",
+    "no_path": "not-found",
+    "no_path_outside": "not-found",
+    "no_version": "not-found",
+    "root": "not-found",
+    "method": "method-not-allowed",
+    "method_outside": "method-not-allowed",
+    "taken": "username-taken",
+    "changed": "book-changed",
+    "large": "content-too-large",
+    "large_chunked": "content-too-large",
+    "no_type": "unsupported-media-type",
+    "wrong_type": "unsupported-media-type",
+    "invalid_body": "validation",
+    "unknown_columns": "validation",
+    "invalid_query": "validation",
+    "invalid_cursor": "validation",
+}
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_an_error_has_its_type(send, name):
+    _, method, path, options = ERRORS[name]
+
     response = send(method, path, **renewed(options))
 
-    assert (response.json["type"], response.json["title"]) == (
-        "about:blank",
-        HTTPStatus(status).phrase,
-    )
+    assert response.json["type"] == f"/problems/{TYPES_OF_ERRORS[name]}"
+
+
+@EVERY_ERROR
+def test_the_type_of_an_error_is_a_page_with_its_title(send, client, status, method, path, options):
+    error = send(method, path, **renewed(options)).json
+
+    page = client.get(error["type"])
+
+    assert page.status_code == 200
+    assert f"<h1>{error['title']}</h1>" in page.text
+
+
+@pytest.mark.parametrize("name", sorted(TYPES))
+def test_a_page_says_what_its_type_means_and_what_to_do(client, name):
+    page = client.get(f"/problems/{name}").text
+
+    assert page.count("<p></p>") == 0
+    assert f"<code>/problems/{name}</code>, status {TYPES[name].status}." in page
+
+
+def test_an_unknown_type_has_no_page(client):
+    assert client.get("/problems/nothing").status_code == 404
 
 
 @EVERY_ERROR
