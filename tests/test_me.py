@@ -55,12 +55,6 @@ def test_an_account_counts_all_its_books_and_shows_the_newest_20(client, alice, 
     assert (response.json["book_count"], shown) == (21, books[:0:-1])
 
 
-def test_an_account_is_not_stored_by_caches(client, alice):
-    response = client.get(ME, headers=alice.headers)
-
-    assert response.headers["Cache-Control"] == "no-store"
-
-
 def test_a_strangers_account_is_401(client):
     response = client.get(ME)
 

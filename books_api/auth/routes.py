@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from flask import Response, current_app, request
+from flask import current_app, request
 from flask_smorest import Blueprint
 
 from books_api.auth import lists, service, sessions
@@ -36,12 +36,6 @@ from books_api.web.parsing import Parser
 
 blueprint = Blueprint("auth", __name__, description="Accounts, sessions and tokens")
 blueprint.ARGUMENTS_PARSER = Parser()
-
-
-@blueprint.after_request
-def forbid_storing(response: Response) -> Response:
-    response.headers["Cache-Control"] = "no-store"  # RFC 6749, 5.1
-    return response
 
 
 @blueprint.route("/signup", methods=["POST"])

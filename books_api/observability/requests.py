@@ -44,6 +44,14 @@ def finish(response: Response) -> Response:
     seconds = perf_counter() - request.began
     response.headers.add("X-Request-ID", request.id)
     response.headers.add("X-Content-Type-Options", "nosniff")
+    if request.path.startswith("/api/"):
+        # What differs by user, or carries tokens, is nobody's to keep (RFC 9111, 5.2.2); only a
+        # book may be kept by the client, and asked for again by its ETag.
+        if "ETag" in response.headers and request.method in ("GET", "HEAD"):
+            response.headers.set("Cache-Control", "private, no-cache")
+            response.headers.add("Vary", "Authorization")
+        else:
+            response.headers.set("Cache-Control", "no-store")
     status = response.status_code
     if request.url_rule is None:
         route = NOWHERE

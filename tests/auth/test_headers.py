@@ -4,54 +4,74 @@ import re
 
 import pytest
 
+from books_api import PREFIX
 from tests.auth.helpers import AUTH, BOOKS, REFRESH, rotate
 from tests.conftest import PASSWORD, bearer
 
 ORIGIN = "https://app.example"
 
 
-def assert_not_stored(response):
+NEVER_STORED = [
+    ("POST", "/auth/signup", 422),
+    ("POST", "/auth/login", 200),
+    ("GET", "/auth/me", 200),
+    ("GET", "/auth/sessions", 200),
+    ("POST", "/auth/sessions", 201),
+    ("POST", "/auth/password", 200),
+    ("GET", "/auth/users", 403),
+    ("GET", "/books/", 200),
+    ("POST", "/books/", 201),
+    ("GET", "/books/user/{id}", 200),
+    ("GET", "/books/export", 200),
+    ("POST", "/books/import", 415),
+    ("GET", "/books/00000000-0000-4000-8000-000000000000", 404),
+    ("GET", "/nothing", 404),
+]
+BODIES = {
+    "/auth/login": {"email": "alice@example.com", "password": PASSWORD},
+    "/auth/sessions": {"name": "x", "expires_in_days": 1},
+    "/auth/password": {"current_password": PASSWORD, "new_password": f"{PASSWORD} 2"},
+    "/books/": {"title": "Momo", "author": "Michael Ende"},
+}
+
+
+@pytest.mark.parametrize(("method", "path", "status"), NEVER_STORED)
+def test_an_answer_that_differs_by_user_is_not_stored(client, alice, method, path, status):
+    body = BODIES.get(path, {}) if method == "POST" else None
+    address = f"{PREFIX}{path.format(id=alice.id)}"
+
+    response = client.open(address, method=method, json=body, headers=alice.headers)
+
+    assert response.status_code == status
     assert response.headers["Cache-Control"] == "no-store"
 
 
-def test_login_is_not_stored(client, alice):
-    response = client.post(f"{AUTH}/login", json={"email": alice.email, "password": PASSWORD})
-
-    assert response.status_code == 200
-    assert_not_stored(response)
-
-
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_refresh_is_not_stored(client, alice, method):
+def test_refreshed_tokens_are_not_stored(client, alice, method):
     response = client.open(REFRESH, method=method, headers=bearer(alice.refresh_token))
 
     assert response.status_code == 200
-    assert_not_stored(response)
+    assert response.headers["Cache-Control"] == "no-store"
 
 
-def test_script_token_is_not_stored(client, alice):
-    response = client.post(
-        f"{AUTH}/sessions", json={"name": "x", "expires_in_days": 1}, headers=alice.headers
-    )
+@pytest.mark.parametrize(("validator", "status"), [('"0"', 200), ('"1"', 304)])
+def test_a_book_is_stored_by_its_reader_alone_and_asked_for_again(
+    client, alice, make_book, validator, status
+):
+    address = f"{BOOKS}/{make_book(alice)['id']}"
 
-    assert response.status_code == 201
-    assert_not_stored(response)
+    response = client.get(address, headers={**alice.headers, "If-None-Match": validator})
 
-
-def test_tokens_of_a_new_password_are_not_stored(client, alice):
-    response = client.post(
-        f"{AUTH}/password",
-        json={"current_password": PASSWORD, "new_password": f"{PASSWORD} 2"},
-        headers=alice.headers,
-    )
-
-    assert response.status_code == 200
-    assert_not_stored(response)
+    assert response.status_code == status
+    assert response.headers["Cache-Control"] == "private, no-cache"
+    assert response.headers["Vary"] == "Authorization"
 
 
-@pytest.mark.parametrize("path", ["/me", "/sessions", "/users"])
-def test_no_answer_of_auth_is_stored(client, path):
-    assert_not_stored(client.get(f"{AUTH}{path}"))
+def test_an_answer_to_a_stranger_is_not_stored(client, alice, make_book):
+    response = client.get(f"{BOOKS}/{make_book(alice)['id']}")
+
+    assert response.status_code == 401
+    assert response.headers["Cache-Control"] == "no-store"
 
 
 @pytest.mark.parametrize(
