@@ -8,7 +8,7 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from books_api import auth, books, catalogues, cli, database, me  # noqa: F401  # me adds to auth's blueprint
-from books_api.auth import revocation, tokens
+from books_api.auth import filling, tokens
 from books_api.config import Settings, flask_config
 from books_api.extensions import api, cors, db, jwt, migrate, redis
 from books_api.observability import health, logs, metrics, requests
@@ -48,9 +48,10 @@ def create_app(settings: Settings | None = None) -> Flask:
     database.init_app(app)
     metrics.init_app(app)
     migrate.init_app(app, db, directory=str(MIGRATIONS))
-    redis.init_app(app, make_redis_client(settings.redis_url, revocation.check_server))
+    redis.init_app(app, make_redis_client(settings.redis_url))
     jwt.init_app(app)
     tokens.init_app(app)
+    filling.init_app(app)
     limits.init_app(app)
     if settings.cors_origins:
         cors.init_app(app, origins=list(settings.cors_origins), expose_headers=EXPOSED_HEADERS)

@@ -4,6 +4,7 @@ import itertools
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from sqlalchemy import text
 from werkzeug.security import generate_password_hash
 
 from books_api import PREFIX, create_app
-from books_api.auth import passwords, sessions
+from books_api.auth import filling, passwords, sessions
 from books_api.auth.models import User
 from books_api.config import Settings, database_url
 from books_api.database import autocommit
@@ -111,13 +112,15 @@ def migrated_app(settings: Settings) -> Flask:
 
 @pytest.fixture
 def app(migrated_app: Flask, servers: Servers) -> Flask:
-    """The application, with empty tables and an empty Redis."""
+    """The application, with empty tables and an empty Redis, in which the copy is whole."""
     servers.redis.start()
     with migrated_app.app_context():
         redis.client.flushall()
         db.session.execute(text("DELETE FROM users"))
         db.session.execute(text("DELETE FROM revocations"))
         db.session.commit()
+        while not filling.fill():  # another test's process is at it
+            time.sleep(0.01)
     return migrated_app
 
 

@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from books_api.config import KEY_BYTES, Settings
 from books_api.database import autocommit
 from books_api.extensions import redis
+from books_api.redis_client import UnfitRedis, check_fitness
 
 CLOCK_SKEW_MAX = 2.0  # seconds
 POSTGRES_MIN = 13
@@ -59,9 +60,9 @@ def database() -> Finding:
 
 
 def redis_() -> Finding:
-    """Redis answers."""
-    redis.client.ping()
-    return Finding("redis", True, "Redis answers")
+    """Redis answers, and refuses writes rather than forget a revocation."""
+    check_fitness(redis.client.info())
+    return Finding("redis", True, "a primary, noeviction")
 
 
 def migrations() -> Finding:
@@ -102,19 +103,12 @@ def redis_version() -> Finding:
     return Finding("redis version", True, version)
 
 
-def redis_eviction() -> Finding:
-    """Redis refuses writes rather than forget a revocation."""
-    policy = redis.client.info("memory").get("maxmemory_policy", "unknown")
-    if policy != "noeviction":
-        detail = f"maxmemory-policy is {policy}: revocations may be evicted. Set noeviction."
-        return Finding("redis eviction", False, detail)
-    return Finding("redis eviction", True, "noeviction")
-
-
 def redis_persistence() -> Finding:
     """Redis comes back from a restart with what it knew."""
     if not redis.client.info("persistence").get("aof_enabled"):
-        detail = "appendonly is off: after a restart the first requests wait. Set appendonly yes."
+        detail = (
+            "appendonly is off: after a restart Postgres is asked at first. Set appendonly yes."
+        )
         return Finding("redis persistence", False, detail)
     return Finding("redis persistence", True, "append-only file")
 
@@ -154,7 +148,6 @@ ALL: Sequence[Check] = (
     *READINESS,
     extensions,
     redis_version,
-    redis_eviction,
     redis_persistence,
     clocks,
     signing_key,
@@ -168,6 +161,8 @@ def run(checks: Sequence[Check]) -> list[Finding]:
     for check in checks:
         try:
             findings.append(check())
+        except UnfitRedis as error:
+            findings.append(Finding(name_of(check), False, str(error)))
         except (SQLAlchemyError, RedisError) as error:
             reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
             findings.append(Finding(name_of(check), False, "Does not answer.", reason))

@@ -2,10 +2,12 @@
 
 import os
 import signal
+from itertools import dropwhile
 from pathlib import Path
 from uuid import UUID
 
 import pytest
+from redis import Redis
 from werkzeug.security import generate_password_hash
 
 from books_api.auth import passwords, sessions
@@ -87,3 +89,19 @@ def redis_server(app, servers):
         servers.redis.kill()
         (data / "dump.rdb").unlink(missing_ok=True)
         servers.redis.start()
+
+
+@pytest.fixture
+def commands(servers, app):
+    """Return what a function makes the application send to Redis."""
+
+    def commands(function):
+        probe, watcher = (Redis.from_url(servers.redis.url) for _ in range(2))
+        with probe, watcher, watcher.monitor() as monitor:
+            probe.echo("begin")
+            function()
+            probe.echo("end")
+            seen = iter(lambda: monitor.next_command()["command"], "ECHO end")
+            return list(dropwhile(lambda command: command != "ECHO begin", seen))[1:]
+
+    return commands

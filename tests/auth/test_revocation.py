@@ -1,8 +1,6 @@
 """Revocation: what has ended stays ended, whatever happens to Redis."""
 
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from itertools import dropwhile
 from time import perf_counter, time
 from uuid import UUID
 
@@ -12,7 +10,8 @@ from redis import Redis
 from sqlalchemy import Engine, event
 
 from books_api.auth import service
-from books_api.auth.revocation import LOADED, PENDING, PREFIX, Entry, revoking
+from books_api.auth.blocklist import FRESH, MARKER, PENDING, PREFIX
+from books_api.auth.revocation import Entry, revoking
 from books_api.config import CLOCK_LEEWAY
 from books_api.extensions import db, redis
 from tests.auth.helpers import (
@@ -25,7 +24,6 @@ from tests.auth.helpers import (
     eventually,
     execute,
     forge,
-    locked,
     released_together,
     rotate,
     snapshot,
@@ -46,7 +44,7 @@ class World:
         with app.app_context():
             user = service.get_user(UUID(alice.id))
             self.reset_token = service.make_reset_token(user)
-        assert status_of(self.client, alice.access_token) == 200  # fills Redis
+        assert status_of(self.client, alice.access_token) == 200
 
     def patch_alice(self, **changes):
         return self.client.patch(
@@ -259,6 +257,13 @@ def test_role_counts_from_the_next_request(world, open_session):
 # Redis forgets.
 
 
+def is_whole(world):
+    """Tell whether the copy is whole; if not, a request has it filled."""
+    status_of(world.client, world.bob.access_token)
+    with world.app.app_context():
+        return redis.client.exists(MARKER)
+
+
 def flush(redis_server, client):
     client.flushall()
 
@@ -269,11 +274,11 @@ def kill_and_start_empty(redis_server, client):
 
 
 def evict_with_the_marker(redis_server, client):
-    client.delete(LOADED, *client.keys(f"{PREFIX}sid:*"), *client.keys(f"{PREFIX}epoch:*"))
+    client.delete(MARKER, *client.keys(f"{PREFIX}sid:*"), *client.keys(f"{PREFIX}epoch:*"))
 
 
 def lose_the_marker(redis_server, client):
-    client.delete(LOADED)
+    client.delete(MARKER)
 
 
 @each_level
@@ -308,7 +313,7 @@ def test_redis_that_comes_back_with_an_older_state_lets_nobody_in(world, redis_s
     redis_server.kill()
     redis_server.start()
     with world.app.app_context():
-        remembered = Redis.from_url(redis_server.url).get(LOADED)
+        remembered = Redis.from_url(redis_server.url).get(MARKER)
 
     assert remembered is not None
     assert_dead(world)
@@ -356,9 +361,8 @@ def test_full_redis_lets_nobody_in(world, redis_server):
         redis.client.flushall()
         redis.client.config_set("maxmemory", "1")
 
-    response = world.client.get(f"{BOOKS}/", headers=world.alice.headers)
-
-    assert response.status_code == 503
+    assert_dead(world)
+    assert logout_all(world).status_code == 503
 
 
 def test_redis_that_turns_into_a_replica_lets_nobody_in(world, redis_server):
@@ -367,9 +371,8 @@ def test_redis_that_turns_into_a_replica_lets_nobody_in(world, redis_server):
         redis.client.flushall()
         redis.client.replicaof("127.0.0.1", 1)
 
-    response = world.client.get(f"{BOOKS}/", headers=world.alice.headers)
-
-    assert response.status_code == 503
+    assert_dead(world)
+    assert logout_all(world).status_code == 503
 
 
 # A crash between Postgres and Redis.
@@ -475,20 +478,16 @@ def test_later_revocation_does_not_shorten_an_earlier_one(world):
     assert forgotten_at(world.app, f"epoch:{world.alice.id}") >= expires_at + CLOCK_LEEWAY
 
 
-def test_redis_is_not_filled_while_a_revocation_is_under_way(world, servers):
+def test_revocation_under_way_holds_when_redis_forgets_it(world):
     entry = entry_of(world.alice.access_token, "sid")
-    with (
-        world.app.app_context(),
-        locked(servers, "SELECT") as lock,
-        ThreadPoolExecutor(1) as pool,
-    ):
-        with revoking([entry], "logout"):
-            redis.client.flushall()
-            status = pool.submit(status_of, world.app.test_client(), world.alice.access_token)
-            lock.wait_for(1)
-            db.session.commit()
+    with world.app.app_context(), revoking([entry], "logout"):
+        redis.client.flushall()
+        under_way = elsewhere(status_of, world.app.test_client(), world.alice.access_token)
+        db.session.commit()
 
-        assert status.result() == 401
+    assert (under_way, status_of(world.client, world.alice.access_token)) == (200, 401)
+    assert eventually(lambda: is_whole(world), 5)
+    assert status_of(world.client, world.alice.access_token) == 401
 
 
 # Redis is away.
@@ -568,35 +567,20 @@ def test_nothing_is_revoked_while_redis_is_away(world, redis_server, revoke):
 # What it costs, and what it leaves behind.
 
 
-@pytest.fixture
-def commands(servers, app):
-    """Return what a function makes the application send to Redis."""
-
-    def commands(function):
-        probe, watcher = (Redis.from_url(servers.redis.url) for _ in range(2))
-        with probe, watcher, watcher.monitor() as monitor:
-            probe.echo("begin")
-            function()
-            probe.echo("end")
-            seen = iter(lambda: monitor.next_command()["command"], "ECHO end")
-            return list(dropwhile(lambda command: command != "ECHO begin", seen))[1:]
-
-    return commands
-
-
 def test_protected_get_makes_one_round_trip_to_redis(client, alice, commands):
     client.get(f"{BOOKS}/", headers=alice.headers)  # connects, and fills Redis
 
-    (command,) = commands(lambda: client.get(f"{BOOKS}/", headers=alice.headers))
+    first, *others = commands(lambda: client.get(f"{BOOKS}/", headers=alice.headers))
 
-    assert command.startswith("MGET ")
+    assert first.startswith("MGET ")
+    assert set(others) <= {"INFO"}  # sent along, once a second
 
 
 def test_keys_of_the_round_trip_are_in_one_slot_of_a_cluster(client, alice, commands):
-    (command,) = commands(lambda: client.get(f"{BOOKS}/?limit=0", headers=alice.headers))[-1:]
+    command, *_ = commands(lambda: client.get(f"{BOOKS}/?limit=0", headers=alice.headers))
 
     keys = command.split(" ")[1:]
-    assert len(keys) == 4
+    assert len(keys) == 5
     assert all(key.startswith("{books}:") for key in keys)
 
 
@@ -626,7 +610,7 @@ def test_every_key_in_redis_expires(world):
 
     with world.app.app_context():
         lives = {key: redis.client.ttl(key) for key in redis.client.scan_iter()}
-    assert {key for key in lives if key.startswith(PREFIX)} > {LOADED}
+    assert {key for key in lives if key.startswith(PREFIX)} > {MARKER}
     assert [key for key, seconds in lives.items() if seconds < 0] == []
 
 
@@ -654,7 +638,7 @@ def test_redis_is_empty_when_the_last_token_has_expired(make_app, alice):
 
     assert len(execute(app, "SELECT FROM revocations")) == 3  # a token, a session, an epoch
     with app.app_context():
-        assert eventually(lambda: set(redis.client.keys()) <= {LOADED}, 4)
+        assert eventually(lambda: set(redis.client.keys()) <= {MARKER, FRESH}, 4)
 
 
 def test_pruning_deletes_what_has_expired_and_nothing_else(app, world):

@@ -1,0 +1,213 @@
+"""The copy in Redis of what has ended: one round trip a request, and never less than the truth.
+
+The truth is the table `revocations`. A key of the copy is text: its value, the pendings of revoking
+transactions, or both (`5`, `?p?q=5`, `?p`). A pending is a transaction's id and a random text. Any
+message may arrive at any time, twice, or never, and any process may stop between any two steps:
+
+- What writes keys is MERGE alone. A value only rises, a life only grows, a pending goes only by its
+  name, so order and repetition do not matter: what is late is less than what is there. A value
+  comes from a committed row, and whoever removes a pending brings the value that its transaction
+  has committed, if it has.
+- A revoking transaction locks (shared, until it ends), writes its rows, has its pending
+  acknowledged, commits, merges its values. Who meets a pending asks Postgres: from the commit to
+  the end of the entry's life nobody believes less than the truth, wherever the process dies.
+- A pending ends when a reader finds its transaction over, in the snapshot that the values are read
+  in. The number alone says so. After a crash or a failover that lost transactions Postgres may give
+  it again: what had it first is lost and can commit no more, so that the pending is at worst
+  asked about for longer, until the second is over.
+- A merge that comes after the key is gone makes it again, as true as before, unless its life is
+  over; a pending that comes late is found to be over by the next reader.
+
+Only the marker makes the copy believed. Its value is the server's identity: run_id, which a restart
+changes, and replication id, which a promotion changes; none returns. A reader believes it when it
+is the identity of the server that the very connection leads to, learnt on connecting and, as a
+primary may become a replica and a primary again meanwhile, each second. So what came by
+replication, out of a file, or back after failing over is not believed, and a loss of memory takes
+the marker along (noeviction is required). Without it Postgres answers, and filling.py makes the
+copy whole.
+
+What Redis cannot tell is that another one was promoted while it lives as a primary: two at once, or
+a client sent to the wrong one.
+"""
+
+import re
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from flask import current_app
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from sqlalchemy import BigInteger, cast, extract, func, text
+
+from books_api.auth.models import Revocation
+from books_api.database import Statement
+from books_api.extensions import redis
+from books_api.redis_client import identify
+
+# The braces keep all keys in one slot of a Redis Cluster, as MGET and the scripts need.
+PREFIX = "{books}:"
+MARKER, FRESH, FILLING = PREFIX + "whole", PREFIX + "fresh", PREFIX + "filling"
+PENDING = "?"
+FILLING_SECONDS = 15  # without a page: the filler is dead
+TRUST_SECONDS = 1  # how long a connection is taken to lead to the same primary
+ADVISORY_LOCK = 0x626F6F6B  # any number, as long as nothing else locks it
+
+# FILLING and the keys; the name of the fill or "", then value, pending to add, pending to remove
+# and end of life of each key. Ends of life are whole seconds, lives are told in milliseconds.
+MERGE = f"""
+if ARGV[1] ~= '' then
+    if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+    redis.call('EXPIRE', KEYS[1], {FILLING_SECONDS})
+end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + time[2] / 1000
+for i = 2, #KEYS do
+    local key, value, add, drop, expires = KEYS[i], unpack(ARGV, 4 * i - 6, 4 * i - 3)
+    local before, life = redis.call('GET', key) or '', redis.call('PTTL', key)
+    local pendings, after = '', before
+    if string.sub(before, 1, 1) == '{PENDING}' then
+        pendings, after = string.match(before, '^([^=]*)=?(.*)$')
+    end
+    if drop ~= '' then
+        local first, last = string.find(pendings, drop, 1, true)
+        if first then
+            pendings = string.sub(pendings, 1, first - 1) .. string.sub(pendings, last + 1)
+        end
+    end
+    if add ~= '' and not string.find(pendings, add, 1, true) then pendings = pendings .. add end
+    if tonumber(value) > (tonumber(after) or 0) then after = value end
+    if pendings ~= '' then after = pendings .. (after == '' and '' or '=' .. after) end
+    if after == '' then
+        redis.call('DEL', key)
+    elseif expires * 1000 - now > (life > 0 and life + 500 or 0) then
+        redis.call('SET', key, after, 'EXAT', expires)
+    elseif after ~= before and life ~= -2 then
+        redis.call('SET', key, after, 'KEEPTTL')
+    end
+end
+return 1
+"""
+# A row as MERGE wants it.
+COLUMNS = (
+    Revocation.key,
+    cast(func.ceil(extract("epoch", Revocation.expires_at)), BigInteger),
+    Revocation.value,
+)
+# The rows of the keys, and which of the transactions are over, in one snapshot.
+TRUTH = Statement(
+    text(
+        "SELECT key, CAST(ceil(extract(epoch FROM expires_at)) AS bigint), value"
+        " FROM revocations WHERE key = ANY(:keys) UNION ALL"
+        " SELECT xid, 0, 0 FROM unnest(CAST(:xids AS text[])) AS xid"
+        " WHERE pg_visible_in_snapshot(CAST(xid AS xid8), pg_current_snapshot())"
+    )
+)
+PENDINGS = re.compile(r"\?(\d+)-\w+")
+
+
+class Change(NamedTuple):
+    """What MERGE does to a key; the life ends at a whole second of Unix time, and 0 is no value."""
+
+    key: str
+    expires: int = 0
+    value: int = 0
+    add: str = ""
+    drop: str = ""
+
+
+def pending_of(transaction_id: str) -> str:
+    """Return a new pending of the transaction."""
+    return f"{PENDING}{transaction_id}-{secrets.token_hex(8)}"
+
+
+def read(keys: Sequence[str]) -> list[int]:
+    """Return the values of the keys, 0 where there is none. Raises RedisError.
+
+    Where the copy is not whole, or a revocation is under way, Postgres answers.
+    """
+    marker, fresh, *found = _read_copy([MARKER, FRESH, *(PREFIX + key for key in keys)])
+    if marker is None or fresh is None:
+        start_filling: Callable[[], None] = current_app.extensions["blocklist_filler"].start
+        start_filling()
+    if marker is None:
+        return _ask_postgres(keys, [""] * len(keys))
+    texts = [text or "" for text in found]
+    if any(text.startswith(PENDING) for text in texts):
+        return _ask_postgres(keys, texts)
+    return [int(text or 0) for text in texts]
+
+
+def merge(changes: Sequence[Change], fill: str = "") -> None:
+    """Apply the changes; those of a fill only while it is under way. Raises RedisError."""
+    keys = [FILLING, *(PREFIX + change.key for change in changes)]
+    arguments = [
+        word
+        for change in changes
+        for word in (change.value, change.add, change.drop, change.expires)
+    ]
+    if not run(MERGE, keys, fill, *arguments):
+        raise RedisError("Redis is no longer filled by this process.")
+
+
+def run(script: str, keys: Sequence[str], *arguments: Any) -> Any:
+    """Run a script in Redis, all of it or nothing. Raises RedisError."""
+    return redis.client.eval(script, len(keys), *keys, *arguments)
+
+
+def _read_copy(names: Sequence[str]) -> list[str | None]:
+    """Return what MGET does, without the marker unless it is the identity of who answers."""
+    # Redis.execute_command() does not tell which connection it took, and costs more.
+    pool = redis.client.connection_pool
+    connection: Any = pool.get_connection()
+    try:
+        try:
+            values = _mget(connection, names)
+        except (RedisConnectionError, RedisTimeoutError):
+            connection.disconnect()
+            values = _mget(connection, names)  # connects
+        if values[0] not in (None, connection.identity):
+            # Without a promotion it changes when the first replica comes or the last has gone.
+            connection.identified_at = 0
+            values = _mget(connection, names)
+        return values if values[0] == connection.identity else [None, *values[1:]]
+    except BaseException:
+        connection.disconnect()  # or the next to use it would read this one's answer
+        raise
+    finally:
+        pool.release(connection)
+
+
+def _mget(connection: Any, names: Sequence[str]) -> list[str | None]:
+    connection.send_command("MGET", *names)
+    # The server may have been another's replica since; asked in the same round trip.
+    ask = time.monotonic() - connection.identified_at > TRUST_SECONDS
+    if ask:
+        connection.send_command("INFO")
+    values: list[str | None] = connection.read_response()
+    if ask:
+        identify(connection, connection.read_response())
+    return values
+
+
+def _ask_postgres(keys: Sequence[str], texts: Sequence[str]) -> list[int]:
+    """Return the values that Postgres has, and end the pendings whose transactions are over."""
+    pendings = [
+        (key, pending[0], pending[1])
+        for key, text in zip(keys, texts, strict=True)
+        for pending in PENDINGS.finditer(text)
+    ]
+    rows = TRUTH.rows(keys=list(keys), xids=[xid for _, _, xid in pendings])
+    known = {name: Change(name, expires, value) for name, expires, value in rows}
+    over = [
+        known.get(key, Change(key))._replace(drop=pending)
+        for key, pending, xid in pendings
+        if xid in known
+    ]
+    if over:
+        with suppress(RedisError):  # the next reader does it
+            merge(over)
+    return [known[key].value if key in known else 0 for key in keys]

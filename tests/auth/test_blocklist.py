@@ -1,0 +1,571 @@
+"""The copy in Redis never says less than the truth, whatever is late, twice, lost or half done."""
+
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from flask_jwt_extended import jwt_required
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+from hypothesis.stateful import run_state_machine_as_test as run_machine
+from redis import Redis
+from redis.exceptions import RedisError
+
+from books_api.auth import blocklist, filling
+from books_api.auth.blocklist import FILLING, FRESH, MARKER, PREFIX, Change, merge
+from books_api.auth.revocation import Entry, revoking
+from books_api.extensions import db, redis
+from tests.auth.helpers import (
+    AUTH,
+    BOOKS,
+    claims_of,
+    elsewhere,
+    eventually,
+    execute,
+    locked,
+    status_of,
+)
+from tests.processes import free_port, running_program, wait_until
+from tests.statements import statements
+
+KEY = "epoch:somebody"
+HOUR = 3600
+
+
+@pytest.fixture
+def context(app):
+    with app.app_context():
+        yield
+
+
+def in_an_hour():
+    return int(time.time()) + HOUR
+
+
+def text_of(key=KEY):
+    return redis.client.get(PREFIX + key)
+
+
+def entry_of(account, kind="sid", value=1):
+    claim = {"sid": "sid", "epoch": "sub"}[kind]
+    key = f"{kind}:{claims_of(account.access_token)[claim]}"
+    return Entry(key, value, datetime.now(UTC) + timedelta(hours=1))
+
+
+# The laws of MERGE.
+
+
+@pytest.mark.parametrize(
+    ("before", "change", "after"),
+    [
+        (None, {"value": 5}, "5"),
+        (None, {"add": "?1-a"}, "?1-a"),
+        ("5", {"value": 4}, "5"),
+        ("9", {"value": 10}, "10"),
+        ("5", {"add": "?1-a"}, "?1-a=5"),
+        ("?1-a=5", {"add": "?1-a"}, "?1-a=5"),
+        ("?1-a=5", {"add": "?2-b"}, "?1-a?2-b=5"),
+        ("?1-a=5", {"value": 6}, "?1-a=6"),
+        ("?1-a?2-b=5", {"value": 6, "drop": "?1-a"}, "?2-b=6"),
+        ("?1-a", {"value": 5, "drop": "?1-a"}, "5"),
+        ("?1-a", {"value": 5, "drop": "?2-b"}, "?1-a=5"),
+        ("?1-a", {"drop": "?1-a"}, None),
+        ("?1-a=5", {"drop": "?1-a"}, "5"),
+        ("?0123abcd", {"value": 5, "drop": "?1-a"}, "?0123abcd=5"),  # an earlier version's
+    ],
+)
+def test_values_rise_and_pendings_go_by_their_names(context, before, change, after):
+    if before:
+        redis.client.set(PREFIX + KEY, before, ex=HOUR)
+
+    merge([Change(KEY, in_an_hour(), **change)])
+
+    assert text_of() == after
+
+
+@pytest.mark.parametrize("change", [{"value": 6}, {"add": "?1-a"}, {"drop": "?2-b"}, {}])
+def test_a_life_is_never_shortened(context, change):
+    redis.client.set(PREFIX + KEY, "?2-b=5", ex=2 * HOUR)
+
+    for expires in (0, int(time.time()) - HOUR, in_an_hour()):
+        merge([Change(KEY, expires, **change)])
+
+    assert redis.client.ttl(PREFIX + KEY) > HOUR
+
+
+@pytest.mark.parametrize("before", ["5", "?1-a", "?1-a=5"])
+def test_a_life_grows_even_if_nothing_else_changes(context, before):
+    redis.client.set(PREFIX + KEY, before, ex=HOUR)
+
+    merge([Change(KEY, in_an_hour() + HOUR)])
+
+    assert text_of() == before
+    assert redis.client.ttl(PREFIX + KEY) > HOUR
+
+
+@pytest.mark.parametrize("change", [{"value": 6}, {"add": "?1-a"}, {"drop": "?1-a"}])
+@pytest.mark.parametrize("ago", [1, HOUR])
+def test_what_comes_after_its_end_of_life_makes_no_key(context, change, ago):
+    merge([Change(KEY, int(time.time()) - ago, **change)])
+
+    assert text_of() is None
+
+
+class Messages(RuleBasedStateMachine):
+    """Transactions raise a value, one at a time; any message comes late, again, or never."""
+
+    def __init__(self):
+        super().__init__()
+        self.committed, self.open, self.over, self.sent = 0, None, {}, []
+        self.expires, self.number = in_an_hour(), 0
+        redis.client.delete(PREFIX + KEY)
+
+    def deliver(self, message):
+        merge([message])
+
+    @precondition(lambda self: self.open is None)
+    @rule()
+    def prepare(self):
+        self.number += 1
+        self.open = blocklist.pending_of(str(self.number))
+        self.sent.append(Change(KEY, self.expires, add=self.open))
+        self.deliver(self.sent[-1])  # acknowledged
+
+    @precondition(lambda self: self.open)
+    @rule(commit=st.booleans())
+    def end(self, commit):
+        self.over[self.open] = True
+        if commit:
+            self.committed += 1
+            self.sent.append(Change(KEY, self.expires, self.committed, drop=self.open))
+        self.open = None
+
+    @rule()
+    def read_for_a_page(self):
+        if self.committed:
+            self.sent.append(Change(KEY, self.expires, self.committed))
+
+    @precondition(lambda self: self.sent)
+    @rule(data=st.data())
+    def arrive(self, data):
+        self.deliver(data.draw(st.sampled_from(self.sent)))
+
+    @rule()
+    def ask(self):
+        text = text_of() or "0"
+        if not text.startswith("?"):
+            assert int(text) == self.committed
+        for pending in blocklist.PENDINGS.finditer(text):
+            if self.over.get(pending[0]):
+                self.sent.append(Change(KEY, self.expires, self.committed, drop=pending[0]))
+
+    def teardown(self):
+        self.ask()
+
+
+def test_no_order_and_no_repetition_of_messages_hides_what_is_committed(context):
+    run_machine(
+        Messages,
+        settings=settings(
+            max_examples=100,
+            stateful_step_count=40,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+# Pendings.
+
+
+class Crash(Exception):
+    pass
+
+
+def crash_while_revoking(app, entry, *, commit):
+    with app.app_context(), suppress(Crash), revoking([entry], "logout"):
+        if commit:
+            db.session.commit()
+        raise Crash
+
+
+@pytest.mark.parametrize(("commit", "status", "left"), [(True, 401, "1"), (False, 200, None)])
+@pytest.mark.parametrize("kind", ["sid", "epoch"])
+def test_pending_of_a_crash_ends_with_the_next_request(
+    app, client, alice, kind, commit, status, left
+):
+    entry = entry_of(alice, kind)
+    crash_while_revoking(app, entry, commit=commit)
+
+    assert status_of(client, alice.access_token) == status
+    with app.app_context():
+        assert text_of(entry.key) == left
+
+
+def test_pending_of_a_running_transaction_stays(app, client, alice):
+    entry = entry_of(alice)
+    with app.app_context(), revoking([entry], "logout"):
+        under_way = text_of(entry.key)
+        elsewhere(status_of, client, alice.access_token)
+
+        assert text_of(entry.key) == under_way
+
+
+def test_request_that_meets_a_pending_makes_one_statement(app, folder, logged_client, alice):
+    logged_client.get(f"{BOOKS}/", headers=alice.headers)  # connects
+    crash_while_revoking(app, entry_of(alice), commit=False)
+
+    with statements(folder) as sent:
+        logged_client.get(f"{BOOKS}/?limit=0", headers=alice.headers)
+
+    assert len(sent) == 1
+
+
+def test_every_pending_of_a_key_is_ended(app, client, alice):
+    for _ in range(3):
+        crash_while_revoking(app, entry_of(alice), commit=False)
+    crash_while_revoking(app, entry_of(alice), commit=True)
+
+    assert status_of(client, alice.access_token) == 401
+    with app.app_context():
+        assert text_of(entry_of(alice).key) == "1"
+
+
+# Filling.
+
+
+def forget(app):
+    with app.app_context():
+        redis.client.flushall()
+
+
+def test_nobody_waits_for_a_fill(app, client, alice, bob):
+    client.post(f"{AUTH}/logout", headers=alice.headers)
+    with app.app_context(), revoking([entry_of(bob)], "logout"):  # so that no fill ends
+        redis.client.flushall()
+        begin = time.perf_counter()
+        statuses = [elsewhere(status_of, client, account.access_token) for account in (alice, bob)]
+        seconds = time.perf_counter() - begin
+        whole = redis.client.exists(MARKER)
+
+    assert (statuses, whole) == ([401, 200], 0)
+    assert seconds < 1
+
+
+LOCK = f"SELECT pg_advisory_xact_lock_shared({blocklist.ADVISORY_LOCK})"
+
+
+@pytest.fixture
+def fill_elsewhere(app):
+    """Start a fill in another thread; returns its future."""
+    with ThreadPoolExecutor(1) as pool:
+
+        def fill():
+            with app.app_context():
+                return filling.fill()
+
+        yield lambda: pool.submit(fill)
+
+
+def test_fill_waits_for_revocations_under_way_and_not_for_later_ones(
+    context, servers, fill_elsewhere
+):
+    with locked(servers, LOCK) as under_way:
+        filled = fill_elsewhere()
+        assert eventually(lambda: redis.client.exists(FILLING), 5)
+        time.sleep(0.2)
+        with locked(servers, LOCK):
+            waited = not filled.done()
+            under_way.release()
+
+            assert filled.result(5)
+    assert waited
+
+
+def test_fill_that_waits_does_not_hold_up_revocations(context, servers, fill_elsewhere, bob):
+    with locked(servers, LOCK) as under_way:
+        filled = fill_elsewhere()
+        assert eventually(lambda: redis.client.exists(FILLING), 5)
+        with revoking([entry_of(bob)], "logout"):
+            db.session.commit()
+        waits = not filled.done()
+        under_way.release()
+
+        assert filled.result(5)
+    assert waits
+
+
+def test_many_pages_are_filled(app, context, make_user):
+    execute(
+        app,
+        "INSERT INTO revocations SELECT 'sid:' || n, 1, now() + interval '1 hour'"
+        " FROM generate_series(1, :rows) AS n",
+        rows=2 * filling.PAGE + 1,
+    )
+    redis.client.flushall()
+
+    assert filling.fill()
+    assert len(list(redis.client.scan_iter(f"{PREFIX}sid:*", 1000))) == 2 * filling.PAGE + 1
+
+
+def test_one_filler_at_a_time(context):
+    blocklist.run(filling.START, [FILLING, MARKER], "other")
+
+    assert not filling.fill()
+
+
+def test_whole_copy_stays_believed_while_it_is_filled_again(app, folder, logged_client, alice):
+    logged_client.get(f"{BOOKS}/?limit=0", headers=alice.headers)
+    with app.app_context():
+        redis.client.delete(FRESH)
+        blocklist.run(filling.START, [FILLING, MARKER], "frozen filler")
+
+    with statements(folder) as sent:
+        logged_client.get(f"{BOOKS}/?limit=0", headers=alice.headers)
+
+    assert sent == []
+
+
+def test_copy_that_is_no_longer_fresh_is_filled_again(app, client, alice, context):
+    execute(app, "INSERT INTO revocations VALUES ('sid:x', 1, now() + interval '1 hour')")
+    redis.client.delete(FRESH)
+
+    assert eventually(
+        lambda: status_of(client, alice.access_token) == 200 and redis.client.exists(FRESH), 5
+    )
+    assert text_of("sid:x") == "1"
+
+
+def test_fill_of_a_whole_copy_writes_no_entry(app, alice, client, context, commands):
+    client.post(f"{AUTH}/logout-all", headers=alice.headers)
+    filling.fill()
+
+    sent = commands(filling.fill)
+
+    assert not any(command.startswith(f"SET {PREFIX}epoch") for command in sent)
+
+
+def start(random="random"):
+    return blocklist.run(filling.START, [FILLING, MARKER], random)
+
+
+def finish(name):
+    return blocklist.run(filling.FINISH, [FILLING, MARKER, FRESH], name)
+
+
+def test_start_that_arrives_again_names_another_fill(context):
+    redis.client.flushall()
+    name = start()
+    redis.client.flushall()  # with all that was filled
+    start()
+
+    assert not finish(name)
+    assert not redis.client.exists(MARKER)
+
+
+def test_finish_that_arrives_again_sets_no_marker(context):
+    redis.client.flushall()
+    name = start()
+    assert finish(name)
+    redis.client.delete(MARKER)
+
+    assert not finish(name)
+    assert not redis.client.exists(MARKER)
+
+
+def test_page_of_a_fill_that_was_given_up_is_refused(context):
+    redis.client.flushall()
+    name = start()
+    redis.client.delete(FILLING)  # as its expiry does
+    start()
+
+    with pytest.raises(RedisError):
+        merge([Change(KEY, in_an_hour(), 5)], name)
+    assert text_of() is None
+
+
+def test_memory_lost_in_the_middle_of_a_fill_is_not_whole(context):
+    redis.client.flushall()
+    name = start()
+    merge([Change(KEY, in_an_hour(), 5)], name)
+    redis.client.flushall()
+
+    assert not finish(name)
+
+
+def test_each_page_keeps_the_fill_alive(context):
+    redis.client.flushall()
+    name = start()
+    redis.client.expire(FILLING, 1)
+    merge([], name)
+
+    assert redis.client.ttl(FILLING) > 1
+
+
+def test_fill_of_another_server_does_not_hold_up_this_ones(context):
+    redis.client.flushall()
+    redis.client.set(FILLING, "name:1:2:run_id:replication_id", ex=HOUR)
+
+    assert filling.fill()
+
+
+# Which Redis is believed.
+
+
+def test_library_decorator_asks_the_same(make_app, alice, bob):
+    app = make_app()
+    app.add_url_rule("/theirs", view_func=jwt_required()(lambda: "in"))
+    client = app.test_client()
+    client.post(f"{AUTH}/logout", headers=alice.headers)
+
+    statuses = [client.get("/theirs", headers=who.headers).status_code for who in (alice, bob)]
+    with app.app_context():
+        redis.client.flushall()
+    forgotten = [client.get("/theirs", headers=who.headers).status_code for who in (alice, bob)]
+
+    assert statuses == forgotten == [401, 200]
+
+
+@pytest.fixture
+def pair(tmp_path):
+    """Two Redis servers."""
+    with start_redis(tmp_path / "a") as first, start_redis(tmp_path / "b") as second:
+        yield first, second
+
+
+@contextmanager
+def start_redis(folder):
+    folder.mkdir()
+    port = free_port()
+    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
+    command += ["--repl-diskless-sync-delay", "0", "--dir", str(folder)]
+    with (
+        running_program(command, folder / "log", cwd=folder, env={"PATH": os.environ["PATH"]}),
+        Redis(port=port, decode_responses=True) as client,
+    ):
+        wait_until(lambda: answers(client))
+        client.url = f"redis://127.0.0.1:{port}/0"
+        yield client
+
+
+def answers(client):
+    with suppress(RedisError):
+        return client.ping()
+
+
+def follow(replica, primary):
+    replica.replicaof("127.0.0.1", primary.connection_pool.connection_kwargs["port"])
+    wait_until(lambda: replica.info("replication").get("master_link_status") == "up")
+    primary.set("written", 1)
+    primary.wait(1, 1000)
+
+
+def promote(server):
+    server.replicaof("no", "one")
+
+
+def fill(app):
+    with app.app_context():
+        assert filling.fill()
+
+
+def test_copy_that_came_by_replication_is_not_believed(make_app, pair, alice):
+    first, second = pair
+    here, there = make_app(redis_url=first.url), make_app(redis_url=second.url)
+    fill(here)
+    follow(second, first)
+    fill(here)
+    promote(second)  # before it hears of this:
+    here.test_client().post(f"{AUTH}/logout", headers=alice.headers)
+
+    assert second.exists(MARKER)
+    assert status_of(there.test_client(), alice.access_token) == 401
+
+
+@pytest.mark.parametrize("connected", [False, True])
+def test_copy_is_not_believed_after_failing_over_and_back(make_app, pair, alice, bob, connected):
+    first, second = pair
+    app = make_app(redis_url=first.url)
+    client = app.test_client()
+    fill(app)
+    follow(second, first)
+    fill(app)
+    status_of(client, bob.access_token)
+    promote(second)
+    client.post(f"{AUTH}/logout", headers=alice.headers)  # is lost:
+    follow(first, second)
+    promote(first)
+    if not connected:
+        with app.app_context():
+            redis.client.connection_pool.disconnect()
+    time.sleep(blocklist.TRUST_SECONDS)
+
+    assert first.exists(MARKER)
+    assert first.keys(f"{PREFIX}sid:*") == []
+    assert status_of(client, alice.access_token) == 401
+    assert eventually(lambda: status_of(client, bob.access_token) == 200, 5)
+
+
+def test_copy_is_whole_again_after_a_failover(make_app, pair, alice, bob):
+    first, second = pair
+    fill(make_app(redis_url=first.url))
+    follow(second, first)
+    promote(second)
+    app = make_app(redis_url=second.url)
+    client = app.test_client()
+    identity = f"{second.info()['run_id']}:{second.info()['master_replid']}"
+
+    client.post(f"{AUTH}/logout", headers=alice.headers)
+
+    assert eventually(lambda: second.get(MARKER) == identity, 5)
+    assert status_of(client, alice.access_token) == 401
+    assert status_of(client, bob.access_token) == 200
+
+
+def test_first_replica_costs_nobody_his_session(make_app, pair, alice):
+    first, second = pair
+    app = make_app(redis_url=first.url)
+    client = app.test_client()
+    fill(app)
+    status_of(client, alice.access_token)
+    follow(second, first)  # gives the primary another replication id
+
+    assert status_of(client, alice.access_token) == 200
+
+
+@pytest.mark.parametrize("policy", ["allkeys-lru", "volatile-ttl"])
+def test_redis_that_evicts_is_refused(make_app, pair, alice, policy):
+    server, _ = pair
+    server.config_set("maxmemory-policy", policy)
+    client = make_app(redis_url=server.url).test_client()
+
+    ready = client.get("/readyz")
+
+    assert status_of(client, alice.access_token) == 503
+    assert ready.status_code == 503
+    assert policy in ready.json["checks"]["redis"]["detail"]
+
+
+def test_redis_that_begins_to_evict_is_refused_soon(make_app, pair, alice):
+    server, _ = pair
+    client = make_app(redis_url=server.url).test_client()
+    before = status_of(client, alice.access_token)
+    server.config_set("maxmemory-policy", "allkeys-lru")
+    time.sleep(blocklist.TRUST_SECONDS)
+
+    assert (before, status_of(client, alice.access_token)) == (200, 503)
+    assert client.get("/readyz").status_code == 503
+
+
+def test_replica_is_refused(make_app, pair, alice):
+    first, second = pair
+    follow(second, first)
+    client = make_app(redis_url=second.url).test_client()
+
+    assert status_of(client, alice.access_token) == 503
+    assert "replica" in client.get("/readyz").json["checks"]["redis"]["detail"]
