@@ -1,14 +1,22 @@
-"""GET /auth/me: where an account and its books meet (auth does not know books)."""
+"""/auth/me: an account with its books, above auth and books, which do not know each other."""
 
+from typing import Any
 from uuid import UUID
 
 from flask import Response, jsonify
+from flask_smorest import Blueprint
 from marshmallow import fields
 
-from books_api.auth import blueprint, identity, live_user, token_required
-from books_api.auth.schemas import UserSchema
+from books_api.auth import User, identity, live_user, service, token_required
+from books_api.auth.attempts import password_confirmed
+from books_api.auth.schemas import ConfirmationSchema, ProfileSchema, UserSchema
 from books_api.books.lists import count_books, list_books
 from books_api.books.schemas import BookSchema
+from books_api.web.openapi import problems
+from books_api.web.parsing import Parser
+
+blueprint = Blueprint("me", __name__)
+blueprint.ARGUMENTS_PARSER = Parser()
 
 NEWEST = 20
 
@@ -20,7 +28,7 @@ class MeSchema(UserSchema):
     books = fields.List(fields.Nested(BookSchema))
 
 
-@blueprint.route("/me", methods=["GET"])
+@blueprint.route("", methods=["GET"], tags=["auth"])
 @token_required()
 @blueprint.response(200, MeSchema)
 def get_me() -> Response:
@@ -36,3 +44,31 @@ def get_me() -> Response:
     # Last: it opens a transaction, and a request that holds two connections can wait for itself.
     user = live_user(identity())
     return jsonify({**UserSchema().dump(user), **books})
+
+
+@blueprint.route("", methods=["PATCH"], tags=["auth"])
+@token_required()
+@blueprint.arguments(ProfileSchema())
+@blueprint.response(200, UserSchema)
+@problems(409)
+@password_confirmed
+def update_me(changes: dict[str, Any]) -> User:
+    """Change your account
+
+    A new email needs `current_password`.
+    """
+    return service.update_profile(identity(), changes)
+
+
+@blueprint.route("", methods=["DELETE"], tags=["auth"])
+@token_required(login=True)
+@blueprint.arguments(ConfirmationSchema())
+@blueprint.response(204)
+@problems(409)
+@password_confirmed
+def delete_me(confirmation: dict[str, str]) -> None:
+    """Delete your account
+
+    The account and its books are gone, its tokens dead.
+    """
+    service.delete_account(identity(), **confirmation)

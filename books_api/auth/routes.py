@@ -13,13 +13,11 @@ from books_api.auth.guard import identity, role_required, sent_by_admin, token_r
 from books_api.auth.models import Role, User
 from books_api.auth.schemas import (
     AccessTokenSchema,
-    ConfirmationSchema,
     LoginAnswerSchema,
     LoginSchema,
     MessageSchema,
     PasswordChangeSchema,
     PasswordResetSchema,
-    ProfileSchema,
     ScriptTokenRequestSchema,
     ScriptTokenSchema,
     SessionSchema,
@@ -152,34 +150,6 @@ def create_script_token(values: dict[str, Any]) -> dict[str, Any]:
 def end_session(session_id: UUID) -> None:
     """End one of your sessions"""
     sessions.end_session(identity(), session_id)
-
-
-@blueprint.route("/me", methods=["PATCH"])
-@token_required()
-@blueprint.arguments(ProfileSchema())
-@blueprint.response(200, UserSchema)
-@problems(409)
-@password_confirmed
-def update_me(changes: dict[str, Any]) -> User:
-    """Change your account
-
-    A new email needs `current_password`.
-    """
-    return service.update_profile(identity(), changes)
-
-
-@blueprint.route("/me", methods=["DELETE"])
-@token_required(login=True)
-@blueprint.arguments(ConfirmationSchema())
-@blueprint.response(204)
-@problems(409)
-@password_confirmed
-def delete_me(confirmation: dict[str, str]) -> None:
-    """Delete your account
-
-    The account and its books are gone, its tokens dead.
-    """
-    service.delete_account(identity(), **confirmation)
 
 
 @blueprint.route("/password", methods=["POST"])
