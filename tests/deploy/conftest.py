@@ -34,6 +34,7 @@ SHIPPED = ROOT / "deploy" / "nginx.conf"
 # As Debian has it, where the shipped file is included; the rest is what root alone may use.
 NGINX = """
 {user}
+{limits}
 worker_processes auto;
 daemon off;
 pid {folder}/pid;
@@ -57,6 +58,17 @@ http {{
     include {folder}/books-api.conf;
 }}
 """
+
+
+def as_the_page_has_it(**values: Any) -> str:
+    """Return Debian's nginx.conf after the commands of docs/deployment.md that change it."""
+    page = (ROOT / "docs" / "deployment.md").read_text()
+    (limits,) = re.findall(r"echo '(.*)' > /etc/nginx/modules-enabled/", page)
+    (command,) = re.findall(r"sed -i '(.*)' /etc/nginx/nginx\.conf", page)
+    text = NGINX.format(limits=limits, **values)
+    return subprocess.run(
+        ["sed", command], input=text, capture_output=True, text=True, check=True
+    ).stdout
 
 
 @dataclass(frozen=True)
@@ -118,7 +130,7 @@ def start_nginx(folder: Path, certificate: Path) -> Callable[..., AbstractContex
             assert found == count, pattern
         (own / "books-api.conf").write_text(text)
         user = "user root;" if geteuid() == 0 else ""  # the folder is private to us
-        (own / "nginx.conf").write_text(NGINX.format(folder=own, user=user, more=more))
+        (own / "nginx.conf").write_text(as_the_page_has_it(folder=own, user=user, more=more))
         log = own / "error.log"
         command = [program, "-c", str(own / "nginx.conf"), "-p", str(own), "-e", "stderr"]
         with running_program(command, log, cwd=own, env=clean_environ(folder)) as process:

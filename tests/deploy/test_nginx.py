@@ -3,12 +3,16 @@
 import itertools
 import json
 import re
+import shutil
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
+from os import geteuid
 from typing import Any
 from urllib.parse import urljoin
 
@@ -22,7 +26,7 @@ from books_api.database import LONG
 from books_api.extensions import db
 from tests.conftest import PASSWORD, Account
 from tests.deploy.conftest import NAME, SHIPPED, Nginx
-from tests.processes import TIMEOUT, free_port, gunicorn_config, wait_until
+from tests.processes import ROOT, TIMEOUT, free_port, gunicorn_config, wait_until
 from tests.test_end_to_end import real_books, walk
 
 pytestmark = pytest.mark.deploy
@@ -439,6 +443,45 @@ def test_a_header_that_does_not_end_is_cut_off(slow_clients):
         assert connection.recv(1) == b""
 
 
+def test_1700_half_sent_headers_of_one_address_do_not_stop_the_others(client, alice, nginx):
+    client.use(alice.access_token)
+    with ExitStack() as stack:
+        for _ in range(1_700):
+            connection = socket.create_connection(
+                ("127.0.0.1", nginx.plain_port), TIMEOUT, ("127.0.0.2", 0)
+            )
+            stack.enter_context(closing(connection))
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: ")
+        begin = time.monotonic()
+        client.call("GET", "/books/", 200, headers={"Connection": "close"})
+
+    assert time.monotonic() - begin < 2  # client_header_timeout is 10 s
+
+
+CONNECTIONS = """
+import contextlib, socket
+server = socket.create_server(("0.0.0.0", 443), backlog=1000)
+for source, number in (("127.0.0.2", 110), ("127.0.0.3", 1)):
+    with contextlib.ExitStack() as stack:
+        made = 0
+        for _ in range(number):
+            with contextlib.suppress(ConnectionRefusedError):
+                stack.enter_context(socket.create_connection(("127.0.0.1", 443), 5, (source, 0)))
+                made += 1
+        print(made)
+"""
+
+
+def test_the_kernel_bounds_the_connections_of_one_address():
+    if geteuid() != 0 or not (shutil.which("nft") and shutil.which("unshare")):
+        pytest.skip("nftables in a network of its own needs root, nft and unshare")
+    script = 'ip link set lo up; nft -f deploy/nftables.conf; exec $0 -c "$1"'
+    command = ["unshare", "--net", "sh", "-ec", script, sys.executable, CONNECTIONS]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert result.stdout.split() == ["100", "1"]
+
+
 def test_an_upload_that_is_cut_off_never_reaches_the_application(client, alice, nginx, gunicorn):
     asked = gunicorn.access_log.read_text()
     with connect(nginx) as connection:
@@ -551,13 +594,27 @@ def test_other_addresses_are_not_limited(start_nginx):
     assert statuses == {502}
 
 
-def test_plain_http_is_sent_to_https_with_its_method(nginx):
-    response = requests.post(
-        f"http://127.0.0.1:{nginx.plain_port}/docs?a=b", allow_redirects=False, timeout=TIMEOUT
+@pytest.mark.parametrize("path", ["/", "/?a=b", "/docs", "/docs?a=b", "/docs/start.js"])
+def test_people_are_led_from_plain_http_to_https(nginx, path):
+    response = requests.get(
+        f"http://127.0.0.1:{nginx.plain_port}{path}", allow_redirects=False, timeout=TIMEOUT
     )
 
     assert response.status_code == 308
-    assert response.headers["Location"] == f"https://{NAME}/docs?a=b"
+    assert response.headers["Location"] == f"https://{NAME}{path}"
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+@pytest.mark.parametrize("path", ["/api/v1.0.0/auth/login", "/API", "/api", "/healthz", "/docsx"])
+def test_a_program_that_uses_plain_http_learns_of_it(nginx, method, path):
+    response = requests.request(
+        method, f"http://127.0.0.1:{nginx.plain_port}{path}", json=LOGIN, timeout=TIMEOUT
+    )
+
+    assert response.history == []
+    problem = assert_problem(403, response.headers, response.content)
+    assert "https://" in problem["detail"]
+    assert problem["instance"] == path
 
 
 def test_plain_http_on_the_port_of_https_is_a_problem(nginx):

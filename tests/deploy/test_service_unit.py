@@ -46,9 +46,10 @@ def test_systemd_has_nothing_to_say_about_a_unit(units, name):
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 
-def test_the_service_is_hardened(units):
+@pytest.mark.parametrize("name", ["books-api.service", "books-api-prune.service"])
+def test_a_service_is_hardened(units, name):
     result = subprocess.run(
-        ["systemd-analyze", "security", "--offline=true", "--no-pager", units / UNITS[0]],
+        ["systemd-analyze", "security", "--offline=true", "--no-pager", units / name],
         capture_output=True,
         text=True,
         check=True,
