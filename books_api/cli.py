@@ -8,7 +8,7 @@ from flask.cli import with_appcontext
 
 from books_api.auth import revocation, sessions
 from books_api.auth.cli import group as users
-from books_api.books import idempotency
+from books_api.books import idempotency, search
 from books_api.catalogues.cli import group as books
 from books_api.commands import FAILED, OperatorGroup
 from books_api.observability import checks
@@ -33,10 +33,13 @@ def doctor() -> None:
 
 @maintenance.command()
 def prune() -> None:
-    """Delete what has expired: sessions, revocations, idempotency keys. Run it daily."""
+    """Delete what is no longer needed. Run it daily.
+
+    Expired sessions, revocations and idempotency keys, and the words that no book has any more.
+    """
     click.echo(
-        f"Deleted {sessions.prune()} sessions, {revocation.prune()} revocations and"
-        f" {idempotency.prune()} idempotency keys."
+        f"Deleted {sessions.prune()} sessions, {revocation.prune()} revocations,"
+        f" {idempotency.prune()} idempotency keys and {search.prune_words()} unused words."
     )
 
 

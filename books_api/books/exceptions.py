@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from books_api.web.problems import RETRY_AFTER, InvalidInput, NotFound, Problem
+from books_api.web.problems import RETRY_AFTER, InvalidInput, NotFound, Problem, RateLimited
 
 
 class BookNotFound(NotFound):
@@ -41,6 +41,14 @@ class StillRunning(Problem):
 
 class KeyInUse(StillRunning):
     detail = "The first request with this Idempotency-Key is still running."
+
+
+class TooManySearches(RateLimited):
+    detail = "You have too many searches running at once; send this one when another has ended."
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return RETRY_AFTER
 
 
 class BookChanged(Problem):

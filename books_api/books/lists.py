@@ -1,6 +1,7 @@
 """Lists of books: filters and sorts. Every form of it is one statement, made once."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache, partial
 from typing import Any
 
@@ -22,8 +23,10 @@ from sqlalchemy import (
     type_coerce,
 )
 from sqlalchemy.dialects.postgresql import TSQUERY
+from sqlalchemy.exc import DBAPIError
 
 from books_api.books import search
+from books_api.books.exceptions import TooManySearches
 from books_api.books.models import PAGE_COUNT_MAX, Book, BookRow, as_dict
 from books_api.books.schemas import parse_isbn, parse_partial_date
 from books_api.database import Statement
@@ -48,6 +51,8 @@ LISTED = COLUMNS[:-1]  # without the version
 # Neither ASCII nor what books_words() splits.
 UNSPLIT: ColumnElement[str] = literal_column(r"""'[^ -~\u3040-\u30ff\u3400-\u9fff]'""")
 ITERATED = 2_000  # books of a batch
+SEARCHES_MAX = 4  # of one user at once: a search may keep Postgres busy, a list does not
+NO_SLOT = "U0429"  # the SQLSTATE of books_take_slot()
 UNDATED = 9_999_999  # later than any day that a book can have
 
 
@@ -113,24 +118,26 @@ def list_books(
     cursor: str | None = None,
     sort: str | None = None,
     filters: Mapping[str, Any] | None = None,
+    searcher: str | None = None,
 ) -> Page[dict[str, Any]]:
     """Return a page of books as they are answered: best first with q, else newest first.
 
-    Raises InvalidCursor.
+    A `searcher`, a user's id, has SEARCHES_MAX at once. Raises InvalidCursor and TooManySearches.
     """
     parameters = _parameters(filters or {})
-    names = frozenset(parameters)
-    sort = sort or ("" if "q" in names else NEWEST)
+    sort = sort or ("" if "q" in parameters else NEWEST)
     scope = f"books {sort} {sorted((name, str(value)) for name, value in parameters.items())}"
-    return fetch_page(
-        partial(_page_statement, names, sort),
-        parameters,
-        make=as_dict,
-        width=len(LISTED),
-        scope=scope,
-        limit=limit,
-        cursor=cursor,
-    )
+    names = _bounded(parameters, searcher)
+    with _too_many_searches():
+        return fetch_page(
+            partial(_page_statement, names, sort),
+            parameters,
+            make=as_dict,
+            width=len(LISTED),
+            scope=scope,
+            limit=limit,
+            cursor=cursor,
+        )
 
 
 def iterate_books(
@@ -157,11 +164,30 @@ def iterate_books(
         after = True
 
 
-def count_books(filters: Mapping[str, Any]) -> int:
-    """Return how many books the filters let through."""
+def count_books(filters: Mapping[str, Any], searcher: str | None = None) -> int:
+    """Return how many books the filters let through. Raises TooManySearches, as list_books()."""
     parameters = _parameters(filters)
-    [(count,)] = _count_statement(frozenset(parameters)).rows(**parameters)
+    names = _bounded(parameters, searcher)
+    with _too_many_searches():
+        [(count,)] = _count_statement(names).rows(**parameters)
     return int(count)
+
+
+def _bounded(parameters: dict[str, Any], searcher: str | None) -> frozenset[str]:
+    """Add the searcher of a q, and return the names of all parameters."""
+    if searcher is not None and "q" in parameters:
+        parameters["searcher"] = searcher
+    return frozenset(parameters)
+
+
+@contextmanager
+def _too_many_searches() -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        if getattr(error.orig, "pgcode", None) == NO_SLOT:
+            raise TooManySearches from error
+        raise
 
 
 def _parameters(filters: Mapping[str, Any]) -> dict[str, Any]:
@@ -192,7 +218,7 @@ def _page_statement(names: frozenset[str], sort: str, after: bool) -> Statement:
         return Statement(page.with_only_columns(*LISTED, cast(SORTS[sort].key, TEXT)))
     by = SORTS[sort] if sort else None
     make_page = search.next_page if after else search.first_page
-    return Statement(make_page(LISTED, conditions, by))
+    return _in_a_slot(names, Statement(make_page(LISTED, conditions, by)))
 
 
 @lru_cache
@@ -211,7 +237,14 @@ def _count_statement(names: frozenset[str]) -> Statement:
     conditions = _conditions(names)
     if "q" in names:
         conditions.append(search.finds(search.chosen(conditions).scalar_subquery()))
-    return Statement(select(func.count()).select_from(Book).where(*conditions))
+    return _in_a_slot(names, Statement(select(func.count()).select_from(Book).where(*conditions)))
+
+
+def _in_a_slot(names: frozenset[str], statement: Statement) -> Statement:
+    """Let the searcher take a slot in the transaction, and the round trip, of the statement."""
+    if "searcher" in names:
+        statement.text = f"SELECT books_take_slot(%(searcher)s, {SEARCHES_MAX}); {statement.text}"
+    return statement
 
 
 @lru_cache
@@ -220,4 +253,4 @@ def _meaning(names: frozenset[str]) -> Statement:
 
 
 def _conditions(names: frozenset[str]) -> list[ColumnElement[bool]]:
-    return [FILTERS[name] for name in sorted(names - {"q"})]
+    return [FILTERS[name] for name in sorted(names - {"q", "searcher"})]

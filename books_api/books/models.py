@@ -125,7 +125,8 @@ def as_dict(row: Sequence[Any]) -> dict[str, Any]:
 class BookWord(Model):
     """A word of some book, kept by triggers: what a typo may have meant.
 
-    A word may be there twice, and stays when its last book is deleted: no answer changes by it.
+    A word may be there twice, and stays until search.prune_words() when its last book is deleted:
+    no answer changes by it.
     """
 
     __tablename__ = "book_words"

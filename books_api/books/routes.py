@@ -35,7 +35,7 @@ PAGE_PARAMETERS = ("limit", "cursor", "sort")
 @token_required()
 @blueprint.arguments(BookQuery(), location="query")
 @blueprint.response(200, BookSchema(many=True), headers=PAGE)
-@problems(422)
+@problems(422, 429)
 def list_books(query: dict[str, Any]) -> Response:
     """List books
 
@@ -120,7 +120,7 @@ def delete_book(book_id: UUID) -> Response:
 @token_required()
 @blueprint.arguments(BookOfUserQuery(), location="query")
 @blueprint.response(200, BookSchema(many=True), headers=PAGE)
-@problems(422)
+@problems(422, 429)
 def list_books_of_user(query: dict[str, Any], user_id: UUID) -> Response:
     """List a user's books
 
@@ -168,11 +168,12 @@ def books_response(
     """Answer with a page of books, the link to the next, and their number when asked for it."""
     page_query = {name: query.pop(name) for name in PAGE_PARAMETERS if name in query}
     count = query.pop("count")
-    page = find(**page_query, filters=query)
+    searcher = identity().user_id
+    page = find(**page_query, filters=query, searcher=searcher)
     body = dumps(page.rows, option=DUMP_OPTIONS)
     headers = link_next(page.cursor)
     if count:
-        headers["X-Total-Count"] = str(lists.count_books({**query, **filters}))
+        headers["X-Total-Count"] = str(lists.count_books({**query, **filters}, searcher))
     return Response(body, 200, headers, content_type="application/json")
 
 

@@ -1,0 +1,171 @@
+"""What one user may cost the others: searches are bounded, in what each costs and in number."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+import pytest
+from sqlalchemy import text
+
+from books_api import PREFIX
+from books_api.books import search
+from books_api.books.lists import SEARCHES_MAX
+from books_api.database import autocommit, transaction
+from books_api.extensions import db
+from books_api.models import new_id
+from tests.auth.helpers import execute
+
+BOOKS = f"{PREFIX}/books/"
+INSERT = text(
+    "INSERT INTO books (id, title, author, user_uid) VALUES (:id, :title, 'Somebody', :owner)"
+)
+
+
+@pytest.fixture
+def run_searches(app):
+    """Hold slots of an account, as searches do that are running."""
+    with app.app_context(), ExitStack() as stack:
+
+        def run(account, count):
+            for _ in range(count):
+                connection = stack.enter_context(db.engine.connect())
+                take = text(f"SELECT books_take_slot(:owner, {SEARCHES_MAX})")
+                connection.execute(take, {"owner": account.id})
+
+        yield run
+
+
+@pytest.mark.parametrize("path", [BOOKS, f"{BOOKS}user/{{id}}"])
+def test_one_search_more_than_may_run_at_once_is_429(client, alice, run_searches, path):
+    run_searches(alice, SEARCHES_MAX)
+
+    response = client.get(path.format(id=alice.id) + "?q=momo", headers=alice.headers)
+
+    assert (response.status_code, response.headers["Retry-After"]) == (429, "1")
+    assert response.json["type"] == "/problems/rate-limited"
+
+
+def test_as_many_searches_as_may_run_at_once_are_answered(client, alice, run_searches):
+    run_searches(alice, SEARCHES_MAX - 1)
+
+    assert client.get(f"{BOOKS}?q=momo", headers=alice.headers).status_code == 200
+
+
+def test_a_search_that_has_ended_gives_its_slot_back(client, alice):
+    statuses = {
+        client.get(f"{BOOKS}?q=momo&count=true", headers=alice.headers).status_code
+        for _ in range(2 * SEARCHES_MAX)
+    }
+
+    assert statuses == {200}
+
+
+@pytest.mark.parametrize("query", ["", "?author=ende", "?q=9780306406157"])
+def test_a_list_without_words_needs_no_slot(client, alice, run_searches, query):
+    run_searches(alice, SEARCHES_MAX)
+
+    assert client.get(BOOKS + query, headers=alice.headers).status_code == 200
+
+
+def test_the_searches_of_one_user_keep_no_other_from_searching(client, alice, bob, run_searches):
+    run_searches(alice, SEARCHES_MAX)
+
+    assert client.get(f"{BOOKS}?q=momo", headers=bob.headers).status_code == 200
+
+
+# Words
+
+
+@pytest.fixture
+def nonsense(app):
+    """Add 5,000 words that are near to one word, and to each other."""
+    letters = [chr(code) for code in range(0x3A0, 0x9000) if chr(code).isalpha()][:5_000]
+    with app.app_context():
+        with autocommit() as connection:
+            connection.execute(
+                text("INSERT INTO book_words (word) SELECT 'qwertz' || unnest(:letters)"),
+                {"letters": letters},
+            )
+            connection.execute(text("ANALYZE book_words"))
+        yield "qwertz"
+        with autocommit() as connection:
+            connection.execute(text("DELETE FROM book_words WHERE word LIKE 'qwertz%'"))
+
+
+def pages_read(q):
+    """How many pages of tables and indexes are read to find what is near."""
+    explain = text("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT books_near_query(:q)")
+    with autocommit() as connection:
+        connection.execute(explain, {"q": q})  # the first of a session reads the catalogs, too
+        [plan] = connection.execute(explain, {"q": q}).scalar()
+    return plan["Plan"]["Shared Hit Blocks"] + plan["Plan"]["Shared Read Blocks"]
+
+
+def test_a_word_that_thousands_are_near_to_costs_no_more_than_another(nonsense):
+    assert pages_read(f"{nonsense}x y") < 2 * pages_read("absent y") + 50
+
+
+def test_forty_words_that_no_book_has_cost_little_more_than_eight(app):
+    words = [f"q{first}{second}z" for first in "wrtpsdfg" for second in "xcvbn"]
+    with app.app_context():
+        assert pages_read(" ".join(words)) < 3 * pages_read(" ".join(words[:8]))
+
+
+@pytest.fixture
+def learned(app):
+    """Return how often a word is among those of the books."""
+    return lambda word: execute(
+        app, "SELECT count(*) FROM book_words WHERE word = :word", word=word
+    )[0][0]
+
+
+def prune(app):
+    result = app.test_cli_runner().invoke(args=["maintenance", "prune"])
+    assert result.exit_code == 0, result.stderr
+    return result.stdout
+
+
+def test_words_that_no_book_has_any_more_are_pruned(client, app, alice, make_book, learned):
+    prune(app)
+    book = make_book(alice, title="Floccinaucinihil", author="Momo")
+    make_book(alice, title="Momo", author="Momo")
+    client.delete(BOOKS + book["id"], headers=alice.headers)
+
+    said = prune(app)
+
+    assert (learned("floccinaucinihil"), learned("momo")) == (0, 1)
+    assert "and 1 unused words." in said
+
+
+def test_a_typo_is_forgiven_after_the_words_are_pruned(client, app, alice, make_book):
+    make_book(alice, title="Quixotry")
+
+    prune(app)
+
+    assert client.get(f"{BOOKS}?q=quixtory", headers=alice.headers).json
+
+
+def test_a_word_that_a_transaction_is_bringing_is_kept(app, alice, learned):
+    execute(app, "INSERT INTO book_words (word) VALUES ('zwischenzug')")
+    with ThreadPoolExecutor(1) as pool, app.app_context():
+        with transaction() as connection:
+            values = {"id": new_id(), "title": "Zwischenzug", "owner": alice.id}
+            connection.execute(INSERT, values)  # finds the word, and adds it not
+            pruning = pool.submit(prune, app)
+            time.sleep(0.5)
+            assert not pruning.done()
+        pruning.result(10)
+
+    assert learned("zwischenzug") == 1
+
+
+def test_pruning_gives_up_when_somebody_writes_without_a_pause(app, alice, learned, monkeypatch):
+    monkeypatch.setattr(search, "PATIENCE", 0.0)
+    execute(app, "INSERT INTO book_words (word) VALUES ('quixotry')")
+    with app.app_context(), transaction() as connection:
+        values = {"id": new_id(), "title": "Momo", "owner": alice.id}
+        connection.execute(INSERT, values)
+
+        said = prune(app)
+
+    assert said.endswith("and 0 unused words.\n")
