@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from redis.exceptions import RedisError
 from sqlalchemy import Text, cast, delete, func, select
@@ -16,10 +15,10 @@ from sqlalchemy.dialects.postgresql import insert
 from books_api.auth import blocklist
 from books_api.auth.blocklist import Change
 from books_api.auth.models import Revocation
-from books_api.auth.tokens import Identity, identity_from
+from books_api.auth.tokens import Identity
 from books_api.config import CLOCK_LEEWAY
 from books_api.database import transaction
-from books_api.extensions import db, jwt
+from books_api.extensions import db
 from books_api.observability.metrics import SESSIONS_ENDED
 
 
@@ -49,12 +48,6 @@ def is_revoked(identity: Identity) -> bool:
         (f"jti:{identity.jti}", f"sid:{identity.session_id}", f"epoch:{identity.user_id}")
     )
     return token > 0 or session > 0 or epoch > identity.epoch
-
-
-@jwt.token_in_blocklist_loader
-def _is_revoked(header: dict[str, Any], claims: dict[str, Any]) -> bool:
-    # For jwt_required(), so that a route with the library's own decorator is as safe as ours.
-    return is_revoked(identity_from(claims))
 
 
 @contextmanager

@@ -7,8 +7,10 @@ from uuid import uuid4
 
 import pytest
 import time_machine
+from flask_jwt_extended import jwt_required
 
 from books_api import PREFIX
+from books_api.auth import identity
 from tests.auth.helpers import (
     AUTH,
     BOOKS,
@@ -171,6 +173,51 @@ def test_forged_token_is_refused(client, alice, attack):
         assert response.status_code == 401
         assert response.content_type == "application/problem+json"
         assert 'error="invalid_token"' in response.headers["WWW-Authenticate"]
+
+
+@pytest.fixture
+def library_client(make_app):
+    """Of an application with a route that the library's own decorator guards."""
+    app = make_app()
+    view = jwt_required()(lambda: identity().user_id)
+    app.add_url_rule("/theirs", view_func=view, methods=["GET", "POST"])
+    return app.test_client()
+
+
+@pytest.mark.parametrize("attack", FORGERIES.values(), ids=FORGERIES)
+def test_forged_token_is_refused_by_the_librarys_decorator(library_client, alice, attack):
+    response = library_client.get("/theirs", headers=bearer(attack(alice.access_token)))
+
+    assert response.status_code == 401
+    assert response.content_type == "application/problem+json"
+    assert 'error="invalid_token"' in response.headers["WWW-Authenticate"]
+
+
+def test_the_librarys_decorator_tells_who_sends_the_request(library_client, alice):
+    assert library_client.get("/theirs", headers=alice.headers).text == alice.id
+
+
+def test_a_missing_token_is_refused_by_the_librarys_decorator(library_client):
+    response = library_client.get("/theirs")
+
+    assert (response.status_code, response.json["type"]) == (401, "/problems/token-missing")
+    assert response.headers["WWW-Authenticate"] == 'Bearer realm="books-api"'
+
+
+def test_a_refresh_token_is_refused_by_the_librarys_decorator(library_client, alice):
+    response = library_client.get("/theirs", headers=bearer(alice.refresh_token))
+
+    assert (response.status_code, response.json["type"]) == (401, "/problems/token-invalid")
+
+
+def test_a_read_only_token_writes_nothing_past_the_librarys_decorator(library_client, alice):
+    options = {"name": "backup", "expires_in_days": 1, "read_only": True}
+    made = library_client.post(f"{AUTH}/sessions", json=options, headers=alice.headers)
+    headers = bearer(made.json["access_token"])
+
+    assert library_client.get("/theirs", headers=headers).status_code == 200
+    response = library_client.post("/theirs", headers=headers)
+    assert (response.status_code, response.json["type"]) == (403, "/problems/token-read-only")
 
 
 def test_forger_of_this_table_can_sign(client, alice):
