@@ -11,7 +11,10 @@ from books_api.config import Settings, flask_config
 from books_api.extensions import api, cors, db, jwt, migrate, redis
 from books_api.observability import health, logs, metrics, requests
 from books_api.redis_client import make_redis_client
+from books_api.version import __version__
 from books_api.web import docs, errors, limits, openapi, parsing
+
+__all__ = ["PREFIX", "__version__", "create_app"]
 
 PREFIX = "/api/v1.0.0"
 EXPOSED_HEADERS = [

@@ -15,6 +15,7 @@ from marshmallow import ValidationError
 from marshmallow.validate import OneOf
 
 from books_api.addresses import database_url, redis_url
+from books_api.version import __version__
 
 KEY_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}  # RFC 7518, 3.2
 WELL_KNOWN_KEYS = {
@@ -229,7 +230,7 @@ def flask_config(settings: Settings) -> dict[str, Any]:
         "JWT_DECODE_AUDIENCE": "books-api",
         "SQLALCHEMY_DATABASE_URI": settings.database_url,
         "API_TITLE": "Books API",
-        "API_VERSION": "1.0.0",
+        "API_VERSION": __version__,
         "OPENAPI_VERSION": "3.1.0",
     }
 

@@ -6,9 +6,10 @@ import time
 
 from flask import Blueprint, Flask, Response, current_app, jsonify
 
-from books_api.observability import checks
-from books_api.observability.checks import Check, Finding
+from books_api.observability import doctor
+from books_api.observability.doctor import Check, Finding
 from books_api.observability.logs import logger
+from books_api.version import __version__
 from books_api.web.problems import RETRY_AFTER
 
 TIMEOUT = 1.0  # seconds that a check has
@@ -32,7 +33,7 @@ class Prober:
         self.begun = -math.inf
         self.made = threading.Event()
         self.made.set()
-        self.silence = Finding(checks.name_of(check), False, f"No answer in {TIMEOUT:g} s.")
+        self.silence = Finding(doctor.name_of(check), False, f"No answer in {TIMEOUT:g} s.")
         self.finding = self.silence
 
     def begin(self) -> None:
@@ -51,7 +52,7 @@ class Prober:
         finding = self.silence
         try:
             with self.app.app_context():
-                (finding,) = checks.run([self.check])
+                (finding,) = doctor.run([self.check])
         finally:
             self.finding = finding
             self.made.set()
@@ -66,7 +67,7 @@ class Prober:
 @blueprint.get("/healthz")
 def liveness() -> Response:
     """Say that the process lives."""
-    return jsonify(status="ok")
+    return jsonify(status="ok", version=__version__)
 
 
 @blueprint.get("/readyz")
@@ -90,4 +91,4 @@ def readiness() -> tuple[Response, int, dict[str, str]]:
 def init_app(app: Flask) -> None:
     """Answer probes."""
     app.register_blueprint(blueprint)
-    app.extensions["readiness"] = [Prober(app, check) for check in checks.READINESS]
+    app.extensions["readiness"] = [Prober(app, check) for check in doctor.READINESS]

@@ -20,6 +20,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from sqlalchemy import event
 
 from books_api.extensions import db
+from books_api.version import __version__
 
 # Its _count is the number of requests.
 SECONDS = Histogram(
@@ -35,6 +36,14 @@ CONNECTIONS = Gauge(
 )
 LOGINS_FAILED = Counter("books_api_logins_failed", "Logins refused.")
 SESSIONS_ENDED = Counter("books_api_sessions_ended", "Sessions ended, expiry apart.", ("reason",))
+
+# An Info of the library's does not work with several processes.
+VERSION = Gauge(
+    "books_api_build_info",
+    "1, with the version that serves.",
+    ("version",),
+    multiprocess_mode="livemax",
+)
 
 blueprint = Blueprint("metrics", __name__)
 # labels() takes a lock and makes a tuple of texts each time. What is remembered is bounded by
@@ -64,6 +73,7 @@ def metrics() -> Response:
 def init_app(app: Flask) -> None:
     """Serve the metrics, and watch the application's pool."""
     app.register_blueprint(blueprint)
+    VERSION.labels(__version__).set(1)
     with app.app_context():
         engine = db.engine
 

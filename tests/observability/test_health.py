@@ -7,9 +7,10 @@ import pytest
 from flask_migrate import downgrade, upgrade
 from sqlalchemy import event, text
 
+from books_api import __version__
 from books_api.database import autocommit
 from books_api.extensions import db
-from books_api.observability import checks, health
+from books_api.observability import doctor, health
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +56,7 @@ def test_a_probe_needs_no_token_and_no_exact_path(client, method, path):
 def test_a_process_lives_without_redis(client, stopped_redis):
     response = client.get("/healthz")
 
-    assert response.status_code == 200
+    assert response.json == {"status": "ok", "version": __version__}
 
 
 def test_a_process_lives_without_postgres(client, stopped_postgres):
@@ -210,7 +211,7 @@ def test_what_was_found_is_remembered_for_a_moment_only(monkeypatch, client, ser
 
 def test_the_migrations_are_read_once(monkeypatch, client):
     client.get("/readyz")
-    monkeypatch.setattr(checks, "ScriptDirectory", None)
+    monkeypatch.setattr(doctor, "ScriptDirectory", None)
 
     response = client.get("/readyz")
 

@@ -1,24 +1,27 @@
 """What must hold for this deployment to work: behind /readyz and `flask doctor`."""
 
 import re
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 
-import psycopg2
+import click
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from flask import current_app
+from flask.cli import with_appcontext
 from redis.exceptions import RedisError
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from books_api.config import KEY_BYTES, Settings
+from books_api.commands import FAILED
 from books_api.database import autocommit
 from books_api.extensions import redis
 from books_api.redis_client import UnfitRedis, check_fitness
+from books_api.version import __version__
 
 CLOCK_SKEW_MAX = 2.0  # seconds
 POSTGRES_MIN = 13
@@ -76,12 +79,6 @@ def migrations() -> Finding:
     return Finding("migrations", True, f"at {_names(head)}")
 
 
-def driver() -> Finding:
-    """The Postgres driver."""
-    version = psycopg2.__version__.partition(" ")[0]
-    return Finding("driver", True, f"psycopg2 {version}, libpq {psycopg2.__libpq_version__}")
-
-
 def extensions() -> Finding:
     """The Postgres extensions that the filters need can be had."""
     with autocommit() as connection:
@@ -125,33 +122,13 @@ def clocks() -> Finding:
     return Finding("clocks", ok, detail if ok else f"{detail}: synchronise them (NTP).")
 
 
-def signing_key() -> Finding:
-    """The key is as long as its algorithm wants (checked at start, too)."""
-    settings: Settings = current_app.config["SETTINGS"]
-    length = len(settings.jwt_secret_key.encode())
-    least = KEY_BYTES[settings.jwt_algorithm]
-    detail = f"{length} bytes for {settings.jwt_algorithm} (at least {least})"
-    return Finding("signing key", length >= least, detail)
-
-
-def proxies() -> Finding:
-    """How many proxies are believed."""
-    hops = current_app.config["SETTINGS"].trusted_proxies
-    if not hops:
-        return Finding("proxies", True, "none trusted: set TRUSTED_PROXIES=1 behind nginx")
-    return Finding("proxies", True, f"{hops} hop(s) of X-Forwarded-For are believed")
-
-
 READINESS: Sequence[Check] = (database, redis_, migrations)
 ALL: Sequence[Check] = (
-    driver,
     *READINESS,
     extensions,
     redis_version,
     redis_persistence,
     clocks,
-    signing_key,
-    proxies,
 )
 
 
@@ -182,3 +159,19 @@ def _heads(directory: str) -> Sequence[str]:
 
 def _names(revisions: Sequence[str]) -> str:
     return ", ".join(sorted(revisions)) or "nothing"
+
+
+@click.command()
+@with_appcontext
+def doctor() -> None:
+    """Say, in words, what is wrong with this deployment.
+
+    Exits with 1 when something is.
+    """
+    click.echo(f"ok    version: {__version__}")
+    findings = run(ALL)
+    for finding in findings:
+        verdict = "ok   " if finding.ok else "WRONG"
+        click.echo(f"{verdict} {finding.name}: {finding.detail} {finding.reason}".rstrip())
+    if not all(finding.ok for finding in findings):
+        sys.exit(FAILED)
