@@ -76,6 +76,7 @@ def deployment() -> Iterator[Deployment]:
             "JWT_SECRET_KEY": KEY,
             "LOGIN_LIMIT": NEVER,
             "LOGIN_ACCOUNT_LIMIT": NEVER,
+            "SESSION_LIMIT": NEVER,
             "PYTHON_DOTENV_DISABLED": "1",
             "PATH": os.environ["PATH"],
             "HOME": str(folder),

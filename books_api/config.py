@@ -63,6 +63,9 @@ class Settings:
     signup_limit: str = "10 per hour"
     refresh_limit: str = "60 per minute"
     password_reset_limit: str = "10 per hour"  # noqa: S105  # a limit, not a password
+    session_limit: str = "30 per minute"
+    logins_per_user: int = 100
+    script_tokens_per_user: int = 50
     database_pool_size: int = 10
     log_format: str = "json"
 
@@ -91,6 +94,9 @@ class Settings:
             signup_limit=read.limit("SIGNUP_LIMIT", cls.signup_limit),
             refresh_limit=read.limit("REFRESH_LIMIT", cls.refresh_limit),
             password_reset_limit=read.limit("PASSWORD_RESET_LIMIT", cls.password_reset_limit),
+            session_limit=read.limit("SESSION_LIMIT", cls.session_limit),
+            logins_per_user=read.integer("LOGINS_PER_USER", 100, most=10_000),
+            script_tokens_per_user=read.integer("SCRIPT_TOKENS_PER_USER", 50, most=10_000),
             database_pool_size=read.integer("DATABASE_POOL_SIZE", 10, most=1000),
             log_format=read.str("LOG_FORMAT", "json", validate=_one_of("json", "text")),
         )

@@ -97,6 +97,7 @@ def settings(servers: Servers) -> Settings:
         login_account_total_limit=NEVER,
         signup_limit=NEVER,
         refresh_limit=NEVER,
+        session_limit=NEVER,
         password_reset_limit=NEVER,
         log_format="json",
     )

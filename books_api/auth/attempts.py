@@ -16,13 +16,13 @@ from functools import partial, wraps
 from typing import Any, TypeVar, cast
 
 from flask import current_app
-from werkzeug.exceptions import TooManyRequests
 
 from books_api.auth.exceptions import WrongCredentials, WrongPassword
 from books_api.auth.guard import identity
 from books_api.extensions import redis
 from books_api.web.limits import client_network, limits
 from books_api.web.openapi import problems
+from books_api.web.problems import RateLimited
 
 View = TypeVar("View", bound=Callable[..., Any])
 TIGHT, LOOSE = "login_account_limit", "login_account_total_limit"
@@ -34,7 +34,7 @@ KNOWN_SECONDS = 90 * 24 * 3600
 def attempt(account: str, network: str, *, in_session: bool = False) -> Iterator[None]:
     """Count a try at a password, unless it is right: the body raises WrongCredentials or not.
 
-    The account is a user's id, or what was given in its place. Raises TooManyRequests.
+    The account is a user's id, or what was given in its place. Raises RateLimited.
     """
     who = _digest(account)
     here, anywhere = (TIGHT, who, network), (LOOSE, who)
@@ -52,7 +52,7 @@ def attempt(account: str, network: str, *, in_session: bool = False) -> Iterator
         yield
     except (WrongCredentials, WrongPassword):
         for key in also:  # a session's guesses use up those of logins, and never the reverse
-            with suppress(TooManyRequests):
+            with suppress(RateLimited):
                 limits().count(*key)
         raise
     except BaseException:

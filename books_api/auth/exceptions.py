@@ -168,6 +168,16 @@ class LastAdmin(Problem):
     detail = "The last active admin must stay an active admin."
 
 
+class TooManyScriptTokens(Problem):
+    """You have as many live tokens for scripts as a user may have."""
+
+    name, status, title = "too-many-tokens", 409, "Too many tokens"
+    remedy = "End a session of a script that you no longer need: DELETE /auth/sessions/{id}."
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"You have {most} tokens for scripts, the most allowed; end one first.")
+
+
 class TooBusy(Unavailable):
     """More passwords wait to be checked than this process checks at once."""
 

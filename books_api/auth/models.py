@@ -76,7 +76,7 @@ class Session(Model):
 
     __tablename__ = "sessions"
     __table_args__ = (
-        Index("ix_sessions_user_id", "user_id"),
+        Index("ix_sessions_newest", "user_id", "created_at", "id"),
         Index("ix_sessions_expires_at", "expires_at"),
     )
 
@@ -91,6 +91,19 @@ class Session(Model):
     last_used_at: Mapped[Moment]
     expires_at: Mapped[Moment]
     ended_at: Mapped[Moment | None] = mapped_column(DateTime(timezone=True))
+
+
+class SessionRow(NamedTuple):
+    """A session in a list; `current` when it is that of the request."""
+
+    id: str
+    name: str | None
+    read_only: bool
+    user_agent: str
+    created_at: datetime
+    last_used_at: datetime
+    expires_at: datetime
+    current: bool
 
 
 class Revocation(Model):

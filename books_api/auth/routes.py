@@ -6,7 +6,7 @@ from uuid import UUID
 from flask import current_app, request
 from flask_smorest import Blueprint
 
-from books_api.auth import lists, service, sessions
+from books_api.auth import lists, logins, service, sessions
 from books_api.auth.attempts import password_confirmed
 from books_api.auth.exceptions import SignupDisabled, WeakPassword
 from books_api.auth.guard import identity, role_required, sent_by_admin, token_required
@@ -27,6 +27,7 @@ from books_api.auth.schemas import (
     UserSchema,
     UserUpdateSchema,
 )
+from books_api.web.fields import PageQuery
 from books_api.web.limits import client_network, limited
 from books_api.web.openapi import PAGE, problems
 from books_api.web.pagination import link_next
@@ -34,6 +35,15 @@ from books_api.web.parsing import Parser
 
 blueprint = Blueprint("auth", __name__, description="Accounts, sessions and tokens")
 blueprint.ARGUMENTS_PARSER = Parser()
+
+
+def user_id() -> str:
+    return identity().user_id
+
+
+def user_agent() -> str:
+    """Return what the client calls itself."""
+    return request.headers.get("User-Agent", "")
 
 
 @blueprint.route("/signup", methods=["POST"])
@@ -62,7 +72,7 @@ def login(credentials: dict[str, str]) -> dict[str, Any]:
 
     Opens a session. The access token is good for minutes, the refresh token for days.
     """
-    user, pair = sessions.login(**credentials, user_agent=user_agent(), network=client_network())
+    user, pair = logins.login(**credentials, user_agent=user_agent(), network=client_network())
     return {
         "message": "Logged in.",
         "access_token": pair.access_token,
@@ -122,31 +132,42 @@ def logout_all() -> dict[str, str]:
 
 @blueprint.route("/sessions", methods=["GET"])
 @token_required()
-@blueprint.response(200, SessionSchema(many=True))
-def list_sessions() -> list[dict[str, Any]]:
+@blueprint.arguments(PageQuery(), location="query")
+@blueprint.response(200, SessionSchema(many=True), headers=PAGE)
+@problems(422)
+def list_sessions(query: dict[str, Any]) -> tuple[Any, int, dict[str, str]]:
     """List your sessions
 
-    The live ones, newest first: logins, and named tokens for scripts.
+    The live ones, newest first: logins, and named tokens for scripts. The `Link` header leads to
+    the next page.
     """
-    return [session_dict(session) for session in sessions.list_sessions(identity())]
+    count = query.pop("count")
+    page = lists.list_sessions(identity(), **query)
+    headers = link_next(page.cursor)
+    if count:
+        headers["X-Total-Count"] = str(lists.count_sessions(identity()))
+    return page.rows, 200, headers
 
 
 @blueprint.route("/sessions", methods=["POST"])
 @token_required(login=True)
 @blueprint.arguments(ScriptTokenRequestSchema())
 @blueprint.response(201, ScriptTokenSchema)
+@problems(409)
+@limited("session_limit", by=user_id)
 def create_script_token(values: dict[str, Any]) -> dict[str, Any]:
     """Make a token for a script
 
     It is shown once, cannot be refreshed, and may be read-only. End its session to revoke it.
     """
-    session, token = sessions.open_script_session(identity(), **values, user_agent=user_agent())
-    return {**session_dict(session), "access_token": token}
+    session, token = logins.open_script_session(identity(), **values, user_agent=user_agent())
+    return {**vars(session), "current": False, "access_token": token}
 
 
 @blueprint.route("/sessions/<uuid:session_id>", methods=["DELETE"])
 @token_required()
 @blueprint.response(204)
+@limited("session_limit", by=user_id)
 def end_session(session_id: UUID) -> None:
     """End one of your sessions"""
     sessions.end_session(identity(), session_id)
@@ -220,17 +241,3 @@ def update_user(changes: dict[str, Any], user_id: UUID) -> User:
     For admins. A new role, or is_active, ends the user's sessions at once.
     """
     return service.update_user(user_id, changes, editor=identity())
-
-
-def user_agent() -> str:
-    """Return what the client calls itself."""
-    return request.headers.get("User-Agent", "")
-
-
-def session_dict(session: Any) -> dict[str, Any]:
-    """Return what SessionSchema dumps of the session."""
-    names = ("id", "name", "read_only", "user_agent", "created_at", "last_used_at", "expires_at")
-    return {
-        **{name: getattr(session, name) for name in names},
-        "current": str(session.id) == identity().session_id,
-    }

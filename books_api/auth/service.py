@@ -16,6 +16,7 @@ from books_api.auth.exceptions import (
     LastAdmin,
     PasswordRequired,
     ResetTokenRefused,
+    TokenRevoked,
     UsernameTaken,
     UserNotFound,
     WrongPassword,
@@ -98,7 +99,9 @@ def change_password(identity: Identity, current_password: str, new_password: str
     """
     new_hash = _new_hash(live_user(identity), new_password, field="new_password")
     user = _confirm(identity, current_password)
-    session = db.session.get_one(Session, UUID(identity.session_id))
+    session = db.session.get(Session, UUID(identity.session_id), with_for_update=True)
+    if session is None:
+        raise TokenRevoked("The session has ended.")
     user.password_hash = new_hash
     entry = sessions.raise_epoch(user, keep=session)
     pair = sessions.restart(user, session)

@@ -1,7 +1,9 @@
-"""Sessions: login, refresh with rotation and re-use detection (RFC 9700, 4.14.2), end."""
+"""Sessions: their tokens, refresh with rotation and re-use detection (RFC 9700, 4.14.2), end.
+
+A session that ends is deleted: what it needs further is its row in `revocations`.
+"""
 
 import logging
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -9,11 +11,9 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from flask import current_app
-from sqlalchemy import Row, delete, func, literal, select, update
+from sqlalchemy import BindParameter, ColumnElement, and_, delete, func, update
 
-from books_api.auth import passwords
-from books_api.auth.attempts import attempt
-from books_api.auth.exceptions import SessionNotFound, TokenRevoked, WrongCredentials
+from books_api.auth.exceptions import SessionNotFound, TokenRevoked
 from books_api.auth.models import USER_AGENT_MAX, Session, User
 from books_api.auth.revocation import Entry, revoking
 from books_api.auth.tokens import (
@@ -23,10 +23,9 @@ from books_api.auth.tokens import (
     issue_refresh_token,
 )
 from books_api.config import Settings
-from books_api.database import autocommit, transaction
+from books_api.database import transaction
 from books_api.extensions import db
 from books_api.observability.logs import security_event
-from books_api.observability.metrics import LOGINS_FAILED
 
 LOST_ANSWER = timedelta(seconds=30)
 # FOR NO KEY UPDATE locks out the others that lock a user, or share it, and lets foreign keys refer
@@ -41,51 +40,12 @@ class TokenPair:
     session_id: UUID
 
 
-def login(email: str, password: str, *, user_agent: str, network: str) -> tuple[User, TokenPair]:
-    """Open a session. Raises WrongCredentials, alike for every reason, TooBusy, TooManyRequests."""
-    # One row, found or not; and what is not found has the name that Postgres compares.
-    given = select(func.lower(literal(email)).label("email")).subquery()
-    credentials = select(given.c.email, User.id, User.password_hash, User.token_epoch).select_from(
-        given.outerjoin(User, func.lower(User.email) == given.c.email)
-    )
-    with autocommit() as connection:  # hashing takes long; no transaction waits for it
-        found = connection.execute(credentials).one()
-    with attempt(str(found.id) if found.id else f"email {found.email}", network):
-        return _log_in(found, password, user_agent)
-
-
-def _log_in(found: Row[Any], password: str, user_agent: str) -> tuple[User, TokenPair]:
-    matches = passwords.verify_password(found.password_hash, password)
-    renewed = None
-    if found.id and matches and passwords.is_outdated(found.password_hash):
-        renewed = passwords.hash_password(password)
-    # Whoever renews the hash locks out other logins, or two would wait for each other.
-    lock = NO_KEY_UPDATE if renewed else {"read": True}
-    user = db.session.get(User, found.id, with_for_update=lock) if found.id else None
-    if (
-        user is None
-        or not matches
-        or not user.is_active
-        # A new password, which raises the epoch, and not another login that renewed the hash.
-        or (user.password_hash != found.password_hash and user.token_epoch != found.token_epoch)
-    ):
-        security_event("login_failed", logging.WARNING, user_id=found.id)
-        LOGINS_FAILED.inc()
-        raise WrongCredentials
-    if renewed:
-        user.password_hash = renewed
-    pair = open_session(user, user_agent=user_agent)
-    db.session.commit()
-    security_event("login", user_id=user.id, session_id=pair.session_id)
-    return user, pair
-
-
 def open_session(user: User, *, user_agent: str) -> TokenPair:
     """Add a session to the transaction and return its first tokens."""
     now = datetime.now(UTC)
     session = Session(
         user_id=user.id,
-        user_agent=_printable(user_agent),
+        user_agent=printable(user_agent),
         refresh_jti=uuid4(),
         created_at=now,
         last_used_at=now,
@@ -105,27 +65,9 @@ def restart(user: User, session: Session) -> TokenPair:
     return _pair(user, session)
 
 
-def open_script_session(
-    identity: Identity, *, name: str, expires_in_days: int, read_only: bool, user_agent: str
-) -> tuple[Session, str]:
-    """Make a named token for a script: its own session, no refresh token."""
-    user = live_user(identity, for_update=True)  # or it is ended at once, and still listed
-    now = datetime.now(UTC)
-    session = Session(
-        user_id=user.id,
-        name=name,
-        read_only=read_only,
-        user_agent=_printable(user_agent),
-        created_at=now,
-        last_used_at=now,
-        expires_at=now + timedelta(days=expires_in_days),
-    )
-    db.session.add(session)
-    db.session.flush()  # the token carries its id
-    token = issue_access_token(user, session, at=now, jti=uuid4())
-    db.session.commit()
-    security_event("script_token_created", user_id=user.id, session_id=session.id)
-    return session, token
+def live(now: datetime | BindParameter[datetime]) -> ColumnElement[bool]:
+    """Return the condition for sessions that have not ended; `ended_at` is of an older version."""
+    return and_(Session.ended_at.is_(None), Session.expires_at > now)
 
 
 def live_user(identity: Identity, *, for_update: bool = False) -> User:
@@ -171,8 +113,7 @@ def rotate(identity: Identity) -> TokenPair:
         .where(
             Session.id == session_id,
             Session.refresh_jti == presented,
-            Session.ended_at.is_(None),
-            Session.expires_at > now,
+            live(now),
         )
         .values(
             previous_jti=presented,
@@ -197,19 +138,6 @@ def rotate(identity: Identity) -> TokenPair:
     if not _just_spent(session, presented, now):
         raise _reused(session)
     return _pair(user, session)
-
-
-def list_sessions(identity: Identity) -> Sequence[Session]:
-    """Return the user's live sessions, newest first."""
-    return db.session.scalars(
-        select(Session)
-        .where(
-            Session.user_id == UUID(identity.user_id),
-            Session.ended_at.is_(None),
-            Session.expires_at > datetime.now(UTC),
-        )
-        .order_by(Session.created_at.desc(), Session.id.desc())
-    ).all()
 
 
 def logout(identity: Identity) -> None:
@@ -242,38 +170,33 @@ def raise_epoch(user: User, *, keep: Session | None = None) -> Entry:
     epoch are dead, those issued from now on are good.
     """
     now = datetime.now(UTC)
-    last = db.session.scalar(
-        select(func.max(Session.expires_at)).where(
-            Session.user_id == user.id, Session.ended_at.is_(None)
-        )
-    )
-    ending = update(Session).where(Session.user_id == user.id, Session.ended_at.is_(None))
+    ending = delete(Session).where(Session.user_id == user.id, Session.ended_at.is_(None))
     if keep is not None:
         ending = ending.where(Session.id != keep.id)
-    ended: Any = db.session.execute(ending.values(ended_at=now))
+    ended = db.session.scalars(ending.returning(Session.expires_at)).all()
+    last = max([*ended, keep.expires_at if keep else now])
     user.token_epoch += 1
-    return Entry(
-        f"epoch:{user.id}", user.token_epoch, _last_token(last or now, now), ended.rowcount
-    )
+    return Entry(f"epoch:{user.id}", user.token_epoch, _last_token(last, now), len(ended))
+
+
+def ended(session_id: UUID | str, expires_at: datetime) -> Entry:
+    """Return what revoking() has to publish of a session that is deleted."""
+    return Entry(f"sid:{session_id}", 1, _last_token(expires_at, datetime.now(UTC)), ends=1)
 
 
 def _end(session_id: str, user_id: str, reason: str, *also: Entry) -> None:
-    now = datetime.now(UTC)
     expires_at = db.session.scalar(
-        update(Session)
+        delete(Session)
         .where(
             Session.id == UUID(session_id),
             Session.user_id == UUID(user_id),
-            Session.ended_at.is_(None),
-            Session.expires_at > now,
+            live(datetime.now(UTC)),
         )
-        .values(ended_at=now)
         .returning(Session.expires_at)
     )
     if expires_at is None:
         raise SessionNotFound
-    entry = Entry(f"sid:{session_id}", 1, _last_token(expires_at, now), ends=1)
-    with revoking([entry, *also], reason):
+    with revoking([ended(session_id, expires_at), *also], reason):
         db.session.commit()
 
 
@@ -313,7 +236,7 @@ def _last_token(expires_at: datetime, now: datetime) -> datetime:
     return max(expires_at, now + _settings().access_token_expires)
 
 
-def _printable(user_agent: str) -> str:
+def printable(user_agent: str) -> str:
     return "".join(c for c in user_agent if c.isprintable())[:USER_AGENT_MAX]
 
 

@@ -46,10 +46,6 @@ class KeyInUse(StillRunning):
 class TooManySearches(RateLimited):
     detail = "You have too many searches running at once; send this one when another has ended."
 
-    @property
-    def headers(self) -> Mapping[str, str]:
-        return RETRY_AFTER
-
 
 class BookChanged(Problem):
     """If-Match names another version; `current` is the book as it is now."""

@@ -21,11 +21,11 @@ from limits import RateLimitItem, parse_many
 from limits.storage import MemoryStorage, RedisStorage, Storage
 from redis import Redis
 from redis.exceptions import RedisError
-from werkzeug.exceptions import TooManyRequests
 
 from books_api.config import Settings
 from books_api.observability.logs import logger, security_event
 from books_api.web.openapi import problems
+from books_api.web.problems import RateLimited
 
 T = TypeVar("T")
 View = TypeVar("View", bound=Callable[..., Any])
@@ -66,7 +66,7 @@ class Limits:
         self._ask_again_at = 0.0
 
     def count(self, setting: str, *key: str) -> Window:
-        """Count one more of the key. Raises TooManyRequests, and counts no further, at the first
+        """Count one more of the key. Raises RateLimited, and counts no further, at the first
         window that is full; returns the fullest.
 
         Counting comes before what is counted, and give_back() after it, so that requests sent
@@ -78,7 +78,7 @@ class Limits:
             if window.remaining < 0:
                 security_event("rate_limited", logging.WARNING, limit=setting)
                 window.describe_in_answer()
-                raise TooManyRequests(
+                raise RateLimited(
                     f"Too many requests: the limit is {limit}.", retry_after=window.seconds
                 )
         return min(windows, key=lambda window: window.remaining)

@@ -129,6 +129,14 @@ class RateLimited(Problem):
     name, status, title = "rate-limited", 429, "Too many requests"
     remedy = "Wait for as many seconds as the Retry-After header says."
 
+    def __init__(self, detail: str | None = None, *, retry_after: int = 1) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"Retry-After": str(self.retry_after)}
+
 
 class InternalError(Problem):
     """The service failed in a way that nobody foresaw."""

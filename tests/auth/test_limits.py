@@ -125,11 +125,11 @@ def test_preflight_does_not_count(make_app):
 
 
 def test_requests_at_once_are_all_counted(make_app):
-    app = make_app(login_limit="5 per hour")
+    app = make_app(password_reset_limit="5 per hour")
 
-    answers = together(*[lambda: send(app.test_client(), ROUTES["login_limit"])] * 8)
+    answers = together(*[lambda: send(app.test_client(), ROUTES["password_reset_limit"])] * 8)
 
-    assert sorted(answer.status_code for answer in answers) == [401] * 5 + [429] * 3
+    assert sorted(answer.status_code for answer in answers) == [422] * 5 + [429] * 3
 
 
 # What does not count.
@@ -295,11 +295,11 @@ def test_login_works_while_redis_is_away(app, client, alice, redis_server):
 
 
 def test_no_request_fails_when_many_find_redis_silent_at_once(make_app, silent_redis):
-    app = make_app(login_limit="100 per hour")
+    app = make_app(password_reset_limit="100 per hour")
 
-    answers = together(*[lambda: send(app.test_client(), ROUTES["login_limit"])] * 8)
+    answers = together(*[lambda: send(app.test_client(), ROUTES["password_reset_limit"])] * 8)
 
-    assert [answer.status_code for answer in answers] == [401] * 8
+    assert [answer.status_code for answer in answers] == [422] * 8
 
 
 def test_redis_that_is_back_counts_again(app, twice, redis_server):

@@ -20,6 +20,7 @@ from tests.auth.helpers import (
     status_of,
 )
 from tests.conftest import PASSWORD, bearer
+from tests.statements import statements
 
 SESSIONS = f"{AUTH}/sessions"
 DAY = 86400
@@ -88,6 +89,59 @@ def test_newest_session_comes_first(client, alice, open_session):
 
     opened = [alice.access_token, *(pair.access_token for pair in pairs)]
     assert listed == [claims_of(token)["sid"] for token in reversed(opened)]
+
+
+def test_sessions_are_listed_in_pages(client, alice, open_session):
+    opened = [alice.access_token, *(open_session(alice).access_token for _ in range(6))]
+    url, sizes, listed = f"{SESSIONS}?limit=3&count=true", [], []
+    while url:
+        response = client.get(url, headers=alice.headers)
+        assert response.headers["X-Total-Count"] == "7"
+        sizes.append(len(response.json))
+        listed += [session["id"] for session in response.json]
+        url = response.headers.get("Link", "").partition(">")[0].removeprefix("<")
+
+    assert sizes == [3, 3, 1]
+    assert listed == [claims_of(token)["sid"] for token in reversed(opened)]
+
+
+def test_page_of_sessions_has_20_unless_asked(client, alice, open_session):
+    for _ in range(21):
+        open_session(alice)
+
+    response = client.get(SESSIONS, headers=alice.headers)
+
+    assert len(response.json) == 20
+    assert "X-Total-Count" not in response.headers
+
+
+def test_cursor_of_another_users_sessions_is_refused(client, alice, bob, open_session):
+    open_session(alice)
+    link = client.get(f"{SESSIONS}?limit=1", headers=alice.headers).headers["Link"]
+    url = link.partition(">")[0].removeprefix("<")
+
+    assert client.get(url, headers=bob.headers).status_code == 422
+
+
+def test_page_of_sessions_costs_one_statement(folder, logged_client, alice):
+    logged_client.get(SESSIONS, headers=alice.headers)  # not on a new connection
+
+    with statements(folder) as sent:
+        logged_client.get(SESSIONS, headers=alice.headers)
+
+    assert len(sent) == 1
+
+
+def test_page_of_sessions_is_read_from_an_index(app, folder, logged_client, alice):
+    with statements(folder) as sent:
+        logged_client.get(SESSIONS, headers=alice.headers)
+
+    (page,) = [statement for statement in sent if "sessions" in statement]
+    plan = " ".join(
+        row[0] for row in execute(app, f"SET LOCAL enable_seqscan = off; EXPLAIN {page}")
+    )
+    assert "ix_sessions_newest" in plan
+    assert "Sort" not in plan
 
 
 def test_other_users_sessions_are_not_listed(client, alice, bob):

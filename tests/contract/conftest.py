@@ -14,7 +14,7 @@ from tests.processes import Gunicorn, running_gunicorn
 
 LIMITS = (
     *("LOGIN_LIMIT", "LOGIN_ACCOUNT_LIMIT", "SIGNUP_LIMIT", "REFRESH_LIMIT"),
-    "PASSWORD_RESET_LIMIT",
+    *("LOGIN_ACCOUNT_TOTAL_LIMIT", "PASSWORD_RESET_LIMIT", "SESSION_LIMIT"),
 )
 DAY = str(24 * 60)
 

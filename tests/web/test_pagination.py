@@ -11,8 +11,13 @@ from hypothesis import strategies as st
 from books_api import PREFIX
 
 BOOKS = f"{PREFIX}/books/"
-LISTS = [BOOKS, f"{PREFIX}/books/user/{{id}}", f"{PREFIX}/auth/users"]
-EVERY_LIST = pytest.mark.parametrize("path", LISTS, ids=["books", "books_of_user", "users"])
+LISTS = {
+    "books": BOOKS,
+    "books_of_user": f"{PREFIX}/books/user/{{id}}",
+    "users": f"{PREFIX}/auth/users",
+    "sessions": f"{PREFIX}/auth/sessions",
+}
+EVERY_LIST = pytest.mark.parametrize("path", LISTS.values(), ids=list(LISTS))
 
 
 @pytest.fixture

@@ -1,0 +1,130 @@
+"""Logins and tokens for scripts: how a session is opened, and how many a user may have."""
+
+import logging
+from contextlib import nullcontext
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+from flask import current_app
+from sqlalchemy import Row, delete, func, literal, select
+
+from books_api.auth import passwords
+from books_api.auth.attempts import attempt
+from books_api.auth.exceptions import TooManyScriptTokens, WrongCredentials
+from books_api.auth.models import Session, User
+from books_api.auth.revocation import Entry, revoking
+from books_api.auth.sessions import (
+    NO_KEY_UPDATE,
+    TokenPair,
+    ended,
+    live,
+    live_user,
+    open_session,
+    printable,
+)
+from books_api.auth.tokens import Identity, issue_access_token
+from books_api.config import Settings
+from books_api.database import autocommit
+from books_api.extensions import db
+from books_api.observability.logs import security_event
+from books_api.observability.metrics import LOGINS_FAILED
+from books_api.web.limits import limits
+
+OPENINGS = "session_limit"  # sessions that a user opens and ends: each leaves a row for days
+ENDED_AT_ONCE = 1_000  # where a lower cap, or an older version, has left more than the cap
+
+
+def login(email: str, password: str, *, user_agent: str, network: str) -> tuple[User, TokenPair]:
+    """Open a session; over the cap, the user's oldest login ends.
+
+    Raises WrongCredentials, alike for every reason, TooBusy and RateLimited.
+    """
+    # One row, found or not; and what is not found has the name that Postgres compares.
+    given = select(func.lower(literal(email)).label("email")).subquery()
+    credentials = select(given.c.email, User.id, User.password_hash, User.token_epoch).select_from(
+        given.outerjoin(User, func.lower(User.email) == given.c.email)
+    )
+    with autocommit() as connection:  # hashing takes long; no transaction waits for it
+        found = connection.execute(credentials).one()
+    with attempt(str(found.id) if found.id else f"email {found.email}", network):
+        return _log_in(found, password, user_agent)
+
+
+def _log_in(found: Row[Any], password: str, user_agent: str) -> tuple[User, TokenPair]:
+    matches = passwords.verify_password(found.password_hash, password)
+    renewed = None
+    if found.id and matches and passwords.is_outdated(found.password_hash):
+        renewed = passwords.hash_password(password)
+    # The lock keeps the cap: of two logins at once, the second counts the session of the first.
+    user = db.session.get(User, found.id, with_for_update=NO_KEY_UPDATE) if found.id else None
+    if (
+        user is None
+        or not matches
+        or not user.is_active
+        # A new password, which raises the epoch, and not another login that renewed the hash.
+        or (user.password_hash != found.password_hash and user.token_epoch != found.token_epoch)
+    ):
+        security_event("login_failed", logging.WARNING, user_id=found.id)
+        LOGINS_FAILED.inc()
+        raise WrongCredentials
+    limits().count(OPENINGS, str(user.id))
+    if renewed:
+        user.password_hash = renewed
+    entries = _make_room(user)
+    pair = open_session(user, user_agent=user_agent)
+    with revoking(entries, "login_cap") if entries else nullcontext():
+        db.session.commit()
+    security_event("login", user_id=user.id, session_id=pair.session_id)
+    return user, pair
+
+
+def _make_room(user: User) -> list[Entry]:
+    """End, in the transaction, the oldest logins but for one less than the cap."""
+    oldest = (
+        select(Session.id)
+        .where(Session.user_id == user.id, Session.name.is_(None), live(datetime.now(UTC)))
+        .order_by(Session.created_at.desc(), Session.id.desc())
+        .offset(_settings().logins_per_user - 1)
+        .limit(ENDED_AT_ONCE)
+    )
+    rows = db.session.execute(
+        delete(Session).where(Session.id.in_(oldest)).returning(Session.id, Session.expires_at),
+        execution_options={"synchronize_session": False},
+    )
+    return [ended(row.id, row.expires_at) for row in rows]
+
+
+def open_script_session(
+    identity: Identity, *, name: str, expires_in_days: int, read_only: bool, user_agent: str
+) -> tuple[Session, str]:
+    """Make a named token for a script: its own session, no refresh token.
+
+    Raises TooManyScriptTokens.
+    """
+    user = live_user(identity, for_update=True)  # and of two at once the second counts the first
+    most = _settings().script_tokens_per_user
+    mine = (Session.user_id == user.id, Session.name.is_not(None), live(datetime.now(UTC)))
+    if db.session.scalars(select(func.count()).where(*mine)).one() >= most:
+        raise TooManyScriptTokens(most)
+    now = datetime.now(UTC)
+    session = Session(
+        user_id=user.id,
+        name=name,
+        read_only=read_only,
+        user_agent=printable(user_agent),
+        created_at=now,
+        last_used_at=now,
+        expires_at=now + timedelta(days=expires_in_days),
+    )
+    db.session.add(session)
+    db.session.flush()  # the token carries its id
+    token = issue_access_token(user, session, at=now, jti=uuid4())
+    db.session.commit()
+    security_event("script_token_created", user_id=user.id, session_id=session.id)
+    return session, token
+
+
+def _settings() -> Settings:
+    settings: Settings = current_app.config["SETTINGS"]
+    return settings
