@@ -16,7 +16,12 @@ from tests.processes import ROOT, clean_environ
 
 pytestmark = pytest.mark.deploy
 
-GIVEN = {"POSTGRES_PASSWORD": KEY[::-1], "JWT_SECRET_KEY": KEY, "PUBLIC_NAME": "books.test"}
+GIVEN = {"PUBLIC_NAME": "books.test"}
+SECRETS = {
+    "database_url": "postgresql://books:secret@postgres:5432/books",
+    "redis_url": "redis://:secret@redis:6379/0",
+    "jwt_secret_key": KEY,
+}
 
 
 def services() -> dict[str, Any]:
@@ -34,12 +39,20 @@ def fill(value: str) -> str:
     return re.sub(r"\$\{(\w+):([?-])(.*?)\}", given, value)
 
 
-def environment() -> dict[str, str]:
-    """Return the application's environment."""
-    return {name: fill(value) for name, value in services()["app"]["environment"].items()}
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """The application's environment, with its secrets."""
+    folder = tmp_path / "secrets"
+    folder.mkdir()
+    for name, text in SECRETS.items():
+        (folder / name).write_text(f"{text}\n")
+    given = {name: fill(value) for name, value in services()["app"]["environment"].items()}
+    return {name: value.replace("/run/secrets", str(folder)) for name, value in given.items()}
 
 
-def test_what_the_containerfile_copies_is_all_that_the_application_needs(tmp_path: Path):
+def test_what_the_containerfile_copies_is_all_that_the_application_needs(
+    tmp_path: Path, environment: dict[str, str]
+):
     copies = re.findall(r"(?m)^COPY (\S+) (\S+)$", (ROOT / "deploy" / "Containerfile").read_text())
     for source, target in copies:
         path = tmp_path / (target if target != "./" else source)
@@ -48,7 +61,7 @@ def test_what_the_containerfile_copies_is_all_that_the_application_needs(tmp_pat
         else:
             path.parent.mkdir(exist_ok=True)
             shutil.copy(ROOT / source, path)
-    environ = clean_environ(tmp_path, FLASK_APP="wsgi", **environment())
+    environ = clean_environ(tmp_path, FLASK_APP="wsgi", **environment)
 
     for command in (
         ["gunicorn", "--check-config", "-c", "deploy/gunicorn.conf.py", "wsgi:app"],
@@ -64,8 +77,8 @@ def test_the_builder_is_sent_what_the_containerfile_copies():
     assert sorted(sent) == sorted(copies)
 
 
-def test_the_application_accepts_the_settings_of_compose():
-    settings = Settings.from_environ(environment())
+def test_the_application_accepts_the_settings_of_compose(environment: dict[str, str]):
+    settings = Settings.from_environ(environment)
 
     assert settings.trusted_proxies == 1
 
@@ -93,7 +106,7 @@ def test_no_container_of_the_application_runs_as_root():
 def test_the_application_waits_for_a_migration_that_runs_once():
     migrate = services()["migrate"]
 
-    assert migrate["command"] == ["flask", "db", "upgrade"]
+    assert migrate["command"][-1].endswith("exec flask db upgrade")
     assert "restart" not in migrate
     assert services()["app"]["depends_on"] == {
         "migrate": {"condition": "service_completed_successfully"},
@@ -102,15 +115,37 @@ def test_the_application_waits_for_a_migration_that_runs_once():
     assert migrate["depends_on"] == {"postgres": {"condition": "service_healthy"}}
 
 
+def test_a_migration_needs_neither_redis_nor_the_key(tmp_path: Path):
+    (tmp_path / "database_url").write_text(SECRETS["database_url"])
+    migrate = services()["migrate"]
+    given = {
+        name: value.replace("/run/secrets", str(tmp_path))
+        for name, value in migrate["environment"].items()
+    }
+    script = migrate["command"][-1].replace("$$", "$").replace("upgrade", "heads")
+    environ = clean_environ(tmp_path, FLASK_APP="wsgi", **given)
+    environ["PATH"] = f"{Path(sys.executable).parent}:{environ['PATH']}"
+
+    subprocess.run(["sh", "-ec", script], cwd=ROOT, env=environ, check=True)
+
+
+def test_no_service_is_given_a_secret_in_its_environment():
+    for service in services().values():
+        for name, value in service.get("environment", {}).items():
+            assert name.endswith("_FILE") or "@" not in value
+            assert "PASSWORD" not in value
+
+
 def test_redis_keeps_what_it_knows():
-    [program, *options] = services()["redis"]["command"]
+    [program, configuration, *options] = services()["redis"]["command"]
 
     assert program == "redis-server"  # or the image's entry point stays root
+    assert configuration == "/run/secrets/redis.conf"  # its password
     assert dict(zip(options[::2], options[1::2], strict=True)) == {
         "--appendonly": "yes",
         "--maxmemory-policy": "noeviction",
     }
-    assert services()["redis"]["volumes"] == ["redis:/data"]
+    assert "redis:/data" in services()["redis"]["volumes"]
 
 
 @pytest.fixture(scope="module")

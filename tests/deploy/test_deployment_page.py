@@ -23,6 +23,7 @@ from books_api.extensions import db
 from development.embedded import Postgres, Redis
 from tests.conftest import KEY, PASSWORD, bearer
 from tests.processes import ROOT, TIMEOUT, clean_environ, running_gunicorn
+from tests.test_end_to_end import Client
 
 pytestmark = pytest.mark.deploy
 
@@ -65,7 +66,8 @@ class Machine:
         for theirs, ours in [
             ("/var/backups", str(self.home)),
             ("localhost:5432/books", self.postgres.url.partition("@")[2]),
-            ("redis://localhost:6379/0", self.redis.url),
+            ("redis://:$REDIS_PASSWORD@localhost:6379/0", self.redis.url),
+            ("/etc/books-api", str(self.home / "etc")),
         ]:
             text = text.replace(theirs, ours)
         result = subprocess.run(
@@ -131,8 +133,45 @@ def test_the_last_step_finds_nothing_wrong(machine):
     assert all(line.startswith("ok") for line in findings)
 
 
-def test_the_settings_are_the_operators_and_the_services_alone(machine):
-    assert (machine.home / ".env").stat().st_mode & 0o777 == 0o640
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        (".env", 0o640),
+        *(("etc", 0o750), ("etc/database_url", 0o640), ("etc/redis_url", 0o640)),
+        *(("etc/jwt_secret_key", 0o640), ("etc/owner_url", 0o600)),
+    ],
+)
+def test_secrets_are_the_operators_and_the_services_alone(machine, name, mode):
+    assert (machine.home / name).stat().st_mode & 0o777 == mode
+
+
+def test_no_secret_is_in_the_environment_of_the_service(machine):
+    assert not re.search(r"[0-9a-f]{64}|://", (machine.home / ".env").read_text())
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        *(
+            "CREATE TABLE mine (id int)",
+            "CREATE SCHEMA mine",
+            "CREATE ROLE mine",
+            "DROP TABLE books",
+        ),
+        *("ALTER TABLE users DISABLE TRIGGER ALL", "TRUNCATE books", "CREATE DATABASE mine"),
+        *("CREATE EXTENSION unaccent", "CREATE FUNCTION mine() RETURNS int LANGUAGE sql RETURN 1"),
+        *("COPY (SELECT 1) TO PROGRAM 'cat'", "SELECT pg_read_file('/etc/passwd')"),
+        "GRANT ALL ON books TO PUBLIC",
+    ],
+)
+def test_the_role_of_the_application_owns_nothing(machine, statement):
+    command = ["psql", "-U", "books", "-d", "books", "-Xqv", "ON_ERROR_STOP=1", "-c", statement]
+    result = subprocess.run(
+        command, env=machine.environ, capture_output=True, text=True, check=False
+    )
+
+    refused = "permission denied" in result.stderr or "must be owner" in result.stderr
+    assert refused or "no privileges were granted" in result.stderr, result.stderr
 
 
 def test_the_first_admin_can_log_in(machine):
@@ -144,6 +183,36 @@ def test_the_first_admin_can_log_in(machine):
         me = requests.get(f"{auth}/me", headers=bearer(tokens["access_token"]), timeout=TIMEOUT)
 
     assert me.json()["role"] == "admin"
+
+
+def test_the_application_works_with_a_role_that_owns_nothing(machine):
+    account = {"email": "ada@books.example", "password": PASSWORD}
+    new = {"current_password": PASSWORD, "new_password": f"{PASSWORD}!"}
+    with (
+        running_gunicorn(machine.home, None, **machine.environ, WEB_CONCURRENCY="1") as gunicorn,
+        Client(gunicorn.url + PREFIX) as client,
+    ):
+        client.call("POST", "/auth/signup", 201, json=account | {"username": "ada"})
+        tokens = client.call("POST", "/auth/login", 200, json=account).json()
+        client.use(tokens["refresh_token"])
+        tokens = client.call("POST", "/auth/refresh-token", 200).json()
+        client.use(tokens["access_token"])
+        key = {"Idempotency-Key": "1"}
+        book = {"title": "Momo", "author": "Michael Ende"}
+        path = client.call("POST", "/books/", 201, json=book, headers=key).headers["Location"]
+        path = path.removeprefix(PREFIX)
+        client.call("PATCH", path, 200, json={"title": "Jim Knopf"})
+        assert len(client.call("GET", "/books/?q=jim+knof&count=true", 200).json()) == 1
+        rows = "title,author\nMomo,Michael Ende\n"
+        csv = {"Content-Type": "text/csv"}
+        client.call("POST", "/books/import", 200, data=rows, headers=csv)
+        assert len(client.call("GET", "/books/export?format=csv", 200).text.splitlines()) == 3
+        client.call("DELETE", path, 204)
+        client.call("POST", "/auth/sessions", 201, json={"name": "x", "expires_in_days": 1})
+        client.use(client.call("POST", "/auth/password", 200, json=new).json()["access_token"])
+        client.call("DELETE", "/auth/me", 204, json={"current_password": new["new_password"]})
+
+    assert gunicorn.errors() == []
 
 
 def test_what_has_expired_is_pruned(machine):
@@ -218,7 +287,16 @@ def test_each_step_to_a_new_key_accepts_the_tokens_of_the_steps_beside_it(make_a
     ]
 
 
+SECRETS = {
+    "app": {"database_url", "redis_url", "jwt_secret_key"},
+    "migrate": {"database_url"},
+    "postgres": {"password", "roles.sql"},
+    "redis": {"redis.conf"},
+}
+
+
 def test_containers_get_what_compose_and_nginx_need(tmp_path):
+    (tmp_path / "deploy").symlink_to(ROOT / "deploy")
     script = block("Containers").replace("/etc/letsencrypt", str(tmp_path))
 
     subprocess.run(["bash", "-euc", script], cwd=tmp_path, check=True, capture_output=True)
@@ -226,8 +304,10 @@ def test_containers_get_what_compose_and_nginx_need(tmp_path):
     compose = (ROOT / "deploy" / "compose.yaml").read_text()
     settings = dotenv_values(tmp_path / ".env")
     assert settings.keys() == set(re.findall(r"\$\{(\w+):\?\}", compose))
-    assert all(settings.values())
-    assert (tmp_path / ".env").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700
+    for service, files in SECRETS.items():
+        assert {path.name for path in (tmp_path / "secrets" / service).iterdir()} == files
+        assert f"../secrets/{service}:/run/secrets:ro" in compose
     live = tmp_path / "live" / "books.example"
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(live / "fullchain.pem", live / "privkey.pem")  # a pair
