@@ -92,12 +92,14 @@ def fill() -> bool:
         time.sleep(0.05)
         merge([], name)
         under_way &= set(REVOKING.rows())
-    rows: list[tuple[str, int, int]] = [("", 0, 0)]
-    while rows:
+    after, more = "", True
+    while more:
         begin = time.perf_counter()
-        rows = ROWS.rows(after=rows[-1][0])
+        rows = ROWS.rows(after=after)
         merge([Change(*row) for row in rows], name)
-        time.sleep(time.perf_counter() - begin)  # half of a processor is for the requests
+        if more := len(rows) == PAGE:
+            after = rows[-1][0]
+            time.sleep(time.perf_counter() - begin)  # half of a processor is for the requests
     if not run(FINISH, [FILLING, MARKER, FRESH], name):
         raise RedisError("Redis has lost what it was filled with.")
     return True
