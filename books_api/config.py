@@ -66,6 +66,7 @@ class Settings:
     session_limit: str = "30 per minute"
     logins_per_user: int = 100
     script_tokens_per_user: int = 50
+    password_words: tuple[str, ...] = ()
     database_pool_size: int = 10
     log_format: str = "json"
 
@@ -97,6 +98,7 @@ class Settings:
             session_limit=read.limit("SESSION_LIMIT", cls.session_limit),
             logins_per_user=read.integer("LOGINS_PER_USER", 100, most=10_000),
             script_tokens_per_user=read.integer("SCRIPT_TOKENS_PER_USER", 50, most=10_000),
+            password_words=read.words("PASSWORD_WORDS", ""),
             database_pool_size=read.integer("DATABASE_POOL_SIZE", 10, most=1000),
             log_format=read.str("LOG_FORMAT", "json", validate=_one_of("json", "text")),
         )
@@ -217,6 +219,7 @@ PARSERS: dict[str, Callable[..., Any]] = {
     "days": lambda text, most: timedelta(days=_integer(text, most=most)),
     "origins": _origins,
     "limit": _limit,
+    "words": lambda text: tuple(text.casefold().split()),
 }
 
 

@@ -84,6 +84,7 @@ def test_a_setting_has_its_default(name, default):
             "cors_origins",
             ("https://a.example", "https://b.example"),
         ),
+        ("PASSWORD_WORDS", "Acme  acmelibrary", "password_words", ("acme", "acmelibrary")),
         ("TRUSTED_PROXIES", "2", "trusted_proxies", 2),
         ("TRUSTED_PROXIES", "0", "trusted_proxies", 0),
         ("LOGIN_ACCOUNT_TOTAL_LIMIT", "9 per day", "login_account_total_limit", "9 per day"),

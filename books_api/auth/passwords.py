@@ -2,7 +2,7 @@
 
 import threading
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from functools import cache
 from importlib.resources import files
@@ -18,6 +18,9 @@ NOBODYS_HASH = METHOD + "$salt$"  # takes as long to check as any other, and no 
 # Passwords that may wait in this process while one is hashed; threads are left for all else, see
 # deploy/gunicorn.conf.py.
 WAITING = 3
+
+# With digits and signs left out; PASSWORD_WORDS adds the organisation's own.
+PRODUCT_WORDS = frozenset(("book", "books", "bookapi", "booksapi", "catalogue", "library"))
 
 _admission = threading.BoundedSemaphore(1 + WAITING)
 _hashing = threading.Lock()
@@ -61,14 +64,22 @@ def is_outdated(password_hash: str) -> bool:
 
 
 def check_password_strength(
-    password: str, *, username: str, email: str, field: str = "password"
+    password: str,
+    *,
+    username: str,
+    email: str,
+    words: Collection[str] = (),
+    field: str = "password",
 ) -> None:
-    """Raise WeakPassword for one of the most common, the username or the email."""
+    """Raise WeakPassword for one of the most common, the username, the email, or a known word."""
     folded = _normalize(password).casefold()
     if folded in common_passwords():
         raise WeakPassword("The password is one of the most common.", field)
     if folded in (username.casefold(), email.casefold(), email.partition("@")[0].casefold()):
         raise WeakPassword("The password must not be your username or your email.", field)
+    letters = "".join(filter(str.isalpha, folded))
+    if letters in PRODUCT_WORDS or letters in words:
+        raise WeakPassword("The password must be more than the name of this service.", field)
 
 
 @cache

@@ -43,7 +43,7 @@ def create_user(
     role: Role = Role.USER,
 ) -> User:
     """Add an account. Raises WeakPassword, EmailTaken, UsernameTaken and TooBusy."""
-    passwords.check_password_strength(password, username=username, email=email)
+    _check_strength(password, username=username, email=email)
     user = User(
         username=username,
         email=email,
@@ -223,10 +223,15 @@ def _by(editor: Identity | None) -> dict[str, Any]:
     return {"editor_id": editor.user_id, "session_id": editor.session_id}
 
 
+def _check_strength(password: str, **of_user: str) -> None:
+    words = current_app.config["SETTINGS"].password_words
+    passwords.check_password_strength(password, words=words, **of_user)
+
+
 def _new_hash(user: User, password: str, *, field: str) -> str:
     username, email = user.username, user.email
     db.session.rollback()  # hashing takes long; no transaction waits for it
-    passwords.check_password_strength(password, username=username, email=email, field=field)
+    _check_strength(password, username=username, email=email, field=field)
     return passwords.hash_password(password)
 
 

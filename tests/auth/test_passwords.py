@@ -62,6 +62,16 @@ def test_username_or_email_as_password_is_refused(app, client, password):
     assert execute(app, "SELECT FROM users") == []
 
 
+@pytest.mark.parametrize("password", ["books-api", "Books API 2026", "Catalogue!", "Acme1234"])
+def test_a_name_of_the_service_or_its_organisation_is_refused(make_app, password):
+    client = make_app(password_words=("acme",)).test_client()
+
+    response = signup(client, password)
+
+    assert response.status_code == 422
+    assert response.json["errors"][0]["pointer"] == "/password"
+
+
 def test_username_as_password_is_refused_in_any_unicode_form():
     username = unicodedata.normalize("NFC", "Éléonoré")
 
