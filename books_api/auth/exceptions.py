@@ -1,7 +1,10 @@
 """What accounts and sessions refuse. The text is what the client reads."""
 
+import logging
 from collections.abc import Mapping
+from typing import ClassVar
 
+from books_api.observability.logs import Event
 from books_api.web.problems import InvalidInput, NotFound, Problem, Unavailable
 
 CHALLENGE = 'Bearer realm="books-api"'
@@ -74,6 +77,7 @@ class Refused(Problem):
     """A bearer token does not let the request in; `error` is RFC 6750's code, 3.1."""
 
     error = ""
+    event: ClassVar[Event | None] = "token_refused"
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -97,6 +101,7 @@ class TokenMissing(TokenRefused):
     remedy = "Log in, and send the access token: Authorization: Bearer <token>."
     detail = "Send an access token: Authorization: Bearer <token>."
     error = ""  # RFC 6750, 3.1: no code without credentials
+    event = None
 
 
 class TokenExpired(TokenRefused):
@@ -105,6 +110,7 @@ class TokenExpired(TokenRefused):
     name, status, title = "token-expired", 401, "Token expired"
     remedy = "Exchange the refresh token for a new pair, or log in again."
     detail = "The token has expired."
+    event_level = logging.INFO  # of every client, several times an hour
 
 
 class TokenRevoked(TokenRefused):
@@ -138,6 +144,7 @@ class RoleRequired(Problem):
 
     name, status, title = "role-required", 403, "Role required"
     remedy = "Ask an admin."
+    event = "access_denied"
 
     def __init__(self, role: str) -> None:
         super().__init__(f"Only for users with the role {role}.")

@@ -89,7 +89,7 @@ def authenticate(accepted: tuple[str, ...]) -> Identity:
     token = token.strip()
     if not token or " " in token:
         raise TokenRefused("The Authorization header must be: Bearer <token>.")
-    who = tokens.verify(token)
+    g.bearer = who = tokens.verify(token)  # for security events, let in or not
     if who.type not in accepted:
         raise TokenRefused(f"This is a {who.type} token; send the {accepted[0]} token.")
     if is_revoked(who):

@@ -30,6 +30,7 @@ from books_api.extensions import db
 from books_api.observability.logs import security_event
 from books_api.observability.metrics import LOGINS_FAILED
 from books_api.web.limits import limits
+from books_api.web.problems import RateLimited
 
 OPENINGS = "session_limit"  # sessions that a user opens and ends: each leaves a row for days
 ENDED_AT_ONCE = 1_000  # where a lower cap, or an older version, has left more than the cap
@@ -47,8 +48,12 @@ def login(email: str, password: str, *, user_agent: str, network: str) -> tuple[
     )
     with autocommit() as connection:  # hashing takes long; no transaction waits for it
         found = connection.execute(credentials).one()
-    with attempt(str(found.id) if found.id else f"email {found.email}", network):
-        return _log_in(found, password, user_agent)
+    try:
+        with attempt(str(found.id) if found.id else f"email {found.email}", network):
+            return _log_in(found, password, user_agent)
+    except RateLimited as error:
+        error.user_id = found.id
+        raise
 
 
 def _log_in(found: Row[Any], password: str, user_agent: str) -> tuple[User, TokenPair]:

@@ -96,6 +96,7 @@ def new_access_token(identity: Identity) -> str:
         raise TokenRevoked("The session has ended.")
     if presented != session.refresh_jti and not _just_spent(session, presented, now):
         raise _reused(session)
+    security_event("token_refreshed", user_id=user.id, session_id=session.id)
     return issue_access_token(user, session, at=now, jti=uuid4())
 
 
@@ -131,6 +132,7 @@ def rotate(identity: Identity) -> TokenPair:
     if session is not None:
         pair = _pair(user, session)
         db.session.commit()
+        security_event("token_refreshed", user_id=user.id, session_id=session_id)
         return pair
     session = db.session.get(Session, session_id, populate_existing=True)
     if session is None or session.ended_at is not None or session.expires_at <= now:

@@ -16,6 +16,7 @@ class NotTheOwner(Problem):
     name, status, title = "not-the-owner", 403, "Not the owner"
     remedy = "Ask the book's owner or an admin."
     detail = "Only the book's owner and admins may change or delete it."
+    event = "access_denied"
 
 
 class KeyReused(InvalidInput):

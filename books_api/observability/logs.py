@@ -3,13 +3,36 @@
 import logging
 import sys
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import orjson
-from flask import has_request_context, request
+from flask import g, has_request_context, request
 
 logger = logging.getLogger("books_api")
 security_logger = logging.getLogger("books_api.security")
+# What each of them means is in docs/security.md.
+Event = Literal[
+    "access_denied",
+    "email_changed",
+    "login",
+    "login_failed",
+    "logout",
+    "logout_everywhere",
+    "password_changed",
+    "password_confirmation_failed",
+    "password_reset_failed",
+    "password_reset_issued",
+    "password_set",
+    "rate_limited",
+    "refresh_token_reused",
+    "script_token_created",
+    "session_ended",
+    "token_refreshed",
+    "token_refused",
+    "user_changed",
+    "user_created",
+    "user_deleted",
+]
 LIBRARIES = ("sqlalchemy",)  # what warns from below: in the same format
 
 
@@ -59,11 +82,16 @@ def request_id() -> str:
     return identifier
 
 
-def security_event(event: str, level: int = logging.INFO, **fields: Any) -> None:
-    """Log what an operator may have to answer for. Never a token, a password or a hash."""
+def security_event(event: Event, level: int = logging.INFO, **fields: Any) -> None:
+    """Log what an operator may have to answer for. Never a token, a password or a hash.
+
+    Within a request it has the client's address, and the user that a token of ours names.
+    """
     details: dict[str, Any] = {"event": event, **fields}
     if has_request_context():
         details["address"] = request.remote_addr
+        if (bearer := g.get("bearer")) is not None:
+            details.setdefault("user_id", bearer.user_id)
     security_logger.log(level, event, extra={"fields": details})
 
 

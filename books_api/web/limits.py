@@ -1,7 +1,6 @@
 """Rate limits: fixed windows, counted in Redis, or by each process while Redis is away."""
 
 import ipaddress
-import logging
 import math
 import time
 from collections.abc import Callable
@@ -23,7 +22,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from books_api.config import Settings
-from books_api.observability.logs import logger, security_event
+from books_api.observability.logs import logger
 from books_api.web.openapi import problems
 from books_api.web.problems import RateLimited
 
@@ -76,10 +75,11 @@ class Limits:
         for limit in self._limits[setting]:
             windows.append(window := self._run(partial(_hit, limit, (setting, *key))))
             if window.remaining < 0:
-                security_event("rate_limited", logging.WARNING, limit=setting)
                 window.describe_in_answer()
                 raise RateLimited(
-                    f"Too many requests: the limit is {limit}.", retry_after=window.seconds
+                    f"Too many requests: the limit is {limit}.",
+                    retry_after=window.seconds,
+                    limit=setting,
                 )
         return min(windows, key=lambda window: window.remaining)
 

@@ -1,15 +1,17 @@
 """Problem details (RFC 9457): a class for each type of problem, and its page at /problems/NAME."""
 
+import logging
 from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any, ClassVar
 from urllib.parse import quote
+from uuid import UUID
 
 import orjson
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import NotFound as PageNotFound
 
-from books_api.observability.logs import request_id
+from books_api.observability.logs import Event, request_id, security_event
 
 ERRORS_MAX = 100  # or a small request has a large answer
 RETRY_AFTER = {"Retry-After": "1"}
@@ -35,6 +37,8 @@ class Problem(Exception):
     title: ClassVar[str]
     remedy: ClassVar[str] = ""
     detail: ClassVar[str] = ""
+    event: ClassVar[Event | None] = None  # in the log, as `event_level`
+    event_level: ClassVar[int] = logging.WARNING
     field: str | None = None  # the member of the request's body that it is about
 
     def __init_subclass__(cls) -> None:
@@ -51,6 +55,10 @@ class Problem(Exception):
 
     @property
     def headers(self) -> Mapping[str, str]:
+        return {}
+
+    @property
+    def event_fields(self) -> dict[str, Any]:
         return {}
 
     @property
@@ -128,10 +136,20 @@ class RateLimited(Problem):
 
     name, status, title = "rate-limited", 429, "Too many requests"
     remedy = "Wait for as many seconds as the Retry-After header says."
+    event = "rate_limited"
+    user_id: UUID | None = None  # of the account, where a login is refused
 
-    def __init__(self, detail: str | None = None, *, retry_after: int = 1) -> None:
+    def __init__(
+        self, detail: str | None = None, *, retry_after: int = 1, limit: str | None = None
+    ) -> None:
         super().__init__(detail)
         self.retry_after = retry_after
+        self.limit = limit
+
+    @property
+    def event_fields(self) -> dict[str, Any]:
+        fields = {"limit": self.limit, "user_id": self.user_id}
+        return {name: value for name, value in fields.items() if value is not None}
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -159,7 +177,10 @@ class Unavailable(Problem):
 
 
 def problem_response(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
-    """Return the problem as application/problem+json."""
+    """Return the problem as application/problem+json, and log what it says of security."""
+    if problem.event:
+        fields = {"problem": problem.name, "reason": str(problem), **problem.event_fields}
+        security_event(problem.event, problem.event_level, **fields)
     body = {
         "type": f"/problems/{problem.name}",
         "title": problem.title,

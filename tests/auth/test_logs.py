@@ -3,12 +3,14 @@
 import io
 import json
 import logging
+import re
+from typing import get_args
 from uuid import UUID
 
 import pytest
 
 from books_api.auth import service
-from books_api.observability.logs import FORMATTERS
+from books_api.observability.logs import FORMATTERS, Event
 from tests.auth.helpers import (
     AUTH,
     BOOKS,
@@ -20,6 +22,7 @@ from tests.auth.helpers import (
     rotate,
 )
 from tests.conftest import KEY, PASSWORD, bearer
+from tests.processes import ROOT
 
 WRONG_PASSWORD = "not the right passphrase"
 
@@ -62,6 +65,10 @@ def make_script_token(client, alice, **_):
     return client.post(f"{AUTH}/sessions", json=body, headers=alice.headers)
 
 
+def refresh(client, alice, **_):
+    return client.get(REFRESH, headers=bearer(alice.refresh_token))
+
+
 def reuse_refresh_token(client, alice, **_):
     successor = rotate(client, alice.refresh_token).json["refresh_token"]
     rotate(client, successor)
@@ -97,6 +104,7 @@ OF_A_SESSION = {
     "password_confirmation_failed": fail_confirmation,
     "password_changed": change_password,
     "email_changed": change_email,
+    "token_refreshed": refresh,
     "user_deleted": delete_account,
 }
 
@@ -173,6 +181,79 @@ def test_reset_is_an_event(app, client, alice, lines):
     assert find(lines, "password_reset_issued")["user_id"] == alice.id
     line = find(lines, "password_set")
     assert (line["user_id"], line["request_id"]) == (alice.id, response.headers["X-Request-ID"])
+
+
+def script_token(client, alice):
+    body = {"name": "x", "expires_in_days": 1, "read_only": True}
+    response = client.post(f"{AUTH}/sessions", json=body, headers=alice.headers)
+    return response.json["access_token"]
+
+
+def revoked_token(client, alice):
+    logout(client, alice)
+    return alice.access_token
+
+
+REFUSED_TOKENS = [
+    ("token-invalid", lambda client, alice: f"{alice.access_token[:-4]}AAAA", False, "warning"),
+    ("token-invalid", lambda client, alice: alice.refresh_token, True, "warning"),
+    ("token-revoked", revoked_token, True, "warning"),
+    ("token-read-only", script_token, True, "warning"),
+    ("token-expired", lambda client, alice: forge(alice.access_token, exp=1), False, "info"),
+]
+
+
+@pytest.mark.parametrize(("problem", "make", "known", "level"), REFUSED_TOKENS)
+def test_a_refused_token_is_an_event(client, alice, lines, problem, make, known, level):
+    response = client.post(f"{BOOKS}/", json={}, headers=bearer(make(client, alice)))
+
+    line = find(lines, "token_refused")
+    assert (line["problem"], line["level"]) == (problem, level)
+    assert line.get("user_id") == (alice.id if known else None)
+    assert line["address"] == "127.0.0.1"
+    assert line["request_id"] == response.headers["X-Request-ID"]
+
+
+def test_a_missing_token_is_no_event(client, lines):
+    client.get(f"{BOOKS}/")
+
+    assert [line["message"] for line in lines()] == ["request"]
+
+
+def test_access_without_the_right_to_it_is_an_event(client, alice, lines):
+    client.get(f"{AUTH}/users", headers=alice.headers)
+
+    line = find(lines, "access_denied")
+    assert (line["user_id"], line["problem"]) == (alice.id, "role-required")
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_login_refused_by_a_limit_is_an_event(make_app, alice, lines, known):
+    client = make_app(login_account_limit="1 per hour").test_client()
+    email = alice.email if known else "nobody@example.com"
+    for _ in range(2):
+        response = post(client, "/login", email=email, password=WRONG_PASSWORD)
+
+    line = find(lines, "rate_limited")
+    assert response.status_code == 429
+    assert line["limit"] == "login_account_limit"
+    assert line.get("user_id") == (alice.id if known else None)
+    assert line["request_id"] == response.headers["X-Request-ID"]
+
+
+def test_the_page_lists_the_events():
+    page = (ROOT / "docs" / "security.md").read_text()
+    table = page.partition("| event | meaning |")[2].partition("\n\n")[0]
+    names = "".join(row.split("|")[1] for row in table.splitlines() if row)
+    listed = re.findall(r"`(\w+)`", names)
+
+    assert sorted(listed) == sorted(get_args(Event))
+
+
+def test_each_event_of_the_list_is_logged_somewhere():
+    code = "".join(path.read_text() for path in (ROOT / "books_api").rglob("*.py"))
+
+    assert [event for event in get_args(Event) if code.count(f'"{event}"') < 2] == []
 
 
 def test_failed_reset_is_an_event(client, lines):
