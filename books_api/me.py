@@ -4,7 +4,6 @@ from typing import Any
 from uuid import UUID
 
 from flask import Response, jsonify
-from flask_smorest import Blueprint
 from marshmallow import fields
 
 from books_api.auth import User, identity, live_user, service, token_required
@@ -12,11 +11,9 @@ from books_api.auth.attempts import password_confirmed
 from books_api.auth.schemas import ConfirmationSchema, ProfileSchema, UserSchema
 from books_api.books.lists import count_books, list_books
 from books_api.books.schemas import BookSchema
-from books_api.web.openapi import problems
-from books_api.web.parsing import Parser
+from books_api.web.openapi import Blueprint, problems
 
 blueprint = Blueprint("me", __name__)
-blueprint.ARGUMENTS_PARSER = Parser()
 
 NEWEST = 20
 

@@ -20,6 +20,7 @@ from books_api.auth.models import Role
 from books_api.auth.revocation import is_revoked
 from books_api.auth.tokens import Identity, TokenType
 from books_api.extensions import jwt
+from books_api.web.openapi import bearer_required
 from books_api.web.problems import problem_response
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -47,8 +48,7 @@ def token_required(*types: TokenType, login: bool = False) -> Callable[[View], V
                 _check_scope(who.scope, login)
             return view(*args, **kwargs)
 
-        wrapper.token_types = accepted  # type: ignore[attr-defined]  # read by openapi.py
-        return cast(View, wrapper)
+        return cast(View, bearer_required(wrapper))
 
     return decorator
 

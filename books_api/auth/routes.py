@@ -4,7 +4,6 @@ from typing import Any
 from uuid import UUID
 
 from flask import current_app, request
-from flask_smorest import Blueprint
 
 from books_api.auth import lists, logins, service, sessions
 from books_api.auth.attempts import password_confirmed
@@ -29,12 +28,10 @@ from books_api.auth.schemas import (
 )
 from books_api.web.fields import PageQuery
 from books_api.web.limits import client_network, limited
-from books_api.web.openapi import PAGE, problems
+from books_api.web.openapi import PAGE, Blueprint, problems
 from books_api.web.pagination import link_next
-from books_api.web.parsing import Parser
 
 blueprint = Blueprint("auth", __name__, description="Accounts, sessions and tokens")
-blueprint.ARGUMENTS_PARSER = Parser()
 
 
 def user_id() -> str:

@@ -8,7 +8,6 @@ from typing import Any
 from uuid import UUID
 
 from flask import Response, request
-from flask_smorest import Blueprint
 from orjson import OPT_SORT_KEYS, dumps
 from sqlalchemy import Connection
 
@@ -17,13 +16,12 @@ from books_api.books import lists, service
 from books_api.books.idempotency import Answer, once
 from books_api.books.models import IDEMPOTENCY_KEY_MAX, BookRow, as_dict
 from books_api.books.schemas import BookInputSchema, BookOfUserQuery, BookQuery, BookSchema
-from books_api.web.openapi import IDEMPOTENCY_KEY, PAGE, problems, request_headers
+from books_api.web.openapi import IDEMPOTENCY_KEY, PAGE, Blueprint, problems, request_headers
 from books_api.web.pagination import Page, link_next
-from books_api.web.parsing import DUMP_OPTIONS, Parser
+from books_api.web.parsing import DUMP_OPTIONS
 from books_api.web.problems import InvalidInput
 
 blueprint = Blueprint("books", __name__, description="The catalogue")
-blueprint.ARGUMENTS_PARSER = Parser()
 
 ETAG = {"ETag": {"$ref": "#/components/headers/ETag"}}
 LOCATION = {"Location": {"$ref": "#/components/headers/Location"}}
@@ -73,6 +71,7 @@ def create_book(values: dict[str, Any]) -> Response:
 @blueprint.route("/<uuid:book_id>", methods=["GET"])
 @token_required()
 @blueprint.response(200, BookSchema, headers=ETAG)
+@blueprint.alt_response(304, description="You have the current version.", headers=ETAG)
 @request_headers("If-None-Match")
 def get_book(book_id: UUID) -> Response:
     """Read a book

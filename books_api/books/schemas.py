@@ -20,6 +20,7 @@ from books_api.books.models import (
 from books_api.web.fields import (
     BaseSchema,
     PageQuery,
+    ResponseSchema,
     Text,
     Timestamp,
     WholeNumber,
@@ -115,10 +116,10 @@ class BookInputSchema(BaseSchema):
     isbn = ISBNField(allow_none=True)
 
 
-class BookSchema(BookInputSchema):
+class BookSchema(ResponseSchema, BookInputSchema):
     """A book, with what the server decides."""
 
-    class Meta:
+    class Meta(ResponseSchema.Meta):
         fields = (
             "id",
             *(name for name in BookInputSchema().fields),
@@ -127,10 +128,10 @@ class BookSchema(BookInputSchema):
             "updated_at",
         )
 
-    id = fields.UUID(dump_only=True)
-    user_uid = fields.UUID(dump_only=True)
-    created_at = Timestamp(dump_only=True)
-    updated_at = Timestamp(dump_only=True)
+    id = fields.UUID()
+    user_uid = fields.UUID()
+    created_at = Timestamp()
+    updated_at = Timestamp()
 
 
 class Query(fields.String):

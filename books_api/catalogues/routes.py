@@ -10,7 +10,6 @@ from uuid import UUID
 
 import orjson
 from flask import Response, request, stream_with_context
-from flask_smorest import Blueprint
 from sqlalchemy import Connection
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge, UnsupportedMediaType
 
@@ -22,14 +21,12 @@ from books_api.catalogues.exceptions import UnreadableCatalogue
 from books_api.catalogues.exporter import export_books
 from books_api.catalogues.importer import import_records
 from books_api.catalogues.readers import Format, Record, open_catalogue
-from books_api.catalogues.schemas import ExportQuery, ImportQuery, ImportReportSchema
+from books_api.catalogues.schemas import EXAMPLES, ExportQuery, ImportQuery, ImportReportSchema
 from books_api.extensions import db
-from books_api.web.openapi import problems, request_body, request_headers, response_body
-from books_api.web.parsing import Parser
+from books_api.web.openapi import Blueprint, problems, request_headers
 
 # Its operations are documented among those of books, whose prefix they share.
 blueprint = Blueprint("catalogues", __name__)
-blueprint.ARGUMENTS_PARSER = Parser()
 
 BODY_MAX = 16 * 1024 * 1024
 IN_MEMORY = 1024 * 1024
@@ -39,6 +36,14 @@ FORMATS: dict[str, Format] = {
     "application/x-ndjson": "jsonl",
     "application/jsonl": "jsonl",
 }
+CATALOGUE = {
+    "required": True,
+    "content": {
+        name: {"schema": {"type": "string", "format": "binary"}, "example": example}
+        for name, example in EXAMPLES.items()
+    },
+}
+TEXT = {"type": "string"}
 EXPORTS: dict[str, tuple[Format, str]] = {
     "csv": ("csv", "text/csv; charset=utf-8"),
     "ndjson": ("jsonl", "application/x-ndjson"),
@@ -49,7 +54,7 @@ EXPORTS: dict[str, tuple[Format, str]] = {
 @token_required()
 @blueprint.arguments(ImportQuery(), location="query")
 @blueprint.response(200, ImportReportSchema)
-@request_body(*FORMATS)
+@blueprint.doc(requestBody=CATALOGUE)
 @request_headers("Idempotency-Key")
 @problems(409)
 def import_books(query: dict[str, Any]) -> Response:
@@ -144,8 +149,8 @@ def _bounded(records: Iterator[Record]) -> Iterator[Record]:
 @blueprint.route("/export", methods=["GET"], tags=["books"])
 @token_required()
 @blueprint.arguments(ExportQuery(), location="query")
-@blueprint.response(200)
-@response_body("text/csv", "application/x-ndjson")
+@blueprint.response(200, TEXT, content_type="text/csv")
+@blueprint.alt_response(200, schema=TEXT, content_type="application/x-ndjson")
 @problems(422)
 def export(query: dict[str, Any]) -> Response:
     """Export books

@@ -6,6 +6,13 @@ from marshmallow.validate import OneOf
 from books_api.books.schemas import BookQuery
 from books_api.web.fields import BaseSchema, QueryBoolean, ResponseSchema
 
+_JSON_LINE = '{"title": "The Hobbit", "author": "J. R. R. Tolkien", "isbn": "9780261102217"}\n'
+EXAMPLES = {
+    "text/csv": "Title,Author,ISBN\nThe Hobbit,J. R. R. Tolkien,9780261102217\n",
+    "application/x-ndjson": _JSON_LINE,
+    "application/jsonl": _JSON_LINE,
+}
+
 
 class ExportQuery(BookQuery):
     """Which books, in which format."""

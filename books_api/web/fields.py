@@ -173,7 +173,10 @@ def sort_parameter(names: Iterable[str], description: str) -> fields.String:
 
 
 class ResponseSchema(Schema):
-    """Describes an answer; nothing is loaded with it."""
+    """Describes an answer, which has all of its members and may get more; it loads nothing."""
 
     class Meta:
         unknown = EXCLUDE
+
+    def on_bind_field(self, field_name: str, field_obj: fields.Field[Any]) -> None:
+        field_obj.required = True

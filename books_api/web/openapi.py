@@ -1,16 +1,16 @@
 """/openapi.json, made once at start from the routes and their schemas, and the page at /docs."""
 
-import re
 from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
+import flask_smorest
 from apispec.ext.marshmallow import MarshmallowPlugin
 from apispec.ext.marshmallow.common import resolve_schema_instance
-from flask import Flask
 
 from books_api.extensions import api
+from books_api.web.parsing import Parser
 from books_api.web.problems import TYPES, Problem
 
 IDEMPOTENCY_KEY = r'[!#-~]([ -~]{0,253}[!-~])?|"[ -~]{1,255}"'  # as it is, or in quotes
@@ -101,29 +101,7 @@ REQUEST_HEADERS = {
         "schema": {"type": "string"},
     },
 }
-JSON_LINE = '{"title": "The Hobbit", "author": "J. R. R. Tolkien", "isbn": "9780261102217"}\n'
-# What can be sent where no schema describes the body.
-CATALOGUES = {
-    "text/csv": "Title,Author,ISBN\nThe Hobbit,J. R. R. Tolkien,9780261102217\n",
-    "application/x-ndjson": JSON_LINE,
-    "application/jsonl": JSON_LINE,
-}
 ERROR_HEADERS = {401: "WWW-Authenticate", 412: "ETag", 429: "Retry-After", 503: "Retry-After"}
-
-ANSWERS = {
-    "AccessToken",
-    "Book",
-    "ImportOutcome",
-    "ImportReport",
-    "LoginAnswer",
-    "LoginUser",
-    "Me",
-    "Message",
-    "ScriptToken",
-    "Session",
-    "TokenPair",
-    "User",
-}
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -158,30 +136,22 @@ LINKS: dict[str, dict[str, dict[str, Any]]] = {
 
 def problems(*statuses: int) -> Callable[[View], View]:
     """Document errors of a view that its decorators and its path do not imply."""
-    return _note("problems", statuses)
-
-
-def request_body(*content_types: str) -> Callable[[View], View]:
-    """Document a body that no schema describes."""
-    return _note("request_body", content_types)
-
-
-def response_body(*content_types: str) -> Callable[[View], View]:
-    """Document an answer that no schema describes."""
-    return _note("response_body", content_types)
+    return _doc(responses={str(status): f"Problem{status}" for status in statuses})
 
 
 def request_headers(*names: str) -> Callable[[View], View]:
     """Document which of REQUEST_HEADERS a view reads."""
-    return _note("request_headers", names)
+    return _doc(parameters=list(names))
 
 
-def _note(attribute: str, values: tuple[Any, ...]) -> Callable[[View], View]:
-    def decorator(view: View) -> View:
-        setattr(view, attribute, (*getattr(view, attribute, ()), *values))
-        return view
+def bearer_required(view: View) -> View:
+    """Document that the view wants a bearer token."""
+    return _doc(security=[{"bearer": []}])(view)
 
-    return decorator
+
+def _doc(**members: Any) -> Callable[[View], View]:
+    # The library's has no types.
+    return cast(Callable[[View], View], flask_smorest.Blueprint.doc(**members))
 
 
 def spec_options() -> dict[str, Any]:
@@ -198,7 +168,42 @@ def _schema_name(schema: Any) -> str:
     return name.removesuffix("Input") + "Update" if instance.partial else name
 
 
-def make_document(app: Flask) -> dict[str, Any]:
+class Blueprint(flask_smorest.Blueprint):
+    """flask-smorest's, with strict input, and with what an operation's form says of it."""
+
+    ARGUMENTS_PARSER = Parser()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._prepare_doc_cbks.append(self._prepare_implied_doc)
+
+    def register_views_in_doc(self, *args: Any, **kwargs: Any) -> None:
+        for endpoint, docs in self._docs.items():
+            for method in docs.keys() - {"parameters"}:
+                docs[method].setdefault("manual_doc", {})["operationId"] = endpoint
+        super().register_views_in_doc(*args, **kwargs)
+
+    @staticmethod
+    def _prepare_implied_doc(
+        doc: dict[str, Any], doc_info: dict[str, Any], **_: Any
+    ) -> dict[str, Any]:
+        manual = doc_info["manual_doc"]
+        # The library lets these replace those of arguments().
+        parameters = [*doc.get("parameters", []), *manual.pop("parameters", [])]
+        if parameters:
+            doc["parameters"] = parameters
+        statuses = [503]
+        if "security" in manual:
+            statuses += [401, 403]
+        if "requestBody" in doc or "requestBody" in manual:
+            statuses += [400, 413, 415, 422]
+        statuses += [422] * ("parameters" in doc_info.get("arguments", {}))
+        answers = {str(s): answer for s, answer in doc["responses"].items() if str(s) < "4"}
+        doc["responses"] = answers | {str(status): f"Problem{status}" for status in statuses}
+        return doc
+
+
+def make_document() -> dict[str, Any]:
     """Return the OpenAPI document, with what the routes do not say of themselves."""
     document: dict[str, Any] = api.spec.to_dict()
     document["tags"] = [tag for tag in document["tags"] if tag["description"]]
@@ -218,73 +223,31 @@ def make_document(app: Flask) -> dict[str, Any]:
     for unused in ("Error", "PaginationMetadata"):
         components["schemas"].pop(unused, None)
     components["schemas"]["Problem"] = PROBLEM
+    components["schemas"]["Profile"]["dependentRequired"] = {"email": ["current_password"]}
     kinds = sorted(TYPES.values(), key=lambda kind: (kind.status, kind.name))
     components["responses"] = {
         f"Problem{status}": _error_response(status, list(of_status))
         for status, of_status in groupby(kinds, key=lambda kind: kind.status)
         if status not in (405, 500)  # of no documented operation
     }
-    for rule in app.url_map.iter_rules():
-        item = document["paths"].get(re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), {})
-        for method in rule.methods or ():
-            if method.lower() in item:
-                _complete(item[method.lower()], app.view_functions[rule.endpoint], rule.rule)
-    _require_what_is_always_there(components["schemas"])
-    components["schemas"]["Profile"]["dependentRequired"] = {"email": ["current_password"]}
+    for path, item in document["paths"].items():
+        for operation in item.values():
+            if isinstance(operation, dict):
+                _complete(operation, path)
     return document
 
 
-def _complete(operation: dict[str, Any], view: Any, rule: str) -> None:
-    operation["operationId"] = view.__name__
+def _complete(operation: dict[str, Any], path: str) -> None:
     responses = operation["responses"]
-    statuses = {503, *(int(status) for status in responses if str(status).isdigit())}
-    if hasattr(view, "token_types"):
-        operation["security"] = [{"bearer": []}]
-        statuses |= {401, 403}
-    if hasattr(view, "request_body"):
-        content = {
-            name: {"schema": {"type": "string", "format": "binary"}, "example": CATALOGUES[name]}
-            for name in view.request_body
-        }
-        operation["requestBody"] = {"required": True, "content": content}
-    if hasattr(view, "response_body"):
-        content = {name: {"schema": {"type": "string"}} for name in view.response_body}
-        responses["200"]["content"] = content
-    if "requestBody" in operation:
-        statuses |= {400, 413, 415, 422}
-    if "<" in rule:
-        statuses.add(404)
-    statuses |= set(getattr(view, "problems", ()))
-    headers = getattr(view, "request_headers", ())
-    if headers:
-        parameters = operation.setdefault("parameters", [])
-        parameters += [{"$ref": f"#/components/parameters/{name}"} for name in headers]
-    if "If-None-Match" in headers:
-        etag = {"ETag": {"$ref": "#/components/headers/ETag"}}
-        responses["304"] = {"description": "You have the current version.", "headers": etag}
-        statuses.add(304)
-    operation["responses"] = {
-        str(status): responses[str(status)]
-        if status < 400
-        else {"$ref": f"#/components/responses/Problem{status}"}
-        for status in sorted(statuses)
-    }
-    if view.__name__ in LINKS:
-        success = operation["responses"][str(min(statuses))]
+    if "{" in path:
+        responses["404"] = {"$ref": "#/components/responses/Problem404"}
+    operation["responses"] = {status: responses[status] for status in sorted(responses)}
+    if operation["operationId"] in LINKS:
+        success = responses[min(responses)]
         success["links"] = {
             target: {"operationId": target, **members}
-            for target, members in LINKS[view.__name__].items()
+            for target, members in LINKS[operation["operationId"]].items()
         }
-
-
-def _require_what_is_always_there(schemas: dict[str, Any]) -> None:
-    # Answers have all of their members, and may get more; marshmallow knows only requests.
-    for name, schema in schemas.items():
-        if name in ANSWERS:
-            schema["required"] = list(schema["properties"])
-            schema.pop("additionalProperties", None)
-            for member in schema["properties"].values():
-                member.pop("readOnly", None)
 
 
 def _error_response(status: int, kinds: list[type[Problem]]) -> dict[str, Any]:

@@ -20,8 +20,8 @@ from werkzeug.security import generate_password_hash
 from books_api import create_app
 from books_api.auth import service, sessions
 from books_api.auth.models import User
+from books_api.catalogues.schemas import EXAMPLES as CATALOGUES
 from books_api.extensions import db
-from books_api.web.openapi import CATALOGUES
 from tests.conftest import PASSWORD
 
 # These end the session, or the account: each time an account of its own sends them.

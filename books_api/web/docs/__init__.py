@@ -45,4 +45,4 @@ def docs_assets(name: str) -> Response:
 def init_app(app: Flask) -> None:
     """Serve the document and the page; after every blueprint is registered."""
     app.register_blueprint(blueprint)
-    app.extensions["openapi"] = orjson.dumps(make_document(app), option=orjson.OPT_INDENT_2)
+    app.extensions["openapi"] = orjson.dumps(make_document(), option=orjson.OPT_INDENT_2)
