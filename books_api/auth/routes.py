@@ -26,9 +26,10 @@ from books_api.auth.schemas import (
     UserSchema,
     UserUpdateSchema,
 )
+from books_api.web.components import PAGE
 from books_api.web.fields import PageQuery
 from books_api.web.limits import client_network, limited
-from books_api.web.openapi import PAGE, Blueprint, problems
+from books_api.web.openapi import Blueprint, problems
 from books_api.web.pagination import link_next
 
 blueprint = Blueprint("auth", __name__, description="Accounts, sessions and tokens")

@@ -16,7 +16,8 @@ from books_api.books import lists, service
 from books_api.books.idempotency import Answer, once
 from books_api.books.models import IDEMPOTENCY_KEY_MAX, BookRow, as_dict
 from books_api.books.schemas import BookInputSchema, BookOfUserQuery, BookQuery, BookSchema
-from books_api.web.openapi import IDEMPOTENCY_KEY, PAGE, Blueprint, problems, request_headers
+from books_api.web.components import IDEMPOTENCY_KEY, PAGE
+from books_api.web.openapi import Blueprint, problems, request_headers
 from books_api.web.pagination import Page, link_next
 from books_api.web.parsing import DUMP_OPTIONS
 from books_api.web.problems import InvalidInput

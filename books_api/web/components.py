@@ -1,0 +1,119 @@
+"""What operations of the OpenAPI document refer to: the problem, headers, and links."""
+
+from typing import Any
+
+IDEMPOTENCY_KEY = r'[!#-~]([ -~]{0,253}[!-~])?|"[ -~]{1,255}"'  # as it is, or in quotes
+
+PROBLEM = {
+    "type": "object",
+    "description": "Problem details (RFC 9457).",
+    "required": ["type", "title", "status", "detail", "instance", "request_id"],
+    "properties": {
+        "type": {"type": "string", "format": "uri-reference", "examples": ["/problems/validation"]},
+        "title": {"type": "string", "examples": ["Invalid input"]},
+        "status": {"type": "integer", "examples": [422]},
+        "detail": {"type": "string", "examples": ["title: Is required."]},
+        "instance": {"type": "string", "format": "uri-reference"},
+        "request_id": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["detail"],
+                "properties": {
+                    "pointer": {"type": "string", "description": "JSON pointer (RFC 6901)."},
+                    "parameter": {"type": "string", "description": "Name of a query parameter."},
+                    "header": {"type": "string", "description": "Name of a request header."},
+                    "detail": {"type": "string"},
+                },
+            },
+        },
+        "current": {
+            "$ref": "#/components/schemas/Book",
+            "description": "With 412: the book as it is now.",
+        },
+    },
+}
+HEADERS = {
+    "ETag": {
+        "description": "Entity tag of the version.",
+        "required": True,
+        "schema": {"type": "string"},
+    },
+    "Location": {
+        "description": "Where the new resource is.",
+        "required": True,
+        "schema": {"type": "string", "format": "uri-reference"},
+    },
+    "Link": {
+        "description": 'The next page: `<...>; rel="next"` (RFC 8288); absent on the last.',
+        "schema": {"type": "string"},
+    },
+    "X-Total-Count": {
+        "description": "How many there are, on all pages; with `count=true`.",
+        "schema": {"type": "integer"},
+    },
+    "WWW-Authenticate": {
+        "description": "RFC 6750.",
+        "required": True,
+        "schema": {"type": "string"},
+    },
+    "Idempotent-Replayed": {
+        "description": "`true` when this is the answer to an earlier request.",
+        "schema": {"type": "string", "enum": ["true"]},
+    },
+    "Retry-After": {
+        "description": "Seconds to wait.",
+        "required": True,
+        "schema": {"type": "integer"},
+    },
+}
+PAGE = {name: {"$ref": f"#/components/headers/{name}"} for name in ("Link", "X-Total-Count")}
+STILL_RUNNING = {
+    "Retry-After": {
+        "description": "Seconds to wait; only where what is in the way is still running.",
+        "schema": {"type": "integer"},
+    }
+}
+REQUEST_HEADERS = {
+    "Idempotency-Key": {
+        "description": "Makes the request safe to send again: a new random value for each book.",
+        "schema": {"type": "string", "pattern": f"^({IDEMPOTENCY_KEY})$"},
+    },
+    "If-Match": {
+        "description": "Only when the book still has one of these entity tags.",
+        "schema": {"type": "string"},
+    },
+    "If-None-Match": {
+        "description": "Only when the book no longer has one of these entity tags.",
+        "schema": {"type": "string"},
+    },
+}
+ERROR_HEADERS = {401: "WWW-Authenticate", 412: "ETag", 429: "Retry-After", 503: "Retry-After"}
+
+# What an answer leads to: operation, operation that may follow, what it takes from the answer.
+CREDENTIALS = {"email": "$request.body#/email", "password": "$request.body#/password"}
+USER = {"parameters": {"user_id": "$response.body#/id"}}
+OWNER = {"parameters": {"user_id": "$response.body#/user_uid"}}
+BOOK = {"parameters": {"book_id": "$response.body#/id"}}
+FIRST_BOOK = {"parameters": {"book_id": "$response.body#/0/id"}}
+SAME_BOOK = {"parameters": {"book_id": "$request.path.book_id"}}
+SAME_VERSION = {"parameters": {**BOOK["parameters"], "If-Match": "$response.header.ETag"}}
+LINKS: dict[str, dict[str, dict[str, Any]]] = {
+    "signup": {"login": {"requestBody": CREDENTIALS}, "get_user": USER},
+    "login": {"get_me": {}, "create_book": {}, "create_script_token": {}},
+    "create_book": {
+        "get_book": BOOK,
+        "update_book": SAME_VERSION,
+        "delete_book": SAME_VERSION,
+        "list_books_of_user": OWNER,
+    },
+    "get_book": {"update_book": SAME_VERSION, "delete_book": SAME_VERSION},
+    "update_book": {"get_book": BOOK, "delete_book": SAME_VERSION},
+    "delete_book": {"get_book": SAME_BOOK},
+    "list_books": {"get_book": FIRST_BOOK, "update_book": FIRST_BOOK},
+    "create_script_token": {"end_session": {"parameters": {"session_id": "$response.body#/id"}}},
+    "get_me": {"list_books_of_user": USER},
+    "list_users": {"get_user": {"parameters": {"user_id": "$response.body#/0/id"}}},
+    "get_user": {"update_user": USER, "list_books_of_user": USER},
+}
