@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from math import inf
 from pathlib import Path
 from typing import IO, Any
 from uuid import UUID
@@ -28,7 +29,7 @@ from books_api.auth import service, sessions
 from books_api.catalogues.importer import import_records
 from books_api.catalogues.readers import open_catalogue
 from books_api.config import Settings, database_url
-from books_api.database import autocommit
+from books_api.database import autocommit, driver
 from books_api.extensions import db
 from development.embedded import Postgres, Redis
 
@@ -226,6 +227,7 @@ def execute(statement: str, **parameters: object) -> None:
     """Run a statement that needs no transaction, however long it takes."""
     with autocommit() as connection:
         connection.execute(text("SET statement_timeout = 0"))
+        driver(connection).seconds = inf
         connection.execute(text(statement), parameters)
         connection.execute(text("RESET statement_timeout"))
 

@@ -9,6 +9,8 @@ from psycopg2.errorcodes import UNDEFINED_TABLE
 from redis.exceptions import RedisError
 from sqlalchemy.exc import DBAPIError
 
+from books_api.deadlines import Overdue
+
 FAILED = 1
 USAGE = 2
 
@@ -33,4 +35,6 @@ class OperatorGroup(AppGroup):
         except (DBAPIError, RedisError) as error:
             if getattr(getattr(error, "orig", None), "pgcode", None) == UNDEFINED_TABLE:
                 fail("the tables are missing: run flask db upgrade")
+            if isinstance(getattr(error, "orig", None), Overdue):
+                fail(f"{first_line(error)} A change may be done all the same: check first.")
             fail(f"nothing was changed: {first_line(error)}")

@@ -11,7 +11,7 @@
 import select
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, cast
+from typing import Any
 
 import psycopg2
 from flask import Flask
@@ -21,6 +21,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 
 from books_api.config import Settings
+from books_api.deadlines import DEADLINE, DeadlineConnection, Server
 from books_api.extensions import db
 
 # libpq's words, see its documentation, 32.1.2 and 32.1.1: seconds, but tcp_user_timeout.
@@ -40,6 +41,7 @@ SESSION = {
 }
 # A wait for a lock ends first, or an import could not tell that it waited for another.
 LONG = text("SET LOCAL lock_timeout = '9min'; SET LOCAL statement_timeout = '10min'")
+LONG_DEADLINE = 11 * 60.0  # seconds
 
 
 def init_app(app: Flask) -> None:
@@ -48,6 +50,7 @@ def init_app(app: Flask) -> None:
     db.init_app(app)
     app.teardown_appcontext(_end_transaction)
     with app.app_context():
+        event.listen(db.engine, "do_connect", Server().connect)
         event.listen(db.engine, "connect", _connected)
         event.listen(db.engine, "checkout", _check_out)
 
@@ -61,7 +64,11 @@ def engine_options(settings: Settings) -> dict[str, Any]:
         "max_overflow": 0,
         "pool_timeout": 2,
         "pool_recycle": 1800,
-        "connect_args": {**CONNECT, "options": f"{ours} {theirs} -c timezone=UTC"},
+        "connect_args": {
+            **CONNECT,
+            "options": f"{ours} {theirs} -c timezone=UTC",
+            "connection_factory": DeadlineConnection,
+        },
         "hide_parameters": True,  # or a logged error shows hashes and email addresses
     }
 
@@ -83,19 +90,23 @@ class Statement:
         """
         try:
             if connection is not None:
-                return self._run(connection.connection.dbapi_connection, parameters)
+                return self._run(driver(connection), parameters)
             pooled = db.engine.raw_connection()
             try:
-                driver: Any = pooled.dbapi_connection
-                driver.autocommit = True
-                return self._run(driver, parameters)
+                dbapi_connection: Any = pooled.dbapi_connection
+                dbapi_connection.autocommit = True
+                return self._run(dbapi_connection, parameters)
+            except psycopg2.Error:
+                if dbapi_connection.closed:
+                    pooled.invalidate()
+                raise
             finally:
                 pooled.close()
         except psycopg2.Error as error:
             raise DBAPIError.instance(self.text, None, error, psycopg2.Error) from error
 
-    def _run(self, driver: Any, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
-        with driver.cursor() as cursor:
+    def _run(self, dbapi_connection: Any, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
+        with dbapi_connection.cursor() as cursor:
             cursor.execute(self.text, {**self.parameters, **parameters})
             rows: list[tuple[Any, ...]] = cursor.fetchall()
             return rows
@@ -109,8 +120,19 @@ def transaction(*, long: bool = False) -> Iterator[Connection]:
     """
     with db.engine.begin() as connection:
         if long:
-            connection.execute(LONG)
+            allow_long(connection)
         yield connection
+
+
+def allow_long(connection: Connection) -> None:
+    """Let the connection's transaction take longer than a request may."""
+    connection.execute(LONG)
+    driver(connection).seconds = LONG_DEADLINE
+
+
+def driver(connection: Connection) -> Any:
+    """Return the driver's connection: a DeadlineConnection."""
+    return connection.connection.dbapi_connection
 
 
 def autocommit() -> Connection:
@@ -121,7 +143,7 @@ def autocommit() -> Connection:
     connection = db.engine.connect()
     # The driver's own switch: SQLAlchemy's isolation level costs a round trip each time, for a
     # SET when the connection goes back.
-    cast(Any, connection.connection.dbapi_connection).autocommit = True
+    driver(connection).autocommit = True
     return connection
 
 
@@ -139,6 +161,7 @@ def _check_out(dbapi_connection: Any, record: Any, proxy: object) -> None:
         if poll.poll(0):
             raise DisconnectionError("closed by the server")
     dbapi_connection.autocommit = False
+    dbapi_connection.seconds = DEADLINE
 
 
 def _end_transaction(error: BaseException | None) -> None:

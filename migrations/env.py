@@ -1,9 +1,12 @@
 """How Alembic reaches the application's database."""
 
+from math import inf
+
 from alembic import context
 from flask import current_app
 from sqlalchemy import text
 
+from books_api.database import driver
 from books_api.extensions import db
 
 # A migration that waits for a lock stops every request behind it: better to fail and be run
@@ -33,6 +36,7 @@ def run_migrations() -> None:
     """Run in one transaction, so that a failed migration leaves nothing half done."""
     with db.engine.connect() as connection:
         connection.execute(text(TIMEOUTS))
+        driver(connection).seconds = inf
         connection.commit()
         context.configure(
             connection=connection,

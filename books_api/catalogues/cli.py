@@ -25,7 +25,7 @@ from books_api.catalogues.readers import Catalogue, Format, open_catalogue
 from books_api.catalogues.rejects import Rejects
 from books_api.catalogues.repair import REPAIRS
 from books_api.commands import USAGE, OperatorGroup, fail, first_line
-from books_api.database import LONG
+from books_api.database import allow_long
 from books_api.extensions import db
 
 SOME_REJECTED = 3
@@ -103,7 +103,7 @@ def run(
             try:
                 if not dry_run:
                     connection.commit()
-                    connection.execute(LONG)
+                    allow_long(connection)
                     rejects.flush()
                 report = replace(so_far, repairs=Counter(so_far.repairs))
             finally:
@@ -111,7 +111,7 @@ def run(
             progress.update(so_far)
 
         try:
-            connection.execute(LONG)
+            allow_long(connection)
             import_records(
                 catalogue.records,
                 user_id,

@@ -18,7 +18,7 @@ from books_api import create_app
 from books_api.auth.models import User
 from books_api.books.schemas import parse_isbn
 from books_api.config import Settings
-from books_api.database import autocommit
+from books_api.database import allow_long, autocommit
 from books_api.extensions import db
 from books_api.models import new_id
 from tests.processes import ROOT
@@ -92,7 +92,7 @@ def _load() -> None:
     for number, row in enumerate(rows()):
         writer.writerow((new_id(), *row, owners[number % OWNERS].id))
     file.seek(0)
-    db.session.execute(text("SET LOCAL statement_timeout = 0"))
+    allow_long(db.session.connection())
     cursor = db.session.connection().connection.cursor()
     cursor.copy_expert(f"COPY books ({COLUMNS}) FROM STDIN WITH (FORMAT csv)", file)
     db.session.commit()

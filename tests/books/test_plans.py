@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from books_api.books.lists import SORTS, count_books, list_books
 from books_api.books.search import COMMON, RANKED
-from books_api.database import autocommit
+from books_api.database import autocommit, transaction
 from books_api.extensions import db
 from books_api.web.pagination import encode_cursor
 from tests.books.catalogue import catalogue
@@ -41,8 +41,7 @@ def owner(settings, servers) -> Iterator[str]:
     """The id of an owner in a catalogue of 100,000 books, which is the application's meanwhile."""
     logged = replace(settings, database_url=f"{settings.database_url}&{LOGGED}")
     with catalogue(logged, "plans"):
-        with db.engine.begin() as connection:
-            connection.execute(text("SET LOCAL statement_timeout = 0"))
+        with transaction(long=True) as connection:
             connection.execute(text("SET LOCAL maintenance_work_mem = '512MB'"))
             multiply(connection)
         with autocommit() as connection:

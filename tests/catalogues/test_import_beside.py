@@ -7,9 +7,8 @@ import pytest
 from sqlalchemy import text
 from werkzeug.security import generate_password_hash
 
-from books_api import PREFIX
+from books_api import PREFIX, database
 from books_api.auth.models import Role
-from books_api.catalogues import cli
 from books_api.catalogues.importer import import_records
 from books_api.catalogues.readers import Record
 from books_api.extensions import db
@@ -164,7 +163,7 @@ def test_an_import_beside_another_users_is_taken(client, admin, under_way):
 def test_a_command_that_has_waited_long_for_another_import_says_so(
     run_import, importer, under_way, monkeypatch
 ):
-    monkeypatch.setattr(cli, "LONG", text("SET LOCAL lock_timeout = '100ms'"))
+    monkeypatch.setattr(database, "LONG", text("SET LOCAL lock_timeout = '100ms'"))
 
     result = run_import(CONTENT, "--quiet", owner=importer.email)
 

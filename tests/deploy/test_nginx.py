@@ -22,7 +22,7 @@ from flask import Flask
 from sqlalchemy import text
 
 from books_api import PREFIX
-from books_api.database import LONG
+from books_api.database import allow_long
 from books_api.extensions import db
 from tests.conftest import PASSWORD, Account
 from tests.deploy.conftest import NAME, SHIPPED, Nginx
@@ -500,7 +500,7 @@ def test_an_upload_that_is_cut_off_never_reaches_the_application(client, alice, 
 def long_export(app: Flask, alice: Account) -> bytes:
     """A request for an export of 80 MB: more than sockets and small buffers take."""
     with app.app_context():
-        db.session.execute(LONG)
+        allow_long(db.session.connection())
         db.session.execute(text("ALTER TABLE books DISABLE TRIGGER USER"))
         insert = """
             INSERT INTO books (id, title, author, publisher, user_uid)

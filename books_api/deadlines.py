@@ -1,0 +1,166 @@
+"""Deadlines on the client's side, for a Postgres that is frozen: the kernel acknowledges for it.
+
+Before a connection waits for the server it notes when the answer is due. One thread for each
+process shuts down the sockets of what is overdue, and libpq fails as on any broken connection. (A
+wait callback would do so too, but psycopg2 has no COPY with it.) The idle connections go with it,
+and connecting is refused for a moment: nobody else waits in vain for the same server.
+
+An overdue write may be done all the same once the server goes on: an Idempotency-Key makes it safe
+to send it again.
+"""
+
+import os
+import socket
+import threading
+import weakref
+from collections.abc import Callable
+from contextlib import suppress
+from math import inf
+from operator import attrgetter
+from time import monotonic, sleep
+from typing import Any
+
+import psycopg2
+from psycopg2 import extensions
+
+DEADLINE = 7.0  # seconds: a server that lives ends a statement before, by its statement_timeout
+TICK = 0.25
+PAUSE = 1.0  # after a time-out, until somebody tries to connect again
+
+_lock = threading.RLock()  # the garbage collector may close a connection in the midst of it
+_open: "weakref.WeakSet[DeadlineConnection]" = weakref.WeakSet()
+_thread: threading.Thread | None = None
+
+
+class Overdue(psycopg2.OperationalError):
+    """Postgres did not answer in time: what was sent may be done or not."""
+
+
+def _bounded(method: Callable[..., Any], connection_of: Callable[[Any], Any]) -> Any:
+    """Return the method, whose wait for the server has its connection's deadline."""
+
+    def bounded(self: Any, *arguments: Any) -> Any:
+        connection = connection_of(self)
+        connection.due = monotonic() + connection.seconds
+        try:
+            return method(self, *arguments)
+        except psycopg2.Error as error:
+            if connection.is_shut:
+                seconds = f"{connection.seconds:g} s"
+                raise Overdue(f"Postgres did not answer within {seconds}.") from error
+            raise
+        finally:
+            connection.due = inf
+
+    return bounded
+
+
+def _cursor(base: type, *methods: str) -> Any:
+    of_cursor = attrgetter("connection")
+    bounded = {name: _bounded(getattr(extensions.cursor, name), of_cursor) for name in methods}
+    return type("Cursor", (base,), bounded)
+
+
+Cursor = _cursor(extensions.cursor, "execute", "executemany", "copy_expert")
+# One on the server waits for what it fetches, too.
+NamedCursor = _cursor(Cursor, "fetchone", "fetchmany", "fetchall", "close")
+
+
+class DeadlineConnection(extensions.connection):
+    """A connection that waits `seconds` for each answer, and no longer."""
+
+    seconds = DEADLINE
+    due = inf
+    is_shut = False
+    server: "Server | None" = None
+
+    commit = _bounded(extensions.connection.commit, lambda self: self)
+    rollback = _bounded(extensions.connection.rollback, lambda self: self)
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        # A descriptor of our own: libpq may close its one at any moment, and the number may be
+        # another connection's when we come to use it.
+        self._socket = socket.socket(fileno=os.dup(self.fileno()))
+        weakref.finalize(self, self._socket.close)
+        _watch(self)
+
+    def cursor(self, name: str | None = None, **options: Any) -> Any:
+        options.setdefault("cursor_factory", NamedCursor if name else Cursor)
+        return super().cursor(name, **options)
+
+    def close(self) -> None:
+        super().close()
+        with _lock:
+            self._socket.close()
+
+    def shut(self) -> None:
+        """Make the wait for the server end, now or when it begins."""
+        self.is_shut = True
+        with _lock, suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+
+class Server:
+    """The server of an engine: connecting to it is refused for a moment after a time-out."""
+
+    silent_until = 0.0
+
+    def connect(self, dialect: Any, record: object, arguments: Any, options: Any) -> Any:
+        """Connect; SQLAlchemy's do_connect. Raises psycopg2.OperationalError."""
+        begun = monotonic()
+        if begun < self.silent_until:
+            raise psycopg2.OperationalError("Postgres did not answer a moment ago.")
+        if self.silent_until:  # one finds out whether it answers again; the others do not wait
+            self.silent_until = begun + DEADLINE
+        try:
+            connection = dialect.connect(*arguments, **options)
+        except psycopg2.OperationalError:
+            self.silent_until = 0.0
+            if monotonic() - begun > PAUSE:  # and was not refused at once
+                self.give_up()
+            raise
+        self.silent_until = 0.0
+        connection.server = self
+        return connection
+
+    def give_up(self) -> None:
+        """Refuse the next connections, and drop the idle ones."""
+        self.silent_until = monotonic() + PAUSE
+        for connection in _connections():
+            if connection.server is self and connection.due == inf:
+                connection.shut()
+
+
+def _watch(connection: DeadlineConnection) -> None:
+    global _thread
+    with _lock:
+        if _thread is None or not _thread.is_alive():
+            _open.clear()  # in a process that was forked: these are its parent's
+            _thread = threading.Thread(target=_run, name="deadlines", daemon=True)
+            with suppress(RuntimeError):  # no thread can be had now
+                _thread.start()
+        _open.add(connection)
+
+
+def _connections() -> list[DeadlineConnection]:
+    with _lock:
+        return list(_open)
+
+
+def _run() -> None:
+    while True:
+        begun = monotonic()
+        sleep(TICK)
+        # After a halt of this process itself (SIGSTOP, a debugger) answers may be there already.
+        if monotonic() - begun < 2 * TICK + PAUSE:
+            _shut_overdue(monotonic())
+
+
+def _shut_overdue(now: float) -> None:
+    overdue = [connection for connection in _connections() if connection.due < now]
+    for connection in overdue:
+        connection.shut()
+    for server in {connection.server for connection in overdue}:
+        if server is not None:
+            server.give_up()

@@ -1,0 +1,251 @@
+"""A frozen Postgres, for which the kernel still acknowledges: every wait ends, then all is well."""
+
+import itertools
+import os
+import re
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from flask import Flask
+from sqlalchemy import event, text
+from sqlalchemy.exc import OperationalError
+
+from books_api import PREFIX, database
+from books_api.config import Settings
+from books_api.database import Statement, autocommit, transaction
+from books_api.deadlines import DEADLINE, PAUSE, TICK, DeadlineConnection
+from books_api.extensions import db
+from development.embedded import Postgres
+from tests.conftest import Account, Servers
+from tests.processes import running_gunicorn, wait_until
+
+BOOKS = f"{PREFIX}/books/"
+MOMO = {"title": "Momo", "author": "Michael Ende"}
+SHORT = 0.3
+CONNECTING = 3  # seconds
+CSV = b"title,author\n" + b"Momo,Ende\n" * 20_000
+REQUESTS: list[tuple[str, str, dict[str, Any]]] = [
+    ("GET", "/books/", {}),
+    ("POST", "/books/", {"json": MOMO}),
+    ("POST", "/books/", {"json": MOMO, "headers": {"Idempotency-Key": "k"}}),
+    ("GET", "/auth/me", {}),
+    ("PATCH", "/auth/me", {"json": {"first_name": "Alice"}}),
+    ("POST", "/books/import", {"data": CSV, "content_type": "text/csv"}),
+]
+
+
+@contextmanager
+def frozen(postgres: Postgres) -> Iterator[None]:
+    """Stop every process of the server; what is sent to it stays in the kernel."""
+    postmaster = int((postgres._data / "postmaster.pid").read_text().partition("\n")[0])
+    stopped: list[int] = []
+
+    def stop(pid: int) -> None:
+        os.kill(pid, signal.SIGSTOP)
+        stopped.append(pid)
+
+    try:
+        stop(postmaster)
+        for child in Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split():
+            stop(int(child))
+        yield
+    finally:
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
+
+
+@pytest.fixture
+def app_in_haste(
+    make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Flask]:
+    """An application with short deadlines, all of whose connections stand."""
+    monkeypatch.setattr(database, "DEADLINE", SHORT)
+    monkeypatch.setattr(DeadlineConnection, "seconds", SHORT)
+    app = make_app(database_pool_size=3)
+    with app.app_context():
+        with autocommit(), autocommit(), autocommit():
+            pass
+        yield app
+        db.engine.dispose()
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    begun = time.monotonic()
+    yield
+    assert time.monotonic() - begun < seconds
+
+
+@pytest.mark.parametrize(("method", "path", "options"), REQUESTS)
+def test_a_request_is_503(app_in_haste, servers, alice, method, path, options):
+    client = app_in_haste.test_client()
+    options = {**options, "headers": {**alice.headers, **options.get("headers", {})}}
+
+    with frozen(servers.postgres), within(SHORT + 4 * TICK):
+        response = client.open(PREFIX + path, method=method, **options)
+
+    assert (response.status_code, response.mimetype) == (503, "application/problem+json")
+    assert response.headers["Retry-After"] == "1"
+
+
+def send_import(app: Flask, account: Account) -> Any:
+    return app.test_client().post(
+        f"{BOOKS}import", data=CSV, content_type="text/csv", headers=account.headers
+    )
+
+
+def count_books(app: Flask) -> Any:
+    with app.app_context(), autocommit() as connection:
+        return connection.scalar(text("SELECT count(*) FROM books"))
+
+
+def test_an_import_frozen_in_its_second_copy_is_503_and_writes_nothing(
+    app, app_in_haste, servers, alice
+):
+    with ExitStack() as stack:
+        staged = itertools.count(1)
+
+        @event.listens_for(db.engine, "after_cursor_execute")
+        def freeze(connection, cursor, statement, *_):
+            if "CREATE TEMPORARY TABLE" in statement and next(staged) == 2:
+                stack.enter_context(frozen(servers.postgres))
+
+        response = send_import(app_in_haste, alice)
+
+    assert response.status_code == 503
+    assert count_books(app) == 0
+
+
+def test_a_commit_that_is_frozen_is_503(app_in_haste, servers, alice):
+    with ExitStack() as stack:
+
+        @event.listens_for(db.engine, "commit")
+        def freeze(connection):
+            stack.enter_context(frozen(servers.postgres))
+
+        response = app_in_haste.test_client().patch(
+            f"{PREFIX}/auth/me", json={"first_name": "Alice"}, headers=alice.headers
+        )
+
+    assert response.status_code == 503
+
+
+def test_a_cursor_on_the_server_has_the_deadline(app_in_haste, servers):
+    with transaction() as connection:
+        streamed = connection.execution_options(stream_results=True, max_row_buffer=10)
+        rows = streamed.execute(text("SELECT generate_series(1, 100000)")).partitions(10)
+        next(rows)
+        with frozen(servers.postgres), within(SHORT + 4 * TICK), pytest.raises(OperationalError):
+            list(rows)
+        connection.rollback()
+
+
+def test_the_idle_connections_go_with_an_overdue_one(app_in_haste, servers):
+    read = Statement(text("SELECT 1"))
+
+    with frozen(servers.postgres):
+        with within(SHORT + 4 * TICK), pytest.raises(OperationalError):
+            read.rows()
+        with within(0.1):
+            for _ in range(10):
+                with pytest.raises(OperationalError):
+                    read.rows()
+
+
+def test_a_connection_in_use_by_a_long_transaction_is_spared(app_in_haste):
+    with transaction(long=True) as connection:
+        assert connection.scalar(text("SELECT 1 FROM pg_sleep(1)")) == 1
+
+
+def test_a_long_transaction_leaves_the_next_one_its_deadline(app_in_haste):
+    with transaction(long=True):
+        pass
+
+    with autocommit() as connection:
+        assert database.driver(connection).seconds == SHORT
+
+
+def test_requests_succeed_again_when_the_server_goes_on(app_in_haste, servers, alice):
+    client = app_in_haste.test_client()
+    with frozen(servers.postgres):
+        client.get(BOOKS, headers=alice.headers)
+
+    time.sleep(PAUSE)
+    statuses = {client.get(BOOKS, headers=alice.headers).status_code for _ in range(5)}
+
+    assert statuses == {200}
+
+
+def test_no_descriptor_is_left_of_closed_connections(make_app):
+    def descriptors() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    with make_app().app_context():
+        before = descriptors()
+        for _ in range(5):
+            with autocommit(), autocommit():
+                pass
+            db.engine.dispose()
+
+    assert descriptors() == before
+
+
+def test_a_shut_down_hits_no_other_socket(app_in_haste):
+    with autocommit() as connection:
+        driver = database.driver(connection)
+        connection.invalidate()
+    with autocommit() as other:  # has the numbers of the first one's descriptors
+        driver.shut()
+
+        assert other.scalar(text("SELECT 1")) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [["users", "list"], ["books", "export"], ["maintenance", "prune"]]
+)
+def test_a_command_ends_with_one_line(app_in_haste, servers, arguments):
+    with frozen(servers.postgres):
+        result = app_in_haste.test_cli_runner().invoke(args=arguments)
+
+    assert result.exit_code == 1
+    assert re.fullmatch("Error: .*Postgres did not answer.*\n", result.stderr)
+
+
+@pytest.mark.long
+def test_a_frozen_postgres_costs_its_deadline_once(
+    app: Flask, settings: Settings, servers: Servers, alice: Account, tmp_path: Path
+) -> None:
+    def get(path: str) -> tuple[int, float]:
+        begun = time.monotonic()
+        status = requests.get(gunicorn.url + path, headers=alice.headers, timeout=60).status_code
+        return status, time.monotonic() - begun
+
+    with (
+        running_gunicorn(tmp_path, settings) as gunicorn,
+        ThreadPoolExecutor(40) as clients,
+    ):
+        list(clients.map(get, [BOOKS] * 40))  # fills the pools
+        with frozen(servers.postgres):
+            stuck = clients.map(get, [BOOKS] * 16)
+            time.sleep(0.5)
+            meanwhile = get("/healthz")
+            first = list(stuck)
+            later = list(clients.map(get, [BOOKS] * 40))
+            alive = [get("/healthz") for _ in range(20)]
+            ready = [get("/readyz") for _ in range(5)]
+        wait_until(lambda: get(BOOKS)[0] == 200)
+        time.sleep(PAUSE)
+        afterwards = list(clients.map(get, [BOOKS] * 40))
+    assert {status for status, _ in first + later + ready} == {503}
+    assert max(seconds for _, seconds in [*first, meanwhile]) < DEADLINE + 4 * TICK
+    assert max(seconds for _, seconds in later + ready) < CONNECTING + 1
+    assert {status for status, _ in alive} == {200}
+    assert max(seconds for _, seconds in alive) < 0.5
+    assert {status for status, _ in afterwards} == {200}
