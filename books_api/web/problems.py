@@ -76,6 +76,13 @@ class MalformedRequest(Problem):
     remedy = "Correct the form of the request; `detail` says what is wrong with it."
 
 
+class HTTPSRequired(Problem):
+    """The request came in clear text; nginx answers so where it would redirect a browser."""
+
+    name, status, title = "https-required", 403, "HTTPS required"
+    remedy = "Use https://, and replace a password or token that was sent in clear text."
+
+
 class NotFound(Problem):
     """There is nothing at this address: no such resource, or it has been deleted."""
 

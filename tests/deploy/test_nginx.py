@@ -24,6 +24,7 @@ from sqlalchemy import text
 from books_api import PREFIX
 from books_api.database import allow_long
 from books_api.extensions import db
+from books_api.web.problems import TYPES
 from tests.conftest import PASSWORD, Account
 from tests.deploy.conftest import NAME, SHIPPED, Nginx
 from tests.processes import ROOT, TIMEOUT, free_port, gunicorn_config, wait_until
@@ -66,8 +67,8 @@ def assert_problem(status: int, headers: Any, body: bytes) -> dict[str, Any]:
     problem = json.loads(body)
     assert headers["content-type"] == "application/problem+json"
     assert set(problem) == MEMBERS
-    assert (problem["type"], problem["status"]) == ("about:blank", status)
-    assert problem["title"]
+    kind = TYPES[problem["type"].removeprefix("/problems/")]
+    assert (problem["title"], problem["status"]) == (kind.title, status)
     assert problem["detail"]
     assert problem["request_id"] == headers["x-request-id"]
     return dict(problem)
