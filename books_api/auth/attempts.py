@@ -59,7 +59,7 @@ def attempt(account: str, network: str, *, in_session: bool = False) -> Iterator
         _give_back(counted)
         raise
     _give_back(counted)
-    _remember(who, network)
+    remember(account, network)
 
 
 def password_confirmed(view: View) -> View:
@@ -75,8 +75,9 @@ def password_confirmed(view: View) -> View:
     return problems(429)(cast(View, wrapper))
 
 
-def _remember(who: str, network: str) -> None:
-    key, member = _known_networks(who), _digest(network)
+def remember(account: str, network: str) -> None:
+    """Know the network from now on as one where the account's owner has proved to be."""
+    key, member = _known_networks(_digest(account)), _digest(network)
 
     def store() -> bool:
         with redis.client.pipeline() as pipe:

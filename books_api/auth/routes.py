@@ -6,7 +6,7 @@ from uuid import UUID
 from flask import current_app, request
 
 from books_api.auth import lists, logins, service, sessions
-from books_api.auth.attempts import password_confirmed
+from books_api.auth.attempts import password_confirmed, remember
 from books_api.auth.exceptions import SignupDisabled, WeakPassword
 from books_api.auth.guard import identity, role_required, sent_by_admin, token_required
 from books_api.auth.models import Role, User
@@ -193,7 +193,8 @@ def reset_password(values: dict[str, str]) -> None:
 
     The operator makes the token; it works once, within 24 hours. Every session ends.
     """
-    service.reset_password(**values)
+    user = service.reset_password(**values)
+    remember(str(user), client_network())  # no stranger locks out who has just been let in again
 
 
 @blueprint.route("/users", methods=["GET"])

@@ -140,8 +140,8 @@ def make_reset_token(user: User) -> str:
     return str(_reset_serializer().dumps([str(user.id), user.token_epoch]))
 
 
-def reset_password(token: str, new_password: str) -> None:
-    """Set a new password with a reset token, and end every session.
+def reset_password(token: str, new_password: str) -> UUID:
+    """Set a new password with a reset token, end every session, and return whose it is.
 
     The token is bound to the epoch, which this raises: it works once. Raises
     ResetTokenRefused, WeakPassword and TooBusy.
@@ -158,6 +158,7 @@ def reset_password(token: str, new_password: str) -> None:
     if user.token_epoch != epoch:
         raise _refused_reset()
     _set_password_hash(user, new_hash)
+    return user.id
 
 
 def update_user(

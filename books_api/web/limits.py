@@ -65,11 +65,11 @@ class Limits:
         self._ask_again_at = 0.0
 
     def count(self, setting: str, *key: str) -> Window:
-        """Count one more of the key. Raises RateLimited, and counts no further, at the first
-        window that is full; returns the fullest.
+        """Count one more of the key and return the fullest window.
 
-        Counting comes before what is counted, and give_back() after it, so that requests sent
-        at the same time do not get past the limit together.
+        Count first and give_back() afterwards: requests sent at the same time do not get past
+        the limit together. Raises RateLimited at the first window that is full, and counts no
+        further.
         """
         windows = []
         for limit in self._limits[setting]:
@@ -86,7 +86,7 @@ class Limits:
     def give_back(self, setting: str, *key: str) -> None:
         """Undo a count() that has not raised."""
         for limit in self._limits[setting]:
-            self._run(partial(_hit, limit, (setting, *key), amount=-1))
+            self._run(partial(_give_back, limit, (setting, *key)))
 
     def ask_redis(self, question: Callable[[], T]) -> T | None:
         """Return the answer of Redis; None while it is away, when one request a second asks."""
@@ -105,15 +105,24 @@ class Limits:
         self._ask_again_at = 0.0
         return answer
 
-    def _run(self, act: Callable[[Storage], Window]) -> Window:
-        return self.ask_redis(partial(act, self._redis)) or act(self._memory)
+    def _run(self, act: Callable[[Storage], T]) -> T:
+        answer = self.ask_redis(partial(act, self._redis))
+        return act(self._memory) if answer is None else answer
 
 
-def _hit(limit: RateLimitItem, key: tuple[str, ...], storage: Storage, amount: int = 1) -> Window:
+def _hit(limit: RateLimitItem, key: tuple[str, ...], storage: Storage) -> Window:
     name = limit.key_for(*key)
-    count = storage.incr(name, limit.get_expiry(), amount)
+    count = storage.incr(name, limit.get_expiry())
     seconds = math.ceil(storage.get_expiry(name) - time.time())
     return Window(limit, limit.amount - count, max(1, seconds))
+
+
+def _give_back(limit: RateLimitItem, key: tuple[str, ...], storage: Storage) -> int:
+    name = limit.key_for(*key)
+    left = storage.incr(name, limit.get_expiry(), -1)
+    if left <= 0:
+        storage.clear(name)  # or tries that cost us no hash fill Redis for a window of a day
+    return left
 
 
 def init_app(app: Flask) -> None:

@@ -1,11 +1,13 @@
 """Wrong passwords: what they are counted by, and that their count locks no owner out."""
 
+import threading
 import time
+from uuid import UUID
 
 import pytest
 import time_machine
 
-from books_api.auth import attempts
+from books_api.auth import attempts, passwords, service
 from books_api.extensions import redis
 from tests.auth.helpers import AUTH, NEW_PASSWORD, log_in, together
 from tests.conftest import NEVER, PASSWORD, bearer
@@ -222,6 +224,19 @@ def test_strangers_do_not_lock_a_session_out(small, alice, confirmation):
     assert response.status_code in (200, 204)
 
 
+def test_reset_of_the_password_makes_the_address_known(app, small, alice):
+    with app.app_context():
+        token = service.make_reset_token(service.get_user(UUID(alice.id)))
+    small.post(
+        f"{AUTH}/password-reset",
+        json={"token": token, "new_password": NEW_PASSWORD},
+        environ_overrides={"REMOTE_ADDR": HOME},
+    )
+    exhaust(small, alice.email)
+
+    assert log_in(small, alice.email, NEW_PASSWORD, HOME).status_code == 200
+
+
 def test_wrong_password_makes_no_address_known(small, alice):
     log_in(small, alice.email, address=HOME)
     exhaust(small, alice.email)
@@ -277,6 +292,16 @@ def test_redis_tells_neither_email_nor_address_of_an_account(app, make_app, alic
     assert not [key for key in keys if "alice" in key]
     assert len(members) == 1
     assert "192.0.2.1" not in members[0]
+
+
+def test_tries_that_check_no_password_leave_no_count(app, client, alice, monkeypatch):
+    monkeypatch.setattr(passwords, "_admission", threading.BoundedSemaphore(1))
+    with passwords._admission:
+        statuses = [log_in(client, f"{i}@example.com").status_code for i in range(3)]
+
+    assert statuses == [503] * 3
+    with app.app_context():
+        assert not list(redis.client.scan_iter("*login_account*"))
 
 
 # Redis is away.

@@ -1,5 +1,6 @@
 """Rate limits by client address, in Redis or without it."""
 
+import time
 from uuid import UUID
 
 import pytest
@@ -300,6 +301,15 @@ def test_no_request_fails_when_many_find_redis_silent_at_once(make_app, silent_r
     answers = together(*[lambda: send(app.test_client(), ROUTES["password_reset_limit"])] * 8)
 
     assert [answer.status_code for answer in answers] == [422] * 8
+
+
+def test_redis_that_is_silent_is_asked_once_a_second(twice, silent_redis):
+    send(twice, ROUTES["password_reset_limit"])
+    began = time.monotonic()
+
+    send(twice, ROUTES["password_reset_limit"])
+
+    assert time.monotonic() - began < 0.2  # its time-out is 0.25 s, and it is asked twice
 
 
 def test_redis_that_is_back_counts_again(app, twice, redis_server):
