@@ -52,9 +52,9 @@ def identify(connection: Any, info: str) -> None:
 
 def check_fitness(info: Mapping[str, Any]) -> None:
     """Raise UnfitRedis for a server that takes no writes, or forgets what it was told."""
-    if info["role"] != "master":
+    if info.get("role") != "master":
         raise UnfitRedis("This Redis is a replica: give the address of the primary.")
-    if (policy := info["maxmemory_policy"]) != "noeviction":
+    if (policy := info.get("maxmemory_policy")) != "noeviction":
         raise UnfitRedis(
             f"maxmemory-policy is {policy}: revocations may be evicted. Set noeviction."
         )

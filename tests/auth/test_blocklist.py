@@ -341,6 +341,20 @@ def test_copy_that_is_no_longer_fresh_is_filled_again(app, client, alice, contex
     assert text_of("sid:x") == "1"
 
 
+def test_fill_that_failed_is_tried_again(client, alice, context):
+    redis.client.flushall()
+    redis.client.config_set("maxmemory", "1")
+    try:
+        status = status_of(client, alice.access_token)
+    finally:
+        redis.client.config_set("maxmemory", "0")
+
+    assert status == 200
+    assert eventually(
+        lambda: status_of(client, alice.access_token) == 200 and redis.client.exists(MARKER), 5
+    )
+
+
 def test_fill_of_a_whole_copy_writes_no_entry(app, alice, client, context, commands):
     client.post(f"{AUTH}/logout-all", headers=alice.headers)
     filling.fill()
