@@ -27,7 +27,7 @@ def first_line(error: Exception) -> str:
 
 
 class OperatorGroup(AppGroup):
-    """A group whose commands say in one line that Postgres or Redis is away."""
+    """A group whose commands say in one line that Postgres or Redis is unavailable."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

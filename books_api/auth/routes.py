@@ -50,10 +50,10 @@ def user_agent() -> str:
 @problems(401, 403, 409)
 @limited("signup_limit", spare=(WeakPassword,))
 def signup(values: dict[str, Any]) -> User:
-    """Make an account
+    """Create an account
 
-    Email and username are unique, whatever their case. Where sign-up is closed, only an admin
-    makes accounts, and sends a token.
+    Email and username are unique regardless of case. Where sign-up is closed, only admins create
+    accounts, with their token.
     """
     if not current_app.config["SETTINGS"].signup_enabled and not sent_by_admin():
         raise SignupDisabled
@@ -68,7 +68,7 @@ def signup(values: dict[str, Any]) -> User:
 def login(credentials: dict[str, str]) -> dict[str, Any]:
     """Log in
 
-    Opens a session. The access token is good for minutes, the refresh token for days.
+    Opens a session. The access token lives for minutes, the refresh token for days.
     """
     user, pair = logins.login(**credentials, user_agent=user_agent(), network=client_network())
     return {
@@ -86,7 +86,7 @@ def login(credentials: dict[str, str]) -> dict[str, Any]:
 def get_access_token() -> dict[str, str]:
     """Get another access token
 
-    Changes nothing: the refresh token sent stays the session's.
+    Changes nothing: the refresh token stays valid.
     """
     return {"access_token": sessions.new_access_token(identity())}
 
@@ -98,8 +98,8 @@ def get_access_token() -> dict[str, str]:
 def rotate_refresh_token() -> sessions.TokenPair:
     """Exchange the refresh token
 
-    The one sent is spent. When the answer is lost, send it again within 30 seconds: the answer
-    is the same. Sent later, or after its successor, it is taken for stolen and ends the session.
+    The refresh token is spent. If the answer is lost, send it again within 30 seconds for the same
+    answer. Used later, or after its successor, it counts as stolen and ends the session.
     """
     return sessions.rotate(identity())
 
@@ -110,7 +110,7 @@ def rotate_refresh_token() -> sessions.TokenPair:
 def logout() -> dict[str, str]:
     """Log out
 
-    Ends the session: its access tokens and its refresh token are dead.
+    Ends the session: its access tokens and its refresh token are revoked.
     """
     sessions.logout(identity())
     return {"message": "Logged out."}
@@ -122,7 +122,7 @@ def logout() -> dict[str, str]:
 def logout_all() -> dict[str, str]:
     """Log out everywhere
 
-    Ends every session of yours, scripts' tokens too.
+    Ends all of your sessions, including those of scripts.
     """
     service.logout_everywhere(identity())
     return {"message": "Logged out everywhere."}
@@ -136,7 +136,7 @@ def logout_all() -> dict[str, str]:
 def list_sessions(query: dict[str, Any]) -> tuple[Any, int, dict[str, str]]:
     """List your sessions
 
-    The live ones, newest first: logins, and named tokens for scripts. The `Link` header leads to
+    Live sessions, newest first: logins and named tokens for scripts. The `Link` header leads to
     the next page.
     """
     count = query.pop("count")
@@ -154,9 +154,10 @@ def list_sessions(query: dict[str, Any]) -> tuple[Any, int, dict[str, str]]:
 @problems(409)
 @limited("session_limit", by=user_id)
 def create_script_token(values: dict[str, Any]) -> dict[str, Any]:
-    """Make a token for a script
+    """Create a token for a script
 
-    It is shown once, cannot be refreshed, and may be read-only. End its session to revoke it.
+    The token is shown once, cannot be refreshed, and may be read-only. End its session to revoke
+    it.
     """
     session, token = logins.open_script_session(identity(), **values, user_agent=user_agent())
     return {**vars(session), "current": False, "access_token": token}
@@ -179,7 +180,7 @@ def end_session(session_id: UUID) -> None:
 def change_password(values: dict[str, str]) -> sessions.TokenPair:
     """Change your password
 
-    Ends every other session; the answer has new tokens for this one.
+    Ends all other sessions; the answer has new tokens for this one.
     """
     return service.change_password(identity(), **values)
 
@@ -191,7 +192,7 @@ def change_password(values: dict[str, str]) -> sessions.TokenPair:
 def reset_password(values: dict[str, str]) -> None:
     """Set a new password with a reset token
 
-    The operator makes the token; it works once, within 24 hours. Every session ends.
+    The operator issues the token; it works once, within 24 hours. All sessions end.
     """
     user = service.reset_password(**values)
     remember(str(user), client_network())  # no stranger locks out who has just been let in again

@@ -196,9 +196,11 @@ class SessionSchema(ResponseSchema):
     read_only = fields.Boolean()
     user_agent = fields.String()
     created_at = Timestamp()
-    last_used_at = Timestamp(metadata={"description": "When it was made, or last refreshed."})
+    last_used_at = Timestamp(metadata={"description": "Time of the login or of its last refresh."})
     expires_at = Timestamp()
-    current = fields.Boolean(metadata={"description": "Whether this request's token is of it."})
+    current = fields.Boolean(
+        metadata={"description": "True for the session of this request's token."}
+    )
 
 
 class ScriptTokenRequestSchema(BaseSchema):

@@ -16,7 +16,7 @@ logger = logging.getLogger("books_api.requests")
 REQUEST_ID = re.compile(r"[0-9A-Za-z._-]{8,64}")
 # Asked every few seconds: only a failure is worth a line.
 PROBES = frozenset(("/healthz", "/readyz", "/metrics"))
-NOWHERE = "unknown"  # the route of what has none
+UNMATCHED_ROUTE = "unknown"
 
 
 class Request(flask.Request):
@@ -54,8 +54,8 @@ def finish(response: Response) -> Response:
             response.headers.set("Cache-Control", "no-store")
     status = response.status_code
     if request.url_rule is None:
-        route = NOWHERE
-        count_request(NOWHERE, route, status, seconds)  # the method may be any word
+        route = UNMATCHED_ROUTE
+        count_request(UNMATCHED_ROUTE, route, status, seconds)  # the method may be any word
     else:
         route = request.url_rule.rule
         count_request(request.method, route, status, seconds)

@@ -30,36 +30,36 @@ PROBLEM = {
         },
         "current": {
             "$ref": "#/components/schemas/Book",
-            "description": "With 412: the book as it is now.",
+            "description": "With status 412: the current book.",
         },
     },
 }
 HEADERS = {
     "ETag": {
-        "description": "Entity tag of the version.",
+        "description": "Entity tag of the book's current version, for If-Match.",
         "required": True,
         "schema": {"type": "string"},
     },
     "Location": {
-        "description": "Where the new resource is.",
+        "description": "URL of the new resource.",
         "required": True,
         "schema": {"type": "string", "format": "uri-reference"},
     },
     "Link": {
-        "description": 'The next page: `<...>; rel="next"` (RFC 8288); absent on the last.',
+        "description": 'The next page: `<...>; rel="next"` (RFC 8288); absent on the last page.',
         "schema": {"type": "string"},
     },
     "X-Total-Count": {
-        "description": "How many there are, on all pages; with `count=true`.",
+        "description": "Number of matches on all pages; sent with `count=true`.",
         "schema": {"type": "integer"},
     },
     "WWW-Authenticate": {
-        "description": "RFC 6750.",
+        "description": "Challenge of the Bearer scheme (RFC 6750).",
         "required": True,
         "schema": {"type": "string"},
     },
     "Idempotent-Replayed": {
-        "description": "`true` when this is the answer to an earlier request.",
+        "description": "`true` when this repeats the answer to an earlier request.",
         "schema": {"type": "string", "enum": ["true"]},
     },
     "Retry-After": {
@@ -71,21 +71,21 @@ HEADERS = {
 PAGE = {name: {"$ref": f"#/components/headers/{name}"} for name in ("Link", "X-Total-Count")}
 STILL_RUNNING = {
     "Retry-After": {
-        "description": "Seconds to wait; only where what is in the way is still running.",
+        "description": "Seconds to wait; sent when an earlier request is still running.",
         "schema": {"type": "integer"},
     }
 }
 REQUEST_HEADERS = {
     "Idempotency-Key": {
-        "description": "Makes the request safe to send again: a new random value for each book.",
+        "description": "Makes the request safe to retry. Use a new random value for each request.",
         "schema": {"type": "string", "pattern": f"^({IDEMPOTENCY_KEY})$"},
     },
     "If-Match": {
-        "description": "Only when the book still has one of these entity tags.",
+        "description": "Proceed only if the book has one of these entity tags.",
         "schema": {"type": "string"},
     },
     "If-None-Match": {
-        "description": "Only when the book no longer has one of these entity tags.",
+        "description": "Return the book only if it has none of these entity tags.",
         "schema": {"type": "string"},
     },
 }

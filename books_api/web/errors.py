@@ -24,7 +24,7 @@ OF_STATUS: dict[int, type[Problem]] = {
         problems.RateLimited,
     )
 }
-# Postgres is away, overloaded or told to stop: try again. By SQLSTATE and its class.
+# Postgres is down, overloaded or shutting down: a retry may succeed. By SQLSTATE and its class.
 UNAVAILABLE_CLASSES = (
     errorcodes.CLASS_CONNECTION_EXCEPTION,
     errorcodes.CLASS_TRANSACTION_ROLLBACK,

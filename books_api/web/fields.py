@@ -145,19 +145,17 @@ class PageQuery(BaseSchema):
     limit = QueryInteger(
         load_default=LIMIT_DEFAULT,
         validate=Range(1, LIMIT_MAX, error="Must be from {min} to {max}."),
-        metadata={"description": "The most rows to answer with."},
+        metadata={"description": "Maximum number of items in the page."},
     )
     cursor = Text(
         1,
         6_000,  # that of a search holds what is searched for
         trim=False,
-        metadata={"description": "Where the page begins: taken from `Link`, never made."},
+        metadata={"description": "Start of the page, taken from `Link`; opaque."},
     )
     count = QueryBoolean(
         load_default=False,
-        metadata={
-            "description": "`true` adds `X-Total-Count`, which costs the more the more match."
-        },
+        metadata={"description": "`true` adds `X-Total-Count`; counting many items takes longer."},
     )
 
 
@@ -168,7 +166,7 @@ def sort_parameter(names: Iterable[str], description: str) -> fields.String:
             [sign + name for name in names for sign in ("", "-")],
             error="Must be one of: {choices}.",
         ),
-        metadata={"description": f"A `-` turns it round. {description}"},
+        metadata={"description": f"Prefix with `-` for descending order. {description}"},
     )
 
 

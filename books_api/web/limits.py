@@ -1,4 +1,4 @@
-"""Rate limits: fixed windows, counted in Redis, or by each process while Redis is away."""
+"""Rate limits: fixed windows, counted in Redis, or by each process while Redis is unavailable."""
 
 import ipaddress
 import math
@@ -28,7 +28,7 @@ from books_api.web.problems import RateLimited
 
 T = TypeVar("T")
 View = TypeVar("View", bound=Callable[..., Any])
-RETRY_SECONDS = 1.0  # between two questions to a Redis that is away
+RETRY_SECONDS = 1.0  # between two attempts to reach an unavailable Redis
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class Limits:
             self._run(partial(_give_back, limit, (setting, *key)))
 
     def ask_redis(self, question: Callable[[], T]) -> T | None:
-        """Return the answer of Redis; None while it is away, when one request a second asks."""
+        """Return what Redis answers; None while it is unavailable, asked once a second."""
         was_away, now = self._ask_again_at > 0, time.monotonic()
         if now < self._ask_again_at:
             return None
@@ -99,7 +99,7 @@ class Limits:
             answer = question()
         except RedisError as error:
             if not was_away:
-                logger.warning("limits are counted in memory, for Redis is away: %s", error)
+                logger.warning("limits are counted in memory while Redis is unavailable: %s", error)
             self._ask_again_at = time.monotonic() + RETRY_SECONDS
             return None
         self._ask_again_at = 0.0

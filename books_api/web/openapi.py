@@ -48,7 +48,7 @@ def _doc(**members: Any) -> Callable[[View], View]:
 
 
 def spec_options() -> dict[str, Any]:
-    """Return what apispec is told of the API as a whole."""
+    """Return apispec's options for the whole API."""
     return {
         "info": {"description": INTRODUCTION.read_text("utf-8")},
         "marshmallow_plugin": MarshmallowPlugin(schema_name_resolver=_schema_name),

@@ -42,7 +42,7 @@ class Sort:
 
 
 def sorts(keys: Mapping[str, Any], identifier: Any) -> dict[str, Sort]:
-    """Return what `sort` may say: each name of a key, and with a minus for turned round."""
+    """Return the sorts that `sort` may name: each key, and with a minus in descending order."""
     return {
         sign + name: Sort(key, identifier, descending=bool(sign))
         for name, key in keys.items()
