@@ -2,7 +2,6 @@
 
 import json
 import sys
-import unicodedata
 from typing import Any
 
 import click
@@ -17,7 +16,7 @@ from books_api.auth.exceptions import (
     WeakPassword,
 )
 from books_api.auth.models import Role, User
-from books_api.auth.schemas import SignupSchema, UserSchema
+from books_api.auth.schemas import LoginSchema, SignupSchema, UserSchema
 from books_api.commands import USAGE, OperatorGroup, fail
 from books_api.web.pagination import LIMIT_MAX
 
@@ -50,8 +49,8 @@ def check(**values: Any) -> dict[str, Any]:
 
 def find(email: str) -> User:
     try:
-        return service.find_user(unicodedata.normalize("NFC", email))
-    except (UserNotFound, ValueError):
+        return service.find_user(LoginSchema(only=("email",)).load({"email": email})["email"])
+    except (UserNotFound, ValidationError):
         fail(f"There is no user with the email {click.format_filename(email)}.")
 
 

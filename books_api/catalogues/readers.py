@@ -21,7 +21,7 @@ from books_api.catalogues.repair import QUOTES, date_form
 
 Format = Literal["csv", "jsonl"]
 LOOKED_AT = 100  # records whose dates are looked at to name their form
-REREAD_MAX = 64 * LINE_MAX  # characters read again behind quotes that do not match
+REREAD_MAX = 8 * LINE_MAX  # characters read again behind quotes that do not match
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 # Rejected records: line, reason and the record as it was; of JSON Lines, that is one cell.
 REJECTED_COLUMNS = ["line", "reason"]

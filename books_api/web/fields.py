@@ -68,6 +68,9 @@ class Text(fields.String):
     ) -> str:
         if not isinstance(value, str):
             raise self.make_error("invalid")
+        # Before anything else looks at it. NFC makes at most one character of four.
+        if len(value) > self.most * (4 if self.normalize else 1):
+            raise ValidationError(f"Must have at most {self.most} characters.")
         check_storable(value)
         text: str = unicodedata.normalize("NFC", value) if self.normalize else value
         # Before it is trimmed: the document's maxLength knows of no trimming.

@@ -13,6 +13,7 @@ from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMe
 from books_api.web.problems import InvalidInput
 
 DUMP_OPTIONS = orjson.OPT_UTC_Z
+PARAMETERS_MAX = 100
 
 
 class ORJSONProvider(JSONProvider):
@@ -68,6 +69,8 @@ class Parser(FlaskParser):
         return data
 
     def load_querystring(self, req: Request, schema: Schema) -> Any:
+        if req.query_string.count(b"&") >= PARAMETERS_MAX:
+            raise BadRequest(f"The query string has more than {PARAMETERS_MAX} parameters.")
         repeated = {
             name: ["Must be given once only."]
             for name, values in req.args.lists()
