@@ -18,6 +18,7 @@ from books_api.auth.exceptions import TokenExpired, TokenRefused
 from books_api.auth.models import Role, Session, User
 from books_api.config import Settings
 from books_api.extensions import jwt
+from books_api.keys import get_keys
 
 TokenType = Literal["access", "refresh"]
 REQUIRED_CLAIMS = frozenset(
@@ -96,14 +97,14 @@ def identity_from(claims: dict[str, Any]) -> Identity:
     )
 
 
-def key_id(key: str) -> str:
-    """Return the `kid` of a signing key: tells keys apart, and nothing about them."""
-    return hmac.digest(key.encode(), b"kid", "sha256").hex()[:8]
+def key_ids() -> list[str]:
+    """Return the `kid` of each signing key: tells keys apart, and nothing about them."""
+    return [key.hex()[:8] for key in get_keys("key id")]
 
 
 @jwt.additional_headers_loader
 def _headers(identity: str) -> dict[str, str]:
-    return {"kid": key_id(_settings().jwt_secret_key)}
+    return {"kid": key_ids()[0]}
 
 
 @jwt.decode_key_loader
@@ -113,8 +114,11 @@ def _decode_key(headers: dict[str, Any], claims: dict[str, Any]) -> str:
         raise pyjwt.MissingRequiredClaimError(missing)
     settings = _settings()
     previous = settings.jwt_secret_key_previous
-    if previous and headers.get("kid") == key_id(previous):
-        return previous
+    if previous:
+        # And the id that version 1.0.0 gave it, of whose tokens some are good for months.
+        old_id = hmac.digest(previous.encode(), b"kid", "sha256").hex()[:8]
+        if headers.get("kid") in (key_ids()[1], old_id):
+            return previous
     return settings.jwt_secret_key
 
 
@@ -123,7 +127,7 @@ def derive_jti(jti: UUID, use: TokenType) -> UUID:
 
     It is derived and not drawn, so that a refresh sent again finds the same successor.
     """
-    key = current_app.config["JWT_SECRET_KEY"].encode()
+    key, *_ = get_keys("token id")
     return UUID(bytes=hmac.digest(key, use.encode() + jti.bytes, "sha256")[:16], version=4)
 
 

@@ -10,17 +10,17 @@ from typing import Any, Generic, TypeVar
 from urllib.parse import urlencode
 
 import orjson
-from flask import current_app, request
+from flask import request
 from sqlalchemy import ColumnElement, Select, Uuid, bindparam, tuple_
 from sqlalchemy.orm import InstrumentedAttribute
 
-from books_api.config import Settings
 from books_api.database import Statement
+from books_api.keys import get_keys
 from books_api.web.problems import InvalidInput
 
 LIMIT_MAX = 100
 LIMIT_DEFAULT = 20
-MAC_BYTES = 8
+MAC_BYTES = 16
 
 
 R = TypeVar("R")
@@ -104,7 +104,7 @@ def fetch_page(
 def encode_cursor(values: Sequence[Any], scope: str) -> str:
     """Return an opaque, tamper-proof text of the values."""
     payload = orjson.dumps(values)
-    return _text(_mac(payload, scope, _settings().jwt_secret_key) + payload)
+    return _text(_mac(payload, scope, get_keys("cursor")[0]) + payload)
 
 
 def decode_cursor(cursor: str, scope: str) -> list[Any]:
@@ -114,8 +114,7 @@ def decode_cursor(cursor: str, scope: str) -> list[Any]:
     except (binascii.Error, ValueError):
         raise InvalidCursor from None
     mac, payload = raw[:MAC_BYTES], raw[MAC_BYTES:]
-    keys = (_settings().jwt_secret_key, _settings().jwt_secret_key_previous)
-    signed = any(key and hmac.compare_digest(mac, _mac(payload, scope, key)) for key in keys)
+    signed = any(hmac.compare_digest(mac, _mac(payload, scope, key)) for key in get_keys("cursor"))
     # Base64 has several texts for some bytes: only the one that was given out is the cursor.
     if not signed or _text(raw) != cursor:
         raise InvalidCursor
@@ -127,17 +126,10 @@ def _text(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
-def _mac(payload: bytes, scope: str, key: str) -> bytes:
-    message = b"\0".join((b"cursor", scope.encode(), payload))
+def _mac(payload: bytes, scope: str, key: bytes) -> bytes:
+    message = scope.encode() + b"\0" + payload
     # Keyed BLAKE2 (RFC 7693): an HMAC by OpenSSL takes a twentieth of the time of a page.
-    return blake2b(
-        message, key=key.encode()[: blake2b.MAX_KEY_SIZE], digest_size=MAC_BYTES
-    ).digest()
-
-
-def _settings() -> Settings:
-    settings: Settings = current_app.config["SETTINGS"]
-    return settings
+    return blake2b(message, key=key, digest_size=MAC_BYTES).digest()
 
 
 def link_next(cursor: str | None) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """The query of a list: limit and cursor."""
 
 import base64
+import json
 import re
 from urllib.parse import parse_qs, urlsplit
 
@@ -128,6 +129,12 @@ def test_a_cursor_of_which_a_character_was_changed_is_refused(client, alice, cur
     response = client.get(BOOKS, query_string={"cursor": tampered}, headers=alice.headers)
 
     assert response.status_code == 422
+
+
+def test_a_cursor_has_a_mac_of_128_bits(cursor):
+    raw = base64.urlsafe_b64decode(cursor + "==")
+
+    assert isinstance(json.loads(raw[16:]), list)
 
 
 @pytest.mark.parametrize("cut", [slice(1, None), slice(None, -1), slice(None, 20), slice(11, None)])
