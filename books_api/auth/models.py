@@ -52,6 +52,7 @@ class User(Model):
     is_verified: Mapped[bool] = mapped_column(server_default=false())
     is_active: Mapped[bool] = mapped_column(server_default=true())
     token_epoch: Mapped[int] = mapped_column(server_default="0")
+    reset_epoch: Mapped[int] = mapped_column(server_default="0")
     created_at: Mapped[Timestamp]
     updated_at: Mapped[Timestamp] = mapped_column(onupdate=func.now())
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
@@ -25,9 +26,9 @@ from books_api.auth.models import Role, Session, User
 from books_api.auth.revocation import revoking
 from books_api.auth.sessions import NO_KEY_UPDATE, TokenPair, live_user
 from books_api.auth.tokens import Identity
-from books_api.config import Settings
 from books_api.database import autocommit
 from books_api.extensions import db
+from books_api.keys import get_keys
 from books_api.observability.logs import security_event
 
 RESET_SECONDS = 24 * 3600
@@ -83,7 +84,13 @@ def update_profile(identity: Identity, changes: Mapping[str, Any]) -> User:
     password = changes.pop("current_password", None)
     if "email" in changes and password is None:
         raise PasswordRequired
-    user = live_user(identity) if password is None else _confirm(identity, password)
+    if password is None:
+        user = live_user(identity, for_update=True)  # or it may be deleted before it is changed
+    else:
+        user = _confirm(identity, password)
+    if changes.get("email", user.email) != user.email:
+        user.is_verified = False
+        user.reset_epoch += 1  # a reset token that went to the old address
     for name, value in changes.items():
         setattr(user, name, value)
     _commit_unique()
@@ -122,9 +129,11 @@ def logout_everywhere(identity: Identity) -> None:
 def delete_account(identity: Identity, current_password: str) -> None:
     """Delete one's own account with its books. Raises WrongPassword and LastAdmin."""
     _check_password(identity, current_password)
-    _keep_an_admin_without(UUID(identity.user_id))  # locks in its order, so before our own row
-    live_user(identity, for_update=True)
-    delete_user(UUID(identity.user_id), editor=identity)
+    user_id = UUID(identity.user_id)
+    if identity.is_admin:
+        _keep_an_admin_without(user_id)  # locks in its order, so before our own row
+    live_user(identity, for_update=True)  # refuses whose role is another by now
+    _delete(user_id, editor=identity)
 
 
 def set_password(user_id: UUID, new_password: str, field: str = "new_password") -> None:
@@ -135,27 +144,33 @@ def set_password(user_id: UUID, new_password: str, field: str = "new_password") 
 
 
 def make_reset_token(user: User) -> str:
-    """Return a token that sets one new password within RESET_SECONDS."""
+    """Return a token that sets one new password within RESET_SECONDS; older ones are dead.
+
+    So is this one when the email changes. Raises UserNotFound.
+    """
+    user = _lock(user.id)
+    user.reset_epoch += 1
+    db.session.commit()
     security_event("password_reset_issued", user_id=user.id)
-    return str(_reset_serializer().dumps([str(user.id), user.token_epoch]))
+    return str(_reset_serializer().dumps([str(user.id), *_epochs(user)]))
 
 
 def reset_password(token: str, new_password: str) -> UUID:
     """Set a new password with a reset token, end every session, and return whose it is.
 
-    The token is bound to the epoch, which this raises: it works once. Raises
+    The token is bound to the token epoch, which this raises: it works once. Raises
     ResetTokenRefused, WeakPassword and TooBusy.
     """
     try:
-        user_id, epoch = _reset_serializer().loads(token, max_age=RESET_SECONDS)
+        user_id, *epochs = _reset_serializer().loads(token, max_age=RESET_SECONDS)
         user = get_user(UUID(user_id))
     except (BadData, UserNotFound):
         raise _refused_reset() from None
-    if user.token_epoch != epoch or not user.is_active:
+    if _epochs(user) != epochs or not user.is_active:
         raise _refused_reset()
     new_hash = _new_hash(user, new_password, field="new_password")
     user = _lock(user.id)
-    if user.token_epoch != epoch:
+    if _epochs(user) != epochs:
         raise _refused_reset()
     _set_password_hash(user, new_hash)
     return user.id
@@ -186,9 +201,13 @@ def update_user(
     return user
 
 
-def delete_user(user_id: UUID, *, editor: Identity | None = None) -> None:
+def delete_user(user_id: UUID) -> None:
     """Delete an account with its books; its tokens are dead. Raises UserNotFound, LastAdmin."""
     _keep_an_admin_without(user_id)
+    _delete(user_id, editor=None)
+
+
+def _delete(user_id: UUID, *, editor: Identity | None) -> None:
     user = _lock(user_id, delete=True)
     entry = sessions.raise_epoch(user)
     db.session.delete(user)
@@ -286,6 +305,10 @@ def _commit_unique() -> None:
 
 
 def _reset_serializer() -> URLSafeTimedSerializer:
-    settings: Settings = current_app.config["SETTINGS"]
-    keys = [settings.jwt_secret_key_previous, settings.jwt_secret_key]
-    return URLSafeTimedSerializer([key for key in keys if key], salt="password-reset")
+    keys = get_keys("password reset")[::-1]  # the last one signs
+    signer = {"key_derivation": "none", "digest_method": sha256}
+    return URLSafeTimedSerializer(keys, signer_kwargs=signer)
+
+
+def _epochs(user: User) -> list[int]:
+    return [user.token_epoch, user.reset_epoch]

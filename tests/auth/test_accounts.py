@@ -1,5 +1,7 @@
 """One's own account, passwords and their reset, and what admins do."""
 
+import hashlib
+import hmac
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -9,6 +11,7 @@ import time_machine
 from itsdangerous import URLSafeTimedSerializer
 
 from books_api.auth import service
+from books_api.keys import hkdf
 from tests.auth.helpers import (
     AUTH,
     BOOKS,
@@ -17,6 +20,7 @@ from tests.auth.helpers import (
     execute,
     forge,
     get_me,
+    locked,
     released_together,
     rotate,
     snapshot,
@@ -105,6 +109,32 @@ def test_email_is_not_changed_without_the_password(app, client, alice, values):
     assert snapshot(app) == before
 
 
+@pytest.mark.parametrize(
+    ("email", "is_verified"), [("new@example.com", False), ("alice@example.com", True)]
+)
+def test_new_email_is_not_verified(app, client, alice, email, is_verified):
+    execute(app, "UPDATE users SET is_verified = true")
+
+    response = patch_me(client, alice, email=email, current_password=PASSWORD)
+
+    assert response.json["is_verified"] is is_verified
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"username": "other"}, {"email": "new@example.com", "current_password": PASSWORD}],
+)
+def test_change_while_the_account_is_deleted_is_401(app, alice, servers, values):
+    (answer,) = released_together(
+        servers,
+        "DELETE FROM users",
+        lambda: patch_me(app.test_client(), alice, **values),
+        commit=True,
+    )
+
+    assert answer.status_code == 401
+
+
 @pytest.mark.parametrize("field", ["email", "username"])
 @pytest.mark.parametrize("spell", [str, str.upper])
 def test_change_to_what_another_has_is_refused(app, client, alice, bob, field, spell):
@@ -133,6 +163,13 @@ def test_account_is_deleted_with_its_books_and_sessions(app, client, alice, bob,
     assert [row.username for row in execute(app, "SELECT username FROM users")] == ["bob"]
     assert [str(row.id) for row in execute(app, "SELECT id FROM books")] == [kept["id"]]
     assert [str(row.user_id) for row in execute(app, "SELECT user_id FROM sessions")] == [bob.id]
+
+
+def test_deletion_of_a_plain_account_waits_for_no_admin(client, alice, admin, servers):
+    with locked(servers, "SELECT FROM users WHERE role = 'admin' FOR UPDATE"):
+        response = client.delete(ME, json={"current_password": PASSWORD}, headers=alice.headers)
+
+    assert response.status_code == 204
 
 
 def test_tokens_of_a_deleted_account_are_dead(client, alice):
@@ -305,6 +342,15 @@ def expired_by_logout_everywhere(app, client, alice):
     client.post(f"{AUTH}/logout-all", headers=alice.headers)
 
 
+def expired_by_a_newer_one(app, client, alice):
+    with app.app_context():
+        service.make_reset_token(service.get_user(UUID(alice.id)))
+
+
+def expired_by_new_email(app, client, alice):
+    patch_me(client, alice, email="new@example.com", current_password=PASSWORD)
+
+
 def expired_by_deactivation(app, client, alice):
     execute(app, "UPDATE users SET is_active = false")
 
@@ -318,6 +364,8 @@ def expired_by_deletion(app, client, alice):
     [
         expired_by_new_password,
         expired_by_logout_everywhere,
+        expired_by_a_newer_one,
+        expired_by_new_email,
         expired_by_deactivation,
         expired_by_deletion,
     ],
@@ -331,8 +379,21 @@ def test_reset_token_is_dead_after(app, client, alice, reset_token, event):
     assert response.json["errors"][0]["pointer"] == "/token"
 
 
-def signed(payload, key=KEY, salt="password-reset"):
-    return URLSafeTimedSerializer(key, salt=salt).dumps(payload)
+def test_newest_reset_token_works(app, client, alice, reset_token):
+    with app.app_context():
+        newest = service.make_reset_token(service.get_user(UUID(alice.id)))
+
+    assert reset(client, newest).status_code == 204
+
+
+def test_reset_token_is_signed_with_sha_256(reset_token):
+    assert len(reset_token.rpartition(".")[2]) == 43  # 256 bits in Base64
+
+
+def signed(payload, key=KEY, use="password reset"):
+    signer = {"key_derivation": "none", "digest_method": hashlib.sha256}
+    key = hkdf(key.encode(), use.encode())
+    return URLSafeTimedSerializer(key, signer_kwargs=signer).dumps(payload)
 
 
 @pytest.mark.parametrize(
@@ -341,10 +402,12 @@ def signed(payload, key=KEY, salt="password-reset"):
         lambda token, alice: ("X" if token[0] != "X" else "Y") + token[1:],
         lambda token, alice: token[:-4],
         lambda token, alice: token.replace(".", "", 1),
-        lambda token, alice: signed([alice.id, 0], key=OTHER_KEY),
-        lambda token, alice: signed([alice.id, 0], salt="itsdangerous"),
-        lambda token, alice: signed([alice.id, 1]),
-        lambda token, alice: signed([str(uuid4()), 0]),
+        lambda token, alice: signed([alice.id, 0, 1], key=OTHER_KEY),
+        lambda token, alice: signed([alice.id, 0, 1], use="cursor"),
+        lambda token, alice: URLSafeTimedSerializer(KEY, "password-reset").dumps([alice.id, 0, 1]),
+        lambda token, alice: signed([alice.id, 1, 1]),
+        lambda token, alice: signed([alice.id, 0, 2]),
+        lambda token, alice: signed([str(uuid4()), 0, 1]),
         lambda token, alice: alice.access_token,
         lambda token, alice: alice.refresh_token,
         lambda token, alice: "...",
@@ -369,7 +432,7 @@ def test_reset_token_is_no_bearer_token(client, reset_token):
 def test_refused_reset_tokens_look_the_same(app, client, alice, make_user, reset_token):
     with app.app_context():
         inactive = service.get_user(UUID(make_user(is_active=False).id))
-        tokens = [service.make_reset_token(inactive), signed([str(uuid4()), 0]), "nonsense"]
+        tokens = [service.make_reset_token(inactive), signed([str(uuid4()), 0, 1]), "nonsense"]
 
     answers = [reset(client, token) for token in tokens]
 
@@ -649,12 +712,13 @@ def test_closed_signup_is_open_to_an_admin(app, make_app, admin):
     assert response.json["role"] == "user"
 
 
-@pytest.mark.parametrize("token", ["user", "revoked", "read-only", "refresh", "nonsense"])
+@pytest.mark.parametrize("token", ["user", "revoked", "read-only", "script", "refresh", "nonsense"])
 def test_closed_signup_is_open_to_no_other_token(app, client, make_app, admin, alice, token):
     tokens = {
         "user": alice.access_token,
         "revoked": admin.access_token,
         "read-only": forge(admin.access_token, scope="read"),
+        "script": forge(admin.access_token, scope="full"),
         "refresh": admin.refresh_token,
         "nonsense": "nonsense",
     }
@@ -703,6 +767,13 @@ def test_new_key_logs_nobody_out_while_the_old_one_verifies(make_app, alice):
     assert status_of(client, alice.access_token) == 200
     pair = rotate(client, alice.refresh_token).json
     assert status_of(client, pair["access_token"]) == 200
+
+
+def test_token_of_the_old_key_with_the_id_of_version_1_0_0_is_taken(make_app, alice):
+    kid = hmac.digest(KEY.encode(), b"kid", "sha256").hex()[:8]
+    client = make_app(jwt_secret_key=OTHER_KEY, jwt_secret_key_previous=KEY).test_client()
+
+    assert status_of(client, forge(alice.access_token, headers={"kid": kid})) == 200
 
 
 def test_new_key_signs_what_is_issued(client, make_app, alice):

@@ -380,12 +380,25 @@ def test_reset_link_sets_one_new_password(app, client, alice):
     assert login(app, alice.email, NEW_PASSWORD) == 200
 
 
+def test_reset_link_ends_the_one_before_it(app, client, alice):
+    first, second = (run(app, "users", "reset-link", alice.email).stdout.strip() for _ in "12")
+
+    answers = [
+        client.post(f"{AUTH}/password-reset", json={"token": token, "new_password": NEW_PASSWORD})
+        for token in (first, second)
+    ]
+
+    assert [answer.status_code for answer in answers] == [422, 204]
+
+
 def test_reset_link_alone_ends_no_session(app, client, alice):
     before = snapshot(app)
 
     run(app, "users", "reset-link", alice.email)
 
-    assert snapshot(app) == before
+    after = snapshot(app)
+    assert {**after, "users": []} == {**before, "users": []}
+    assert execute(app, "SELECT token_epoch FROM users") == [(0,)]
 
 
 def test_inactive_user_gets_no_reset_link(app, make_user):
