@@ -44,7 +44,7 @@ def get_me() -> Response:
 
 
 @blueprint.route("", methods=["PATCH"], tags=["auth"])
-@token_required()
+@token_required(login=True)
 @blueprint.arguments(ProfileSchema())
 @blueprint.response(200, UserSchema)
 @problems(409)

@@ -71,13 +71,13 @@ def role_required(role: Role) -> Callable[[View], View]:
 def sent_by_admin() -> bool:
     """Tell whether a request that needs no token bears an admin's.
 
-    Raises TokenRefused for one that is not good, and TokenReadOnly when it is read-only.
+    Raises TokenRefused for one that is not good, TokenReadOnly and LoginRequired for a script's.
     """
     if "Authorization" not in request.headers:
         return False
     who = authenticate(("access",))
     if who.scope is not None:
-        _check_scope(who.scope, login=False)
+        _check_scope(who.scope, login=True)
     return who.is_admin
 
 

@@ -117,7 +117,7 @@ def logout() -> dict[str, str]:
 
 
 @blueprint.route("/logout-all", methods=["POST"])
-@token_required()
+@token_required(login=True)
 @blueprint.response(200, MessageSchema)
 def logout_all() -> dict[str, str]:
     """Log out everywhere
@@ -164,7 +164,7 @@ def create_script_token(values: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.route("/sessions/<uuid:session_id>", methods=["DELETE"])
-@token_required()
+@token_required(login=True)
 @blueprint.response(204)
 @limited("session_limit", by=user_id)
 def end_session(session_id: UUID) -> None:
@@ -199,7 +199,7 @@ def reset_password(values: dict[str, str]) -> None:
 
 
 @blueprint.route("/users", methods=["GET"])
-@token_required()
+@token_required(login=True)
 @role_required(Role.ADMIN)
 @blueprint.arguments(UserQuery(), location="query")
 @blueprint.response(200, UserSchema(many=True), headers=PAGE)
@@ -218,7 +218,7 @@ def list_users(query: dict[str, Any]) -> tuple[Any, int, dict[str, str]]:
 
 
 @blueprint.route("/users/<uuid:user_id>", methods=["GET"])
-@token_required()
+@token_required(login=True)
 @role_required(Role.ADMIN)
 @blueprint.response(200, UserSchema)
 def get_user(user_id: UUID) -> User:
@@ -230,7 +230,7 @@ def get_user(user_id: UUID) -> User:
 
 
 @blueprint.route("/users/<uuid:user_id>", methods=["PATCH"])
-@token_required()
+@token_required(login=True)
 @role_required(Role.ADMIN)
 @blueprint.arguments(UserUpdateSchema())
 @blueprint.response(200, UserSchema)

@@ -1,7 +1,7 @@
 """Sessions: list, end one, their limits in time, and named tokens for scripts."""
 
 from datetime import datetime, timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 import time_machine
@@ -445,7 +445,10 @@ def test_read_only_script_token_does_not_write(client, reader):
     [
         ("POST", "/sessions", {"name": "another", "expires_in_days": 365, "read_only": False}),
         ("POST", "/password", {"current_password": PASSWORD, "new_password": NEW_PASSWORD}),
+        ("PATCH", "/me", {"username": "other"}),
         ("DELETE", "/me", {"current_password": PASSWORD}),
+        ("POST", "/logout-all", None),
+        ("DELETE", f"/sessions/{UUID(int=0)}", None),
     ],
 )
 @pytest.mark.parametrize("token", ["reader", "writer"])
@@ -514,10 +517,29 @@ def test_no_script_token_is_made_while_the_user_logs_out_everywhere(app, alice, 
     assert execute(app, "SELECT FROM sessions WHERE ended_at IS NULL") == []
 
 
-def test_admins_script_token_has_the_role(client, admin):
-    token = make_script_token(client, admin).json["access_token"]
+def test_admins_script_token_has_the_role(client, admin, alice, make_book):
+    token = make_script_token(client, admin, read_only=False).json["access_token"]
+    path = f"{BOOKS}/{make_book(alice)['id']}"
 
-    assert client.get(f"{AUTH}/users", headers=bearer(token)).status_code == 200
+    assert client.patch(path, json={"title": "Momo"}, headers=bearer(token)).status_code == 200
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/users"), ("GET", "/users/{id}"), ("PATCH", "/users/{id}")]
+)
+def test_admins_script_token_is_kept_from_users(client, admin, alice, read_only, method, path):
+    token = make_script_token(client, admin, read_only=read_only).json["access_token"]
+
+    response = client.open(
+        f"{AUTH}{path.format(id=alice.id)}",
+        method=method,
+        json={"role": "admin"},
+        headers=bearer(token),
+    )
+
+    assert response.status_code == 403
+    assert 'error="insufficient_scope"' in response.headers["WWW-Authenticate"]
 
 
 def test_expired_script_token_is_refused(client, alice, reader):
