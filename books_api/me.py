@@ -8,12 +8,14 @@ from marshmallow import fields
 
 from books_api.auth import User, identity, live_user, service, token_required
 from books_api.auth.attempts import password_confirmed
+from books_api.auth.routes import limit_body
 from books_api.auth.schemas import ConfirmationSchema, ProfileSchema, UserSchema
 from books_api.books.lists import count_books, list_books
 from books_api.books.schemas import BookSchema
 from books_api.web.openapi import Blueprint, problems
 
 blueprint = Blueprint("me", __name__)
+blueprint.before_request(limit_body)
 
 NEWEST = 20
 

@@ -34,6 +34,13 @@ from books_api.web.pagination import link_next
 
 blueprint = Blueprint("auth", __name__, description="Accounts, sessions and tokens")
 
+BODY_MAX = 16 * 1024
+
+
+@blueprint.before_request
+def limit_body() -> None:
+    request.max_content_length = BODY_MAX
+
 
 def user_id() -> str:
     return identity().user_id

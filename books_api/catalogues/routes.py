@@ -11,7 +11,7 @@ from uuid import UUID
 import orjson
 from flask import Response, request, stream_with_context
 from sqlalchemy import Connection
-from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge, UnsupportedMediaType
+from werkzeug.exceptions import ClientDisconnected
 
 from books_api.auth import identity, token_required
 from books_api.books.idempotency import Answer, once
@@ -24,6 +24,7 @@ from books_api.catalogues.readers import Format, Record, open_catalogue
 from books_api.catalogues.schemas import EXAMPLES, ExportQuery, ImportQuery, ImportReportSchema
 from books_api.extensions import db
 from books_api.web.openapi import Blueprint, problems, request_headers
+from books_api.web.parsing import check_body, check_end
 
 # Its operations are documented among those of books, whose prefix they share.
 blueprint = Blueprint("catalogues", __name__)
@@ -65,9 +66,8 @@ def import_books(query: dict[str, Any]) -> Response:
     and a user's imports take turns: 409 when the one before takes long. The answer says what
     became of every record that was not imported; `dry_run=true` only says it.
     """
+    check_body(request, *FORMATS)
     content_type = request.mimetype
-    if content_type not in FORMATS:
-        raise UnsupportedMediaType(f"The body must be sent as {' or '.join(FORMATS)}.")
     owner = UUID(identity().user_id)
     key = idempotency_key()
     with SpooledTemporaryFile(IN_MEMORY) as body:
@@ -94,11 +94,9 @@ def receive(body: IO[bytes]) -> None:
     request.max_content_length = BODY_MAX
     shutil.copyfileobj(request.stream, body)
     size = body.tell()
-    # What the server and werkzeug keep to themselves: the end came early, or was a limit's.
-    if request.content_length not in (None, size):
+    if request.content_length not in (None, size):  # the end came early, which nobody tells us
         raise ClientDisconnected
-    if size == BODY_MAX and request.environ["wsgi.input"].read(1):
-        raise RequestEntityTooLarge
+    check_end(request, size)
     body.seek(0)
 
 

@@ -32,6 +32,33 @@ class ORJSONProvider(JSONProvider):
         )
 
 
+class UnsupportedCoding(UnsupportedMediaType):
+    """A body that is compressed, say; the answer names what is read (RFC 9110, 15.5.16)."""
+
+    description = "The body must be sent without a Content-Encoding."
+
+    def get_headers(self, *args: Any, **kwargs: Any) -> list[tuple[str, str]]:
+        return [*super().get_headers(*args, **kwargs), ("Accept-Encoding", "identity")]
+
+
+def check_body(req: Request, *media_types: str) -> None:
+    """Raise UnsupportedMediaType for a body of another media type, or with a content coding."""
+    if req.mimetype not in media_types:
+        raise UnsupportedMediaType(f"The body must be sent as {' or '.join(media_types)}.")
+    if (req.content_encoding or "identity").lower() != "identity":
+        raise UnsupportedCoding
+
+
+def check_end(req: Request, size: int) -> None:
+    """Raise RequestEntityTooLarge if a body of this size was cut off at the limit.
+
+    Werkzeug does so, silently, when no Content-Length tells it better.
+    """
+    at_limit = req.content_length is None and size == req.max_content_length
+    if at_limit and req.environ["wsgi.input"].read(1):
+        raise RequestEntityTooLarge
+
+
 @cache
 def _defaults(schema: Schema) -> dict[str, Any]:
     return dict(schema.load({}))
@@ -52,11 +79,9 @@ class Parser(FlaskParser):
             raise BadRequest("The query string is not UTF-8.") from None
 
     def load_json(self, req: Request, schema: Schema) -> Any:
-        if req.mimetype != "application/json":
-            raise UnsupportedMediaType("The body must be sent as application/json.")
+        check_body(req, "application/json")
         body = req.get_data(cache=False)
-        if len(body) == req.max_content_length and req.environ["wsgi.input"].read(1):
-            raise RequestEntityTooLarge  # werkzeug cuts a chunked body off there, silently
+        check_end(req, len(body))
         if not body:
             raise BadRequest("The body is empty; it must be a JSON object.")
         try:

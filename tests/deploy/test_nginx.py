@@ -151,7 +151,15 @@ def test_a_body_of_a_mebibyte_reaches_the_application(client, alice, chunked):
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-@pytest.mark.parametrize(("path", "limit"), [("/books/", MIB), ("/books/import", 16 * MIB)])
+@pytest.mark.parametrize(
+    ("path", "limit"),
+    [
+        ("/books/", MIB),
+        ("/books/import", 16 * MIB),
+        ("/auth/sessions", 16 * 1024),
+        ("/auth/login", 16 * 1024),
+    ],
+)
 def test_a_body_over_its_limit_is_refused_by_nginx(
     nginx, gunicorn, client, alice, path, limit, chunked
 ):

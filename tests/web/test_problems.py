@@ -1,5 +1,6 @@
 """Every error as problem details (RFC 9457), one row of the contract after the other."""
 
+import gzip
 import io
 import json
 import uuid
@@ -15,6 +16,9 @@ MEMBERS = {"type", "title", "status", "detail", "instance", "request_id"}
 MEBIBYTE = 1024 * 1024
 MOMO = {"title": "Momo", "author": "Michael Ende"}
 JSON = "application/json"
+GZIP = {"Content-Encoding": "gzip"}
+LARGE_CATALOGUE = b"title,author\n" + 33 * (b"x" * (MEBIBYTE // 2 - 1) + b"\n")
+LARGE_CATALOGUE = LARGE_CATALOGUE[: 16 * MEBIBYTE]
 
 
 @pytest.fixture
@@ -67,6 +71,18 @@ ERRORS = {
     ),
     "large": (413, "POST", f"{BOOKS}/", {"data": book_of(MEBIBYTE + 1), "content_type": JSON}),
     "large_chunked": (413, "POST", f"{BOOKS}/", chunked(book_of(MEBIBYTE + 1))),
+    "large_for_auth": (
+        *(413, "PATCH", f"{PREFIX}/auth/me"),
+        {"data": b"{}".ljust(16 * 1024 + 1), "content_type": JSON},
+    ),
+    "compressed": (
+        *(415, "POST", f"{BOOKS}/"),
+        {"data": gzip.compress(b"{}"), "content_type": JSON, "headers": GZIP},
+    ),
+    "compressed_import": (
+        *(415, "POST", f"{BOOKS}/import"),
+        {"data": gzip.compress(b"title"), "content_type": "text/csv", "headers": GZIP},
+    ),
     "no_type": (415, "POST", f"{BOOKS}/", {"data": json.dumps(MOMO)}),
     "wrong_type": (415, "POST", f"{BOOKS}/", {"data": "x", "content_type": "text/plain"}),
     "invalid_body": (422, "POST", f"{BOOKS}/", {"json": {}}),
@@ -134,6 +150,9 @@ TYPES_OF_ERRORS = {
     "changed": "book-changed",
     "large": "content-too-large",
     "large_chunked": "content-too-large",
+    "large_for_auth": "content-too-large",
+    "compressed": "unsupported-media-type",
+    "compressed_import": "unsupported-media-type",
     "no_type": "unsupported-media-type",
     "wrong_type": "unsupported-media-type",
     "invalid_body": "validation",
@@ -275,6 +294,52 @@ def test_a_412_has_the_current_book(send):
 )
 def test_a_body_of_1_mib_is_taken(send, options):
     response = send("POST", f"{BOOKS}/", **renewed(options))
+
+    assert response.status_code == 201
+
+
+class Waiting(io.BytesIO):
+    """The body as a server gives it whose client keeps the connection: reading on would hang."""
+
+    def read(self, size=-1):
+        data = super().read(size)
+        assert data or not size, "waits for more than the client has sent"
+        return data
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        (f"{BOOKS}/", book_of(MEBIBYTE), 201),
+        (f"{BOOKS}/import", LARGE_CATALOGUE, 200),
+    ],
+)
+def test_no_more_than_the_content_length_is_read(send, path, body, status):
+    content_type = "text/csv" if path.endswith("import") else JSON
+
+    response = send(
+        "POST",
+        path,
+        input_stream=Waiting(body),
+        content_length=len(body),
+        content_type=content_type,
+    )
+
+    assert response.status_code == status
+
+
+@pytest.mark.parametrize("coding", ["gzip", "GZIP", "br", "x", "gzip, identity"])
+def test_a_content_coding_is_415_and_the_answer_names_what_is_read(send, coding):
+    headers = {"Content-Encoding": coding}
+
+    response = send("POST", f"{BOOKS}/", json=MOMO, headers=headers)
+
+    assert (response.status_code, response.headers["Accept-Encoding"]) == (415, "identity")
+
+
+@pytest.mark.parametrize("coding", ["identity", "Identity", ""])
+def test_a_body_without_a_coding_is_read(send, coding):
+    response = send("POST", f"{BOOKS}/", json=MOMO, headers={"Content-Encoding": coding})
 
     assert response.status_code == 201
 
