@@ -213,14 +213,12 @@ def catalogue() -> IO[bytes]:
 
 def import_file(file: IO[bytes], owner: UUID) -> None:
     """Import the file as the command line does."""
-    with db.engine.connect() as connection:
-        import_records(
-            open_catalogue(file).records,
-            owner,
-            connection=connection,
-            on_outcome=lambda record, outcome, reason: None,
-            after_batch=lambda report: connection.commit(),
-        )
+    import_records(
+        open_catalogue(file).records,
+        owner,
+        on_outcome=lambda record, outcome, reason: None,
+        on_batch=lambda report: None,
+    )
 
 
 def execute(statement: str, **parameters: object) -> None:

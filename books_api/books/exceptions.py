@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from books_api.books.models import as_answer, etag
 from books_api.web.problems import RETRY_AFTER, InvalidInput, NotFound, Problem, RateLimited
 
 
@@ -44,7 +45,11 @@ class KeyInUse(StillRunning):
     detail = "The first request with this Idempotency-Key is still running."
 
 
-class TooManySearches(RateLimited):
+class TooManyAtOnce(RateLimited):
+    """What one user may have running at once is running."""
+
+
+class TooManySearches(TooManyAtOnce):
     detail = "You have too many searches running at once; send this one when another has ended."
 
 
@@ -55,14 +60,14 @@ class BookChanged(Problem):
     remedy = "Apply the change to `current`, and send it with the ETag of this answer."
     detail = "The book has changed since you read it."
 
-    def __init__(self, current: dict[str, Any], etag: str) -> None:
+    def __init__(self, current: dict[str, Any]) -> None:
         super().__init__()
-        self.current, self.etag = current, etag
+        self.current = current
 
     @property
     def headers(self) -> Mapping[str, str]:
-        return {"ETag": self.etag}
+        return {"ETag": etag(self.current)}
 
     @property
     def members(self) -> dict[str, Any]:
-        return {"current": self.current}
+        return {"current": as_answer(self.current)}

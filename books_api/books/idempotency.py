@@ -1,15 +1,16 @@
 """Idempotency-Key: a request that may be sent again has its effect once.
 
-The key and the first answer are stored in the transaction of the effect: no crash can part them.
+The key and the first result are stored in the transaction of the effect: no crash can part them.
 https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
 """
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
+import orjson
 from sqlalchemy import Connection, bindparam, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
@@ -20,23 +21,10 @@ from books_api.database import transaction
 
 KEPT = timedelta(hours=24)
 
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a request was answered with; `replayed` when it is the answer to an earlier one."""
-
-    status: int
-    headers: dict[str, str]
-    body: str
-    replayed: bool = False
-
-
 # It does not wait: who does not get the lock learns that the first request is still running.
 _LOCK = select(func.pg_try_advisory_xact_lock(bindparam("lock")))
 _FIRST = select(
     IdempotencyKey.fingerprint,
-    IdempotencyKey.status,
-    IdempotencyKey.headers,
     IdempotencyKey.body,
     # No condition: Postgres might look all recent keys up for it.
     (IdempotencyKey.created_at > func.now() - KEPT).label("is_kept"),
@@ -48,44 +36,38 @@ _INSERT = insert(IdempotencyKey)
 _STORE = _INSERT.on_conflict_do_update(  # an expired one that is not pruned yet
     index_elements=[IdempotencyKey.user_id, IdempotencyKey.key],
     set_={"created_at": func.now()}
-    | {
-        name: getattr(_INSERT.excluded, name)
-        for name in ("fingerprint", "status", "headers", "body")
-    },
+    | {name: getattr(_INSERT.excluded, name) for name in ("fingerprint", "body")},
 )
 
 
-def once(
-    user_id: UUID, key: str, fingerprint: bytes, work: Callable[[Connection], Answer]
-) -> Answer:
-    """Do the work in a transaction and store its answer, or return the stored one.
+def run_idempotent(
+    user_id: UUID,
+    key: str | None,
+    fingerprint: Callable[[], bytes],
+    work: Callable[[Connection | None], dict[str, Any]],
+) -> tuple[dict[str, Any], bool]:
+    """Do the work in a transaction that stores its result, or return the stored one and True.
 
-    `fingerprint` identifies the request's content. Raises KeyReused when the key came with
-    another content before, KeyInUse while the first request is running, and TokenRefused when the
-    user's account is gone.
+    Without a key the work is only done, in a transaction of its own. `fingerprint` identifies the
+    request's content. Raises KeyReused when the key came with another content before, KeyInUse
+    while the first request is running, and TokenRefused when the user's account is gone.
     """
+    if key is None:
+        return work(None), False
+    content = fingerprint()
     with owner_must_exist(), transaction() as connection:
         if not connection.scalar(_LOCK, {"lock": _lock_number(user_id, key)}):
             raise KeyInUse
         # A statement of its own: its snapshot is taken when the lock is held.
         first = connection.execute(_FIRST, {"user_id": user_id, "key": key}).one_or_none()
         if first is not None and first.is_kept:
-            if first.fingerprint != fingerprint:
+            if first.fingerprint != content:
                 raise KeyReused
-            return Answer(first.status, first.headers, first.body, replayed=True)
-        answer = work(connection)
-        connection.execute(
-            _STORE,
-            {
-                "user_id": user_id,
-                "key": key,
-                "fingerprint": fingerprint,
-                "status": answer.status,
-                "headers": answer.headers,
-                "body": answer.body,
-            },
-        )
-    return answer
+            return orjson.loads(first.body), True
+        result = work(connection)
+        stored = {"fingerprint": content, "body": orjson.dumps(result).decode()}
+        connection.execute(_STORE, {"user_id": user_id, "key": key, **stored})
+    return result, False
 
 
 def prune() -> int:

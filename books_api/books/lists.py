@@ -1,6 +1,6 @@
 """Lists of books: filters and sorts. Every form of it is one statement, made once."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache, partial
 from typing import Any
@@ -27,7 +27,7 @@ from sqlalchemy.exc import DBAPIError
 
 from books_api.books import search
 from books_api.books.exceptions import TooManySearches
-from books_api.books.models import PAGE_COUNT_MAX, Book, BookRow, as_dict
+from books_api.books.models import MEMBERS, PAGE_COUNT_MAX, STORED, Book
 from books_api.books.schemas import parse_isbn, parse_partial_date
 from books_api.database import Statement
 from books_api.web.pagination import Page, fetch_page, keyset, sorts
@@ -46,8 +46,8 @@ def _answered(column: Any) -> ColumnElement[Any]:
     return answered
 
 
-COLUMNS = [_answered(Book.__table__.c[name]) for name in BookRow._fields]
-LISTED = COLUMNS[:-1]  # without the version
+COLUMNS = [_answered(column) for column in STORED]
+LISTED = [column for column in COLUMNS if column.name in MEMBERS]
 # Neither ASCII nor what books_words() splits.
 UNSPLIT: ColumnElement[str] = literal_column(r"""'[^ -~\u3040-\u30ff\u3400-\u9fff]'""")
 ITERATED = 2_000  # books of a batch
@@ -132,12 +132,16 @@ def list_books(
         return fetch_page(
             partial(_page_statement, names, sort),
             parameters,
-            make=as_dict,
+            make=_as_answer,
             width=len(LISTED),
             scope=scope,
             limit=limit,
             cursor=cursor,
         )
+
+
+def _as_answer(row: Sequence[Any]) -> dict[str, Any]:
+    return dict(zip(MEMBERS, row, strict=False))  # behind the members are the sort key and more
 
 
 def iterate_books(

@@ -1,8 +1,8 @@
-"""The catalogue."""
+"""The catalogue. What a book is stands here once: rows, schemas, files are derived from it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from datetime import date
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
@@ -26,7 +26,6 @@ PUBLISHER_MAX = 500
 LANGUAGE_MAX = 35  # RFC 5646, 4.4.1
 PAGE_COUNT_MAX = 100_000
 IDEMPOTENCY_KEY_MAX = 255
-FIELDS = ("title", "author", "publisher", "published_date", "page_count", "language", "isbn")
 
 # The first day of a partial date: what books are sorted and filtered by.
 FIRST_DAY = (
@@ -74,52 +73,21 @@ class Book(Model):
     )
 
 
-class BookRow(NamedTuple):
-    """A book as it is answered: the fields of BookSchema in its order and form, and the version."""
-
-    id: str
-    title: str
-    author: str
-    publisher: str | None
-    published_date: str | None
-    page_count: int | None
-    language: str | None
-    isbn: str | None
-    user_uid: str
-    created_at: str
-    updated_at: str
-    version: int
+# In the order of an answer's members.
+STORED = [column for column in Book.__table__.columns if column.computed is None]
+MEMBERS = tuple(column.name for column in STORED if column.name != "version")
+BY_SERVER = {"id", "user_uid", "created_at", "updated_at"}
+FIELDS = tuple(name for name in MEMBERS if name not in BY_SERVER)  # what a client decides
 
 
-def as_dict(row: Sequence[Any]) -> dict[str, Any]:
-    """Return the answer of a row that begins as BookRow; the JSON equals BookSchema's dump."""
-    (
-        id,
-        title,
-        author,
-        publisher,
-        published_date,
-        page_count,
-        language,
-        isbn,
-        user_uid,
-        created_at,
-        updated_at,
-        *_,
-    ) = row
-    return {
-        "id": id,
-        "title": title,
-        "author": author,
-        "publisher": publisher,
-        "published_date": published_date,
-        "page_count": page_count,
-        "language": language,
-        "isbn": isbn,
-        "user_uid": user_uid,
-        "created_at": created_at,
-        "updated_at": updated_at,
-    }
+def as_answer(book: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the members of an answer."""
+    return {name: book[name] for name in MEMBERS}
+
+
+def etag(book: Mapping[str, Any]) -> str:
+    """Return the strong entity tag of the book's version."""
+    return f'"{book["version"]}"'
 
 
 class BookWord(Model):
@@ -137,7 +105,7 @@ class BookWord(Model):
 
 
 class IdempotencyKey(Model):
-    """The first answer to a request that may be sent again."""
+    """The first result of a request that may be sent again."""
 
     __tablename__ = "idempotency_keys"
     __table_args__ = (Index("ix_idempotency_keys_created_at", "created_at"),)
@@ -147,7 +115,8 @@ class IdempotencyKey(Model):
     )
     key: Mapped[str] = mapped_column(String(IDEMPOTENCY_KEY_MAX), primary_key=True)
     fingerprint: Mapped[bytes]
-    status: Mapped[int]
-    headers: Mapped[dict[str, str]] = mapped_column(JSONB)
-    body: Mapped[str] = mapped_column(Text)
+    body: Mapped[str] = mapped_column(Text)  # the result as JSON
+    # Of release 1.0, which serves beside this one while it is deployed.
+    status: Mapped[int] = mapped_column(server_default="200")
+    headers: Mapped[dict[str, str]] = mapped_column(JSONB, server_default="{}")
     created_at: Mapped[Timestamp]

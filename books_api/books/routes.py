@@ -2,19 +2,18 @@
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 from uuid import UUID
 
 from flask import Response, request
 from orjson import OPT_SORT_KEYS, dumps
-from sqlalchemy import Connection
 
 from books_api.auth import identity, token_required
 from books_api.books import lists, service
-from books_api.books.idempotency import Answer, once
-from books_api.books.models import IDEMPOTENCY_KEY_MAX, BookRow, as_dict
+from books_api.books.idempotency import run_idempotent
+from books_api.books.models import IDEMPOTENCY_KEY_MAX, as_answer, etag
 from books_api.books.schemas import BookInputSchema, BookOfUserQuery, BookQuery, BookSchema
 from books_api.web.components import IDEMPOTENCY_KEY, PAGE
 from books_api.web.openapi import Blueprint, problems, request_headers
@@ -56,17 +55,13 @@ def create_book(values: dict[str, Any]) -> Response:
     it adds one book, and answers as it did first.
     """
     who = identity()
-    key = idempotency_key()
-    if key is None:
-        return created(service.create_book(values, owner=who))
-
-    def create(connection: Connection) -> Answer:
-        response = created(service.create_book(values, owner=who, connection=connection))
-        kept = {name: response.headers[name] for name in ("ETag", "Location")}
-        return Answer(response.status_code, kept, response.get_data(as_text=True))
-
-    fingerprint = hashlib.sha256(dumps(values, option=OPT_SORT_KEYS)).digest()
-    return answered(once(UUID(who.user_id), key, b"POST /books/" + fingerprint, create))
+    create = partial(service.create_book, values, who)
+    book, is_replay = run_idempotent(
+        UUID(who.user_id), idempotency_key(), partial(_fingerprint, values), create
+    )
+    response = book_response({"version": 1, **book}, 201)  # keys of release 1.0 are without it
+    response.headers["Location"] = f"{request.path.rstrip('/')}/{book['id']}"
+    return replayed(response) if is_replay else response
 
 
 @blueprint.route("/<uuid:book_id>", methods=["GET"])
@@ -81,8 +76,8 @@ def get_book(book_id: UUID) -> Response:
     """
     book = service.get_book(book_id)
     tags = request.if_none_match
-    if tags and tags.contains_weak(str(book.version)):
-        return Response(status=304, headers={"ETag": service.etag(book)})
+    if tags and tags.contains_weak(str(book["version"])):
+        return Response(status=304, headers={"ETag": etag(book)})
     return book_response(book)
 
 
@@ -129,25 +124,20 @@ def list_books_of_user(query: dict[str, Any], user_id: UUID) -> Response:
     return books_response(partial(service.list_books_of_user, user_id), query, user_uid=user_id)
 
 
-def book_response(book: BookRow, status: int = 200) -> Response:
+def book_response(book: Mapping[str, Any], status: int = 200) -> Response:
     """Answer with one book and its entity tag."""
-    body = dumps(as_dict(book), option=DUMP_OPTIONS)
-    return Response(body, status, {"ETag": service.etag(book)}, content_type="application/json")
+    body = dumps(as_answer(book), option=DUMP_OPTIONS)
+    return Response(body, status, {"ETag": etag(book)}, content_type="application/json")
 
 
-def created(book: BookRow) -> Response:
-    """Answer with a new book, and where it is."""
-    response = book_response(book, 201)
-    response.headers["Location"] = f"{request.path.rstrip('/')}/{book.id}"
+def replayed(response: Response) -> Response:
+    """Mark the answer to a request that was sent again."""
+    response.headers["Idempotent-Replayed"] = "true"
     return response
 
 
-def answered(answer: Answer) -> Response:
-    """Answer with what a request that may be sent again was answered with first."""
-    response = Response(answer.body, answer.status, answer.headers, content_type="application/json")
-    if answer.replayed:
-        response.headers["Idempotent-Replayed"] = "true"
-    return response
+def _fingerprint(values: dict[str, Any]) -> bytes:
+    return b"POST /books/" + hashlib.sha256(dumps(values, option=OPT_SORT_KEYS)).digest()
 
 
 def idempotency_key() -> str | None:

@@ -14,6 +14,7 @@ from stdnum.ean import calc_check_digit
 from books_api.books.models import (
     AUTHOR_MAX,
     LANGUAGE_MAX,
+    MEMBERS,
     PAGE_COUNT_MAX,
     PUBLISHER_MAX,
     TITLE_MAX,
@@ -141,13 +142,7 @@ class BookSchema(ResponseSchema, BookInputSchema):
     """A book, with what the server decides."""
 
     class Meta(ResponseSchema.Meta):
-        fields = (
-            "id",
-            *(name for name in BookInputSchema().fields),
-            "user_uid",
-            "created_at",
-            "updated_at",
-        )
+        fields = MEMBERS
 
     id = fields.UUID()
     user_uid = fields.UUID()

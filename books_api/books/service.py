@@ -1,6 +1,9 @@
-"""What can be done with books. A read is one statement in autocommit; so is a plain write."""
+"""What can be done with books. A read is one statement in autocommit; so is a plain write.
 
-from collections.abc import Collection, Iterator, Mapping
+A book is a dictionary of what STORED names, in the form of the answer.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
@@ -26,11 +29,12 @@ from sqlalchemy.exc import IntegrityError
 from books_api.auth import Identity, TokenRevoked, User, UserNotFound
 from books_api.books.exceptions import BookChanged, BookNotFound, NotTheOwner
 from books_api.books.lists import COLUMNS, list_books
-from books_api.books.models import FIELDS, Book, BookRow, as_dict
+from books_api.books.models import FIELDS, STORED, Book
 from books_api.database import Statement
 from books_api.models import new_id
 from books_api.web.pagination import Page
 
+_NAMES = [column.name for column in STORED]
 _GET = Statement(select(*COLUMNS).where(Book.id == bindparam("book_id")))
 _USER = Statement(select(User.id).where(User.id == bindparam("user_id")))
 _CREATE = Statement(
@@ -51,8 +55,8 @@ _DELETE = Statement(delete(Book).where(*_PERMITTED).returning(Book.id))
 
 
 def create_book(
-    values: Mapping[str, Any], *, owner: Identity, connection: Connection | None = None
-) -> BookRow:
+    values: Mapping[str, Any], owner: Identity, connection: Connection | None = None
+) -> dict[str, Any]:
     """Add a book and return it; committed, unless it joins the transaction of a connection.
 
     Raises TokenRevoked when the owner's account is gone.
@@ -60,7 +64,7 @@ def create_book(
     ids = {"id": str(new_id()), "user_uid": owner.user_id}
     with owner_must_exist():
         [book] = _CREATE.rows(connection=connection, **{**dict.fromkeys(FIELDS), **values, **ids})
-    return BookRow._make(book)
+    return _as_book(book)
 
 
 @contextmanager
@@ -74,10 +78,10 @@ def owner_must_exist() -> Iterator[None]:
         raise TokenRevoked("The account of this token is gone.") from error
 
 
-def get_book(book_id: UUID) -> BookRow:
+def get_book(book_id: UUID) -> dict[str, Any]:
     """Return a book. Raises BookNotFound."""
     for book in _GET.rows(book_id=str(book_id)):
-        return BookRow._make(book)
+        return _as_book(book)
     raise BookNotFound
 
 
@@ -96,7 +100,7 @@ def update_book(
     *,
     editor: Identity,
     versions: Collection[int] | None = None,
-) -> BookRow:
+) -> dict[str, Any]:
     """Apply the changes and return the book.
 
     With `versions`, only when the book's version is among them, or when the values are already
@@ -106,10 +110,10 @@ def update_book(
     if changes:
         permitted = _permitted(book_id, editor, versions)
         for book in _update(frozenset(changes)).rows(**changes, **permitted):
-            return BookRow._make(book)
+            return _as_book(book)
     current = _explain(book_id, editor)
     if versions is not None and not _has(current, changes):
-        raise BookChanged(as_dict(current), etag(current))
+        raise BookChanged(current)
     return current
 
 
@@ -119,12 +123,11 @@ def delete_book(
     """Delete a book. Raises BookNotFound, NotTheOwner, BookChanged."""
     if not _DELETE.rows(**_permitted(book_id, editor, versions)):
         book = _explain(book_id, editor)
-        raise BookChanged(as_dict(book), etag(book))
+        raise BookChanged(book)
 
 
-def etag(book: BookRow) -> str:
-    """Return the strong entity tag of the book's version."""
-    return f'"{book.version}"'
+def _as_book(row: Sequence[Any]) -> dict[str, Any]:
+    return dict(zip(_NAMES, row, strict=True))
 
 
 @lru_cache
@@ -146,13 +149,13 @@ def _permitted(book_id: UUID, editor: Identity, versions: Collection[int] | None
     }
 
 
-def _explain(book_id: UUID, editor: Identity) -> BookRow:
-    """Return the book that a write has not met, or raise why."""
+def _explain(book_id: UUID, editor: Identity) -> dict[str, Any]:
+    """Return the book that the write did not match, or raise the reason."""
     book = get_book(book_id)
-    if not editor.is_admin and book.user_uid != editor.user_id:
+    if not editor.is_admin and book["user_uid"] != editor.user_id:
         raise NotTheOwner
     return book
 
 
-def _has(book: BookRow, changes: Mapping[str, Any]) -> bool:
-    return all(getattr(book, name) == value for name, value in changes.items())
+def _has(book: Mapping[str, Any], changes: Mapping[str, Any]) -> bool:
+    return all(book[name] == value for name, value in changes.items())

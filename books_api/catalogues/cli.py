@@ -17,7 +17,7 @@ import click
 from sqlalchemy.exc import DBAPIError
 
 from books_api.auth import UserNotFound, find_user
-from books_api.catalogues.exceptions import ImportRunning, UnknownColumn, UnreadableCatalogue
+from books_api.catalogues.exceptions import UnknownColumn, UnreadableCatalogue
 from books_api.catalogues.exporter import export_books
 from books_api.catalogues.importer import Report, import_records
 from books_api.catalogues.progress import Progress
@@ -25,8 +25,8 @@ from books_api.catalogues.readers import Catalogue, Format, open_catalogue
 from books_api.catalogues.rejects import Rejects
 from books_api.catalogues.repair import REPAIRS
 from books_api.commands import USAGE, OperatorGroup, fail, first_line
-from books_api.database import allow_long
 from books_api.extensions import db
+from books_api.web.problems import Problem
 
 SOME_REJECTED = 3
 GZIP_MAGIC = b"\x1f\x8b"
@@ -93,37 +93,35 @@ def run(
     """Import batch by batch, each committed; say how far it came when it cannot go on."""
     report = Report()
     progress = Progress(raw, quiet)
+    interrupts: list[int] = []
+
+    def on_batch(so_far: Report) -> None:
+        nonlocal report
+        rejects.flush()
+        report = replace(so_far, repairs=Counter(so_far.repairs))
+        progress.update(so_far)
+        if interrupts:
+            raise KeyboardInterrupt
+
     reason = ""
-    with db.engine.connect() as connection, rejects:
-
-        def after_batch(so_far: Report) -> None:
-            nonlocal report
-            # Ctrl-C waits, or a batch could be committed and not told of.
-            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-            try:
-                if not dry_run:
-                    connection.commit()
-                    allow_long(connection)
-                    rejects.flush()
-                report = replace(so_far, repairs=Counter(so_far.repairs))
-            finally:
-                signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-            progress.update(so_far)
-
+    with rejects:
         try:
-            allow_long(connection)
-            import_records(
-                catalogue.records,
-                user_id,
-                connection=connection,
-                on_outcome=rejects.add,
-                after_batch=after_batch,
-                duplicates=duplicates,
-            )
-            connection.rollback()  # what a dry run did; otherwise there is nothing left to undo
+            # Ctrl-C waits for the end of a batch, or one could be committed and not reported.
+            default = signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
+            try:
+                import_records(
+                    catalogue.records,
+                    user_id,
+                    on_outcome=rejects.add,
+                    duplicates=duplicates,
+                    dry_run=dry_run,
+                    on_batch=on_batch,
+                )
+            finally:
+                signal.signal(signal.SIGINT, default)
         except KeyboardInterrupt:
             reason = "interrupted"
-        except (DBAPIError, ImportRunning, UnreadableCatalogue) as error:
+        except (DBAPIError, Problem) as error:
             reason = first_line(error)
         except OSError as error:
             reason = f"{rejects.path}: {error.strerror}"

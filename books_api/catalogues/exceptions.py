@@ -1,11 +1,15 @@
 """What an import refuses. The text is what the client reads."""
 
-from books_api.books.exceptions import StillRunning
+from books_api.books.exceptions import StillRunning, TooManyAtOnce
 from books_api.web.problems import InvalidInput
 
 
 class ImportRunning(StillRunning):
     detail = "Another import of this user is still running."
+
+
+class TooManyExports(TooManyAtOnce):
+    detail = "You have too many exports running at once; send this one when another has ended."
 
 
 class UnreadableCatalogue(InvalidInput):

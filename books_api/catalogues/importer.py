@@ -7,6 +7,7 @@ import io
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -18,32 +19,33 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from books_api.books.models import FIELDS
+from books_api.books.service import owner_must_exist
 from books_api.catalogues.exceptions import ImportRunning
 from books_api.catalogues.readers import Record
 from books_api.catalogues.repair import to_book
+from books_api.database import transaction
 from books_api.models import new_id
 
 BATCH = 2_000  # records in one COPY: well inside the statement time-out
 BATCH_CHARACTERS = 8 * 1024 * 1024  # of enormous records a batch holds fewer
 ALREADY_THERE, REJECTED = "already there", "rejected"
 
-# Two imports of one owner at once take turns, or both would find that a book is not there yet.
+# Of two imports of one owner at once both would find that a book is not there yet.
 _LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended('import ' || :owner, 0))")
-_STAGE = text("""
-    CREATE TEMPORARY TABLE IF NOT EXISTS import_rows (
-        line integer, id uuid, user_uid uuid, title text, author text, publisher text,
-        published_date text, page_count integer, language text, isbn text
-    ) ON COMMIT DROP;
+_TRY_LOCK = text("SELECT pg_try_advisory_xact_lock(hashtextextended('import ' || :owner, 0))")
+_COLUMNS = ", ".join(("id", "user_uid", *FIELDS))
+_STAGE = text(f"""
+    CREATE TEMPORARY TABLE IF NOT EXISTS import_rows ON COMMIT DROP AS
+        SELECT 0 AS line, {_COLUMNS} FROM books WITH NO DATA;
     TRUNCATE import_rows
-""")
-_COLUMNS = ("id", "user_uid", *FIELDS)
+""")  # noqa: S608  # names of our own
 # The same owner and isbn; or, without one, the same folded title and author and the same date.
 # Looked for among the earlier records of the batch, and among the owner's books: there LATERAL
 # with LIMIT means one look into an index for each record, whatever the planner thinks of tables
 # that nobody has analyzed; = would let it take the index of all the owner's books.
 # Only if a record has no isbn is anything folded. Folding takes C++ and C# for C, and signs for
 # nothing at all: these are compared besides.
-_THERE = text("""
+FIND_DUPLICATES = text("""
     WITH keys AS MATERIALIZED (
         SELECT line, isbn, user_uid, books_fold(title) AS title, books_fold(author) AS author,
             published_date, regexp_replace(title, '[^#+]+', '', 'g') AS signs,
@@ -82,7 +84,7 @@ _THERE = text("""
     ) there WHERE k.isbn IS NULL
 """)
 _INSERT = text(
-    f"INSERT INTO books ({', '.join(_COLUMNS)}) SELECT {', '.join(_COLUMNS)}"  # noqa: S608  # names of our own
+    f"INSERT INTO books ({_COLUMNS}) SELECT {_COLUMNS}"  # noqa: S608  # names of our own
     " FROM import_rows WHERE line <> ALL(:there) ORDER BY line"
 )
 # COPY's text format.
@@ -113,21 +115,35 @@ def import_records(
     records: Iterator[Record],
     owner: UUID,
     *,
-    connection: Connection,
     on_outcome: OnOutcome,
-    after_batch: Callable[[Report], None] = lambda report: None,
     duplicates: bool = False,
+    dry_run: bool = False,
+    on_batch: Callable[[Report], None] | None = None,
+    connection: Connection | None = None,
 ) -> Report:
-    """Import the records in the connection's transaction, and call after_batch, which may commit.
+    """Import the records in one transaction, which may be that of a connection, or nothing.
 
-    With `duplicates`, a book that is already there is imported again. Raises ImportRunning when
-    another import of the owner does not end within the connection's lock time-out.
+    With on_batch each batch has a transaction of its own, as long as an operator's work may take,
+    and waits for another import of the owner; on_batch is told when it is committed (of a dry run,
+    which is one transaction, when it is read). With `duplicates`, a book that is already there is
+    imported again. Raises ImportRunning, and TokenRefused when the owner's account is gone.
     """
-    report = Report()
-    for batch in _batches(records):
-        _import_batch(batch, owner, report, connection, on_outcome, duplicates)
-        report.last_line = batch[-1].line
-        after_batch(report)
+    report, in_batches = Report(), on_batch is not None
+    on_batch = on_batch or (lambda report: None)
+    batches = _batches(records)
+    units = ([batch] for batch in batches) if in_batches and not dry_run else [batches]
+    for unit in units:
+        begun = transaction(long=in_batches) if connection is None else nullcontext(connection)
+        with owner_must_exist(), begun as joined:
+            for batch in unit:
+                _take_turn(owner, joined, wait=in_batches)
+                _import_batch(batch, owner, report, joined, on_outcome, duplicates)
+                if dry_run:
+                    on_batch(report)
+            if dry_run:
+                joined.rollback()
+        if not dry_run:
+            on_batch(report)
     return report
 
 
@@ -162,8 +178,7 @@ def _import_batch(
         except ValidationError as error:
             report.rejected += 1
             on_outcome(record, REJECTED, reason(error))
-    # Also when all are rejected: Postgres ends a transaction that sends it nothing for long.
-    _take_turn(owner, connection)
+    report.last_line = batch[-1].line
     there = _write(good, owner, connection, duplicates) if good else []
     for line in there:
         on_outcome(good[line][0], ALREADY_THERE, "You have this book.")
@@ -171,13 +186,16 @@ def _import_batch(
     report.imported += len(good) - len(there)
 
 
-def _take_turn(owner: UUID, connection: Connection) -> None:
+def _take_turn(owner: UUID, connection: Connection, *, wait: bool) -> None:
+    # Of each batch: Postgres ends a transaction that sends it nothing for long.
     try:
-        connection.execute(_LOCK, {"owner": str(owner)})
+        taken = connection.scalar(_LOCK if wait else _TRY_LOCK, {"owner": str(owner)})
     except OperationalError as error:
         if getattr(error.orig, "pgcode", None) != LOCK_NOT_AVAILABLE:
             raise
         raise ImportRunning from error
+    if taken is False:  # who waits is given nothing
+        raise ImportRunning
 
 
 def _write(
@@ -197,7 +215,7 @@ def _write(
         connection.connection.cursor().copy_expert("COPY import_rows FROM STDIN", rows)
     except psycopg2.Error as error:  # SQLAlchemy has no COPY, and so does not wrap its errors
         raise DBAPIError.instance("COPY", None, error, psycopg2.Error) from error
-    there = [] if duplicates else sorted(connection.execute(_THERE).scalars())
+    there = [] if duplicates else sorted(connection.execute(FIND_DUPLICATES).scalars())
     connection.execute(_INSERT, {"there": there})
     return there
 

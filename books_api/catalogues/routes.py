@@ -3,26 +3,25 @@
 import hashlib
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from itertools import chain
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any
 from uuid import UUID
 
-import orjson
 from flask import Response, request, stream_with_context
+from orjson import dumps
 from sqlalchemy import Connection
 from werkzeug.exceptions import ClientDisconnected
 
 from books_api.auth import identity, token_required
-from books_api.books.idempotency import Answer, once
-from books_api.books.routes import answered, idempotency_key
-from books_api.books.service import owner_must_exist
+from books_api.books.idempotency import run_idempotent
+from books_api.books.routes import idempotency_key, replayed
 from books_api.catalogues.exceptions import UnreadableCatalogue
 from books_api.catalogues.exporter import export_books
-from books_api.catalogues.importer import import_records
+from books_api.catalogues.importer import BATCH, import_records
 from books_api.catalogues.readers import Format, Record, open_catalogue
 from books_api.catalogues.schemas import EXAMPLES, ExportQuery, ImportQuery, ImportReportSchema
-from books_api.extensions import db
 from books_api.web.openapi import Blueprint, problems, request_headers
 from books_api.web.parsing import check_body, check_end
 
@@ -32,6 +31,8 @@ blueprint = Blueprint("catalogues", __name__)
 BODY_MAX = 16 * 1024 * 1024
 IN_MEMORY = 1024 * 1024
 RECORDS_MAX = 200_000  # of one request: 16 MiB can hold eight million that are not imported
+OUTCOMES_MAX = 1_000  # that are listed
+REASON_MAX = 300  # characters of one: it may repeat a cell
 FORMATS: dict[str, Format] = {
     "text/csv": "csv",
     "application/x-ndjson": "jsonl",
@@ -62,31 +63,26 @@ def import_books(query: dict[str, Any]) -> Response:
     """Import books
 
     CSV with a header, or NDJSON, up to 16 MiB and 200,000 records; columns are known by the names
-    that Goodreads, StoryGraph, LibraryThing and this API give them. All of it is one transaction,
-    and a user's imports take turns: 409 when the one before takes long. The answer says what
-    became of every record that was not imported; `dry_run=true` only says it.
+    that Goodreads, StoryGraph, LibraryThing and this API give them. All of it is one transaction;
+    409 while another import of yours is running. The answer counts what became of the records, and
+    lists the first 1,000 of those that were not imported; `flask books import` writes all that it
+    rejects to a file. `dry_run=true` changes nothing.
     """
     check_body(request, *FORMATS)
-    content_type = request.mimetype
-    owner = UUID(identity().user_id)
-    key = idempotency_key()
+    format = FORMATS[request.mimetype]
+    owner, key = UUID(identity().user_id), idempotency_key()
     with SpooledTemporaryFile(IN_MEMORY) as body:
         # All of it, before anything is done: a request that is cut off imports nothing.
         receive(body)
-        fingerprint = hashlib.file_digest(body, "sha256")
-        body.seek(0)
-
-        def work(connection: Connection) -> Answer:
-            return _import(body, FORMATS[content_type], owner, connection, **query)
-
-        if query["dry_run"] or key is None:
-            with owner_must_exist(), db.engine.connect() as connection:
-                answer = work(connection)
-                if not query["dry_run"]:
-                    connection.commit()
-            return answered(answer)
-        fingerprint.update(f"POST /books/import {content_type} {sorted(query.items())}".encode())
-        return answered(once(owner, key, fingerprint.digest(), work))
+        report, is_replay = run_idempotent(
+            owner,
+            None if query["dry_run"] else key,
+            partial(_fingerprint, body, query),
+            partial(import_file, body, format, owner, **query),
+        )
+    report.setdefault("records_not_listed", 0)  # keys of release 1.0 are without it
+    response = Response(dumps(report), content_type="application/json")
+    return replayed(response) if is_replay else response
 
 
 def receive(body: IO[bytes]) -> None:
@@ -100,29 +96,35 @@ def receive(body: IO[bytes]) -> None:
     body.seek(0)
 
 
-def _import(
+def _fingerprint(body: IO[bytes], query: dict[str, Any]) -> bytes:
+    digest = hashlib.file_digest(body, "sha256")  # type: ignore[arg-type]
+    body.seek(0)
+    request_line = f"POST /books/import {request.mimetype} {sorted(query.items())}"
+    digest.update(request_line.encode())
+    return digest.digest()
+
+
+def import_file(
     body: IO[bytes],
     format: Format,
     owner: UUID,
-    connection: Connection,
+    connection: Connection | None,
     *,
     dry_run: bool,
     duplicates: bool,
-) -> Answer:
+) -> dict[str, Any]:
+    """Import a file whole or not at all, and return the report of the answer."""
     catalogue = open_catalogue(body, format=format)
-    outcomes: list[dict[str, Any]] = []
-
-    def on_outcome(record: Record, outcome: str, reason: str) -> None:
-        outcomes.append({"line": record.line, "outcome": outcome, "reason": reason})
-
+    outcomes = Outcomes()
     report = import_records(
         _bounded(catalogue.records),
         owner,
-        connection=connection,
-        on_outcome=on_outcome,
+        on_outcome=outcomes.add,
         duplicates=duplicates,
+        dry_run=dry_run,
+        connection=connection,
     )
-    document = {
+    return {
         "dry_run": dry_run,
         "recognised": catalogue.description,
         "read": report.read,
@@ -130,9 +132,25 @@ def _import(
         "already_there": report.already_there,
         "rejected": report.rejected,
         "repairs": dict(report.repairs),
-        "records": sorted(outcomes, key=lambda outcome: int(outcome["line"])),
+        "records": outcomes.first(),
+        "records_not_listed": report.already_there + report.rejected - len(outcomes.first()),
     }
-    return Answer(200, {}, orjson.dumps(document).decode())
+
+
+class Outcomes:
+    """The first outcomes by line: of 200,000 bad lines all would be an answer of 25 MiB."""
+
+    def __init__(self) -> None:
+        self._found: list[dict[str, Any]] = []
+
+    def add(self, record: Record, outcome: str, reason: str) -> None:
+        # Within a batch they come by outcome: enough of them is where the batch ends.
+        if len(self._found) < OUTCOMES_MAX + BATCH:
+            reason = reason if len(reason) <= REASON_MAX else f"{reason[:REASON_MAX]}..."
+            self._found.append({"line": record.line, "outcome": outcome, "reason": reason})
+
+    def first(self) -> list[dict[str, Any]]:
+        return sorted(self._found, key=lambda found: int(found["line"]))[:OUTCOMES_MAX]
 
 
 def _bounded(records: Iterator[Record]) -> Iterator[Record]:
@@ -149,7 +167,7 @@ def _bounded(records: Iterator[Record]) -> Iterator[Record]:
 @blueprint.arguments(ExportQuery(), location="query")
 @blueprint.response(200, TEXT, content_type="text/csv")
 @blueprint.alt_response(200, schema=TEXT, content_type="application/x-ndjson")
-@problems(422)
+@problems(422, 429)
 def export(query: dict[str, Any]) -> Response:
     """Export books
 
@@ -157,10 +175,13 @@ def export(query: dict[str, Any]) -> Response:
     NDJSON with `format=ndjson`. What is exported can be imported again.
     """
     format, content_type = EXPORTS[query.pop("format")]
-    pieces = export_books(format, {"user_uid": UUID(identity().user_id), **query})
+    user_id = identity().user_id
+    pieces = export_books(format, {"user_uid": UUID(user_id), **query}, user_id)
     first = next(pieces, b"")  # an error of the query is still an answer of its own
-    return Response(
+    response = Response(
         stream_with_context(chain([first], pieces)),
         content_type=content_type,
         headers={"Content-Disposition": f'attachment; filename="books.{format}"'},
     )
+    response.call_on_close(pieces.close)  # also of a client that is gone: it has a slot
+    return response

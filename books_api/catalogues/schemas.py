@@ -57,4 +57,10 @@ class ImportReportSchema(ResponseSchema):
     already_there = fields.Integer()
     rejected = fields.Integer()
     repairs = fields.Dict(keys=fields.String(), values=fields.Integer())
-    records = fields.List(fields.Nested(ImportOutcomeSchema))
+    records = fields.List(
+        fields.Nested(ImportOutcomeSchema),
+        metadata={"description": "Of those not imported the first 1,000, by line."},
+    )
+    records_not_listed = fields.Integer(
+        metadata={"description": "Records not imported that `records` leaves out."}
+    )

@@ -8,6 +8,7 @@ import pytest
 
 from books_api import PREFIX
 from books_api.books import lists
+from books_api.catalogues.exporter import EXPORTS_MAX
 
 pytestmark = pytest.mark.long
 
@@ -196,3 +197,42 @@ def test_what_is_added_meanwhile_does_not_change_what_is_searched_for(
         exported += batches
 
     assert [title for batch in exported for title, *_ in batch][:3] == ["The Hobbit"] * 3
+
+
+@pytest.fixture
+def begin_export(client):
+    """Begin exports whose answers are not read yet."""
+    begun = []
+
+    def begin(account):
+        response = client.get(f"{PREFIX}/books/export", headers=account.headers)
+        begun.append(response)
+        return response
+
+    yield begin
+    for response in reversed(begun):  # their contexts are a stack
+        response.close()
+
+
+def test_one_export_more_than_may_run_at_once_is_429(begin_export, alice):
+    for _ in range(EXPORTS_MAX):
+        assert begin_export(alice).status_code == 200
+
+    response = begin_export(alice)
+
+    assert (response.status_code, response.headers["Retry-After"]) == (429, "1")
+
+
+def test_the_exports_of_one_user_keep_no_other_from_exporting(begin_export, alice, bob):
+    for _ in range(EXPORTS_MAX):
+        begin_export(alice)
+
+    assert begin_export(bob).status_code == 200
+
+
+@pytest.mark.parametrize("end", ["close", "get_data"])
+def test_an_export_that_is_read_or_given_up_leaves_no_slot_taken(begin_export, alice, end):
+    for _ in range(3 * EXPORTS_MAX):
+        response = begin_export(alice)
+        assert response.status_code == 200
+        getattr(response, end)()

@@ -53,6 +53,7 @@ def test_the_answer_has_the_counts_and_what_was_recognised(send):
             {"line": 3, "outcome": "already there", "reason": "You have this book."},
             {"line": 4, "outcome": "rejected", "reason": "author: Must not be empty."},
         ],
+        "records_not_listed": 0,
     }
 
 
@@ -62,6 +63,30 @@ def test_defects_are_reported_by_line(send):
     assert (report["read"], report["imported"], report["rejected"]) == (36, 30, 6)
     assert [record["line"] for record in report["records"]] == [18, 21, 25, 27, 29, 37]
     assert report["repairs"]["page count 0 taken as unknown"] == 5
+
+
+def test_of_very_many_bad_records_the_first_1000_are_listed(send):
+    rows = "".join(f"Book {number},{'Ende' if number % 2 else ''},5\n" for number in range(5_000))
+
+    report = send(CSV + 2 * rows).json
+
+    assert [record["line"] for record in report["records"]] == [*range(2, 2_002, 2)]
+    counts = [report[name] for name in ("imported", "already_there", "rejected")]
+    assert (counts, report["records_not_listed"]) == ([2_500, 2_500, 5_000], 6_500)
+
+
+def test_the_report_of_200_000_bad_records_is_small(send):
+    response = send("{}\n" * 200_000, "application/x-ndjson")
+
+    assert response.json["rejected"] == 200_000
+    assert len(response.data) < 200_000
+
+
+def test_a_reason_does_not_repeat_a_cell_of_any_length(send):
+    response = send(f"title,author,isbn\nMomo,Ende,{'9' * 100_000}e5\n")
+
+    assert response.json["rejected"] == 1
+    assert len(response.data) < 1_000
 
 
 @pytest.mark.parametrize("content_type", ["application/x-ndjson", "application/jsonl"])
@@ -214,6 +239,30 @@ def test_a_request_while_the_first_is_running_is_409(app, alice, send, stored):
 
     assert (first.result().status_code, second.status_code) == (200, 409)
     assert len(stored("id")) == 1
+
+
+@pytest.fixture
+def running_import(app, alice):
+    """The lock of an import of Alice's, which is running."""
+    take = text("SELECT pg_advisory_xact_lock(hashtextextended('import ' || :owner, 0))")
+    with app.app_context(), db.engine.connect() as connection:
+        connection.execute(take, {"owner": alice.id})
+        yield
+
+
+@pytest.mark.parametrize("options", [{}, {"key": "k"}, {"dry_run": "true"}], ids=str)
+def test_an_import_beside_another_is_409_at_once(send, stored, running_import, options):
+    before = time.perf_counter()
+
+    response = send(**options)
+
+    assert (response.status_code, response.headers["Retry-After"]) == (409, "1")
+    assert time.perf_counter() - before < 1
+    assert stored("id") == []
+
+
+def test_the_import_of_another_user_keeps_nobody_waiting(send, bob, running_import):
+    assert send(account=bob).status_code == 200
 
 
 def test_imports_at_once_make_no_duplicates(app, alice, stored):
