@@ -13,10 +13,9 @@ import os
 import socket
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from math import inf
-from operator import attrgetter
 from time import monotonic, sleep
 from typing import Any
 
@@ -36,11 +35,11 @@ class Overdue(psycopg2.OperationalError):
     """Postgres did not answer in time: what was sent may be done or not."""
 
 
-def _bounded(method: Callable[..., Any], connection_of: Callable[[Any], Any]) -> Any:
+def _bounded(method: Callable[..., Any], *, of_cursor: bool = False) -> Any:
     """Return the method, whose wait for the server has its connection's deadline."""
 
     def bounded(self: Any, *arguments: Any) -> Any:
-        connection = connection_of(self)
+        connection = self.connection if of_cursor else self
         connection.due = monotonic() + connection.seconds
         try:
             return method(self, *arguments)
@@ -55,15 +54,20 @@ def _bounded(method: Callable[..., Any], connection_of: Callable[[Any], Any]) ->
     return bounded
 
 
-def _cursor(base: type, *methods: str) -> Any:
-    of_cursor = attrgetter("connection")
-    bounded = {name: _bounded(getattr(extensions.cursor, name), of_cursor) for name in methods}
-    return type("Cursor", (base,), bounded)
+def _rows(self: Any, statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    with extensions.cursor(self) as cursor:  # one deadline for all of it costs least
+        cursor.execute(statement, parameters)
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+        return rows
 
 
-Cursor = _cursor(extensions.cursor, "execute", "executemany", "copy_expert")
-# One on the server waits for what it fetches, too.
-NamedCursor = _cursor(Cursor, "fetchone", "fetchmany", "fetchall", "close")
+# A cursor on the server waits for what it fetches, too, and when it is closed.
+WAITING = ("execute", "executemany", "copy_expert", "fetchone", "fetchmany", "fetchall", "close")
+Cursor = type(
+    "Cursor",
+    (extensions.cursor,),
+    {name: _bounded(getattr(extensions.cursor, name), of_cursor=True) for name in WAITING},
+)
 
 
 class DeadlineConnection(extensions.connection):
@@ -74,20 +78,23 @@ class DeadlineConnection(extensions.connection):
     is_shut = False
     server: "Server | None" = None
 
-    commit = _bounded(extensions.connection.commit, lambda self: self)
-    rollback = _bounded(extensions.connection.rollback, lambda self: self)
+    rows: Callable[[str, Mapping[str, Any]], list[tuple[Any, ...]]] = _bounded(_rows)
+    commit = _bounded(extensions.connection.commit)
+    _rollback = _bounded(extensions.connection.rollback)
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
+        self.cursor_factory = Cursor
         # A descriptor of our own: libpq may close its one at any moment, and the number may be
         # another connection's when we come to use it.
         self._socket = socket.socket(fileno=os.dup(self.fileno()))
         weakref.finalize(self, self._socket.close)
         _watch(self)
 
-    def cursor(self, name: str | None = None, **options: Any) -> Any:
-        options.setdefault("cursor_factory", NamedCursor if name else Cursor)
-        return super().cursor(name, **options)
+    def rollback(self) -> None:
+        # The pool asks for it each time: of nothing, it sends nothing.
+        if self.closed or self.status != extensions.STATUS_READY:
+            self._rollback()
 
     def close(self) -> None:
         super().close()
