@@ -19,7 +19,6 @@ from pathlib import Path
 from dotenv import load_dotenv
 from flask import Flask
 from flask_migrate import upgrade
-from sqlalchemy.exc import DBAPIError
 from werkzeug.serving import WSGIRequestHandler
 
 from books_api import create_app as create_configured_app
@@ -101,10 +100,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, lambda *_: sys.exit(0))  # make calls any other status an error
     app = create_app()
     with app.app_context():
-        try:
-            upgrade()
-        except DBAPIError as error:
-            sys.exit(f"Error: {str(error.orig).strip().splitlines()[0]}")
+        upgrade()
     print(f"Books API on http://localhost:{port}, docs on http://localhost:{port}/docs", flush=True)
     app.run(port=port, request_handler=RequestHandler)
 

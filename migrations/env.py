@@ -3,9 +3,12 @@
 from math import inf
 
 from alembic import context
+from alembic.util import CommandError
 from flask import current_app
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
+from books_api.commands import first_line
 from books_api.database import driver
 from books_api.extensions import db
 
@@ -56,4 +59,7 @@ if context.is_offline_mode():
     with context.begin_transaction():
         context.run_migrations()
 else:
-    run_migrations()
+    try:
+        run_migrations()
+    except DBAPIError as error:  # Flask-Migrate says an error of this class in one line
+        raise CommandError(first_line(error)) from None

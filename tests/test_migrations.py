@@ -13,7 +13,9 @@ from flask_migrate import downgrade, upgrade
 from sqlalchemy import CheckConstraint, inspect, text
 from sqlalchemy.exc import DBAPIError
 
+from books_api.addresses import database_url
 from books_api.extensions import db
+from tests.processes import ROOT, clean_environ, run, settings_environ
 
 MIGRATIONS = str(Path(__file__).parent.parent / "migrations")
 TABLES = {"books", "users", "sessions", "revocations", "idempotency_keys", "book_words"}
@@ -192,6 +194,17 @@ def test_flask_db_upgrade_migrates(empty):
 
     assert result.exit_code == 0
     assert inspect(db.engine).has_table("books")
+
+
+@pytest.mark.parametrize("command", ["upgrade", "downgrade", "current", "check"])
+def test_flask_db_says_in_a_line_that_postgres_is_away(make_app, command):
+    app = make_app(database_url=database_url("postgresql://127.0.0.1:1/books"))
+    environ = {**settings_environ(app.config["SETTINGS"]), "FLASK_APP": "wsgi"}
+
+    result = run(["-m", "flask", "db", command], cwd=ROOT, env=clean_environ(ROOT, **environ))
+
+    assert (result.returncode, len(result.stderr.splitlines())) == (1, 1), result.stderr
+    assert "Connection refused" in result.stderr
 
 
 def test_flask_db_upgrade_can_write_sql_instead(empty):

@@ -185,6 +185,17 @@ def test_the_first_admin_can_log_in(machine):
     assert me.json()["role"] == "admin"
 
 
+def test_a_migration_as_the_application_changes_nothing_and_says_why_in_a_line(machine):
+    command = [sys.executable, "-m", "flask", "db", "downgrade"]
+    result = subprocess.run(
+        command, cwd=machine.home, env=machine.environ, capture_output=True, text=True, check=False
+    )
+
+    assert result.returncode == 1
+    assert re.search(r"permission denied|must be owner", result.stderr)
+    assert len(result.stderr.splitlines()) == 1
+
+
 def test_the_application_works_with_a_role_that_owns_nothing(machine):
     account = {"email": "ada@books.example", "password": PASSWORD}
     new = {"current_password": PASSWORD, "new_password": f"{PASSWORD}!"}
