@@ -8,7 +8,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork
 	--generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make pins"
 AUDIT = $(BIN)/pip-audit --progress-spinner off --disable-pip
 
-.PHONY: help run test test-long test-deploy soak reliability lint audit pins openapi fuzz bench clean
+.PHONY: help run test coverage test-long test-deploy soak reliability lint audit pins openapi fuzz bench clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -18,6 +18,10 @@ run: .venv/installed ## Serve at http://localhost:8000 (PORT=8001 changes it)
 
 test: .venv/installed ## Run the suite on embedded servers
 	@exec $(BIN)/pytest $(PARALLEL) -m "not long and not deploy"
+
+coverage: .venv/installed ## Run the same tests, and fail below 95 percent of lines and branches
+	@exec $(BIN)/pytest $(PARALLEL) -m "not long and not deploy" --cov=books_api --cov-branch \
+		--cov-report=term-missing:skip-covered --cov-fail-under=95
 
 test-long: .venv/installed ## Run what takes long: 100,000 books, faults, a browser, generated clients
 	@exec $(BIN)/pytest $(PARALLEL) -m long
@@ -43,7 +47,7 @@ audit: .venv/installed ## Look for known vulnerabilities in the pins, and for ri
 	@if echo jinja2==2.10 | $(AUDIT) --no-deps -r /dev/stdin 2>&1 | grep -q "^Found"; \
 	then $(AUDIT) --strict -r requirements.txt; \
 	else echo "No advisories can be had from this package index: the pins were not audited."; fi
-	$(BIN)/ruff check --select S books_api app.py wsgi.py deploy
+	$(BIN)/ruff check --select S books_api development app.py wsgi.py deploy
 
 pins: .venv/installed ## Compile requirements*.txt from requirements*.in (UPGRADE=--upgrade takes new releases)
 	$(COMPILE) $(UPGRADE) requirements.in -o requirements.txt
