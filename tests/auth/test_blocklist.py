@@ -19,6 +19,7 @@ from books_api.auth import blocklist, filling
 from books_api.auth.blocklist import FILLING, FRESH, MARKER, PREFIX, Change, merge
 from books_api.auth.revocation import Entry, revoking
 from books_api.extensions import db, redis
+from development.embedded import redis_binary
 from tests.auth.helpers import (
     AUTH,
     BOOKS,
@@ -456,7 +457,7 @@ def pair(tmp_path):
 def start_redis(folder):
     folder.mkdir()
     port = free_port()
-    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
+    command = [redis_binary(), "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
     command += ["--repl-diskless-sync-delay", "0", "--dir", str(folder)]
     with (
         running_program(command, folder / "log", cwd=folder, env={"PATH": os.environ["PATH"]}),
