@@ -269,8 +269,14 @@ runpy.run_path("app.py", run_name="__main__")
     assert checkout.processes() == set()
 
 
-def test_a_database_that_is_away_is_one_line(clone: Checkout) -> None:
+@pytest.mark.parametrize("form", ["", "_FILE"])
+def test_a_database_that_is_away_is_one_line(clone: Checkout, tmp_path: Path, form: str) -> None:
     away = {"DATABASE_URL": "postgresql://127.0.0.1:1/books", "REDIS_URL": "redis://127.0.0.1:1"}
+    if form:
+        for name, url in list(away.items()):
+            (tmp_path / name).write_text(url)
+            away[f"{name}_FILE"] = str(tmp_path / name)
+            del away[name]
 
     result = clone.run("app.py", **away)
 
