@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from flask import Flask, current_app
 
-Use = Literal["cursor", "key id", "password reset", "token id"]
+Use = Literal["attempt", "cursor", "key id", "password reset", "token id"]
 
 
 def init_app(app: Flask) -> None:

@@ -12,9 +12,9 @@ def test_derivation_is_that_of_rfc_5869():
 
 def test_every_use_has_another_key(app):
     with app.app_context():
-        keys = [key for use in app.extensions["keys"] for key in get_keys(use)]
+        keys = [KEY.encode(), *(key for use in app.extensions["keys"] for key in get_keys(use))]
 
-    assert len({KEY.encode(), *keys}) == 5
+    assert len(keys) == len(set(keys)) > 1
 
 
 def test_key_before_the_secret_was_changed_comes_second(app, make_app):

@@ -15,11 +15,10 @@ from contextlib import contextmanager, suppress
 from functools import partial, wraps
 from typing import Any, TypeVar, cast
 
-from flask import current_app
-
 from books_api.auth.exceptions import WrongCredentials, WrongPassword
 from books_api.auth.guard import identity
 from books_api.extensions import redis
+from books_api.keys import get_keys
 from books_api.web.limits import client_network, limits
 from books_api.web.openapi import problems
 from books_api.web.problems import RateLimited
@@ -106,5 +105,5 @@ def _known_networks(who: str) -> str:
 
 def _digest(value: str) -> str:
     # Keyed: whoever reads Redis could try all addresses, and known emails.
-    key = current_app.config["JWT_SECRET_KEY"].encode()
-    return hmac.digest(key, f"attempt {value}".encode(), hashlib.sha256).hex()[:32]
+    key, *_ = get_keys("attempt")
+    return hmac.digest(key, value.encode(), hashlib.sha256).hex()[:32]
