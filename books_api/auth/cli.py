@@ -7,7 +7,7 @@ from typing import Any
 import click
 from marshmallow import ValidationError
 
-from books_api.auth import lists, service
+from books_api.auth import lists, resets, service
 from books_api.auth.exceptions import (
     EmailTaken,
     LastAdmin,
@@ -156,7 +156,7 @@ def reset_link(email: str) -> None:
     user = find(email)
     if not user.is_active:
         fail(f"{email} is inactive.")
-    click.echo(service.make_reset_token(user))
+    click.echo(resets.make_reset_token(user))
 
 
 @group.command()

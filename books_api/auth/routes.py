@@ -5,7 +5,7 @@ from uuid import UUID
 
 from flask import current_app, request
 
-from books_api.auth import lists, logins, service, sessions
+from books_api.auth import lists, logins, resets, service, sessions
 from books_api.auth.attempts import password_confirmed, remember
 from books_api.auth.exceptions import SignupDisabled, WeakPassword
 from books_api.auth.guard import identity, role_required, sent_by_admin, token_required
@@ -201,7 +201,7 @@ def reset_password(values: dict[str, str]) -> None:
 
     The operator issues the token; it works once, within 24 hours. All sessions end.
     """
-    user = service.reset_password(**values)
+    user = resets.reset_password(**values)
     remember(str(user), client_network())  # no stranger locks out who has just been let in again
 
 

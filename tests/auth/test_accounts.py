@@ -10,7 +10,7 @@ import pytest
 import time_machine
 from itsdangerous import URLSafeTimedSerializer
 
-from books_api.auth import service
+from books_api.auth import resets, service
 from books_api.keys import hkdf
 from tests.auth.helpers import (
     AUTH,
@@ -274,7 +274,7 @@ def test_password_confirmation_that_fails_is_a_security_event(client, alice, eve
 @pytest.fixture
 def reset_token(app, alice):
     with app.app_context():
-        return service.make_reset_token(service.get_user(UUID(alice.id)))
+        return resets.make_reset_token(service.get_user(UUID(alice.id)))
 
 
 def reset(client, token, new_password=NEW_PASSWORD, **values):
@@ -315,7 +315,7 @@ def test_reset_token_sent_twice_at_once_works_once(app, reset_token, servers):
 @pytest.mark.parametrize(("age", "status"), [(24 * 3600 - 60, 204), (24 * 3600 + 60, 422)])
 def test_reset_token_works_for_24_hours(app, client, alice, age, status):
     with time_machine.travel(datetime.now(UTC) - timedelta(seconds=age)), app.app_context():
-        token = service.make_reset_token(service.get_user(UUID(alice.id)))
+        token = resets.make_reset_token(service.get_user(UUID(alice.id)))
 
     assert reset(client, token).status_code == status
 
@@ -329,7 +329,7 @@ def test_reset_token_survives_a_weak_password(client, alice, reset_token):
 def test_username_is_no_new_password(client, make_user, app):
     with app.app_context():
         user = service.get_user(UUID(make_user(username="a-long-username").id))
-        token = service.make_reset_token(user)
+        token = resets.make_reset_token(user)
 
     assert reset(client, token, "A-Long-Username").status_code == 422
 
@@ -344,7 +344,7 @@ def expired_by_logout_everywhere(app, client, alice):
 
 def expired_by_a_newer_one(app, client, alice):
     with app.app_context():
-        service.make_reset_token(service.get_user(UUID(alice.id)))
+        resets.make_reset_token(service.get_user(UUID(alice.id)))
 
 
 def expired_by_new_email(app, client, alice):
@@ -381,7 +381,7 @@ def test_reset_token_is_dead_after(app, client, alice, reset_token, event):
 
 def test_newest_reset_token_works(app, client, alice, reset_token):
     with app.app_context():
-        newest = service.make_reset_token(service.get_user(UUID(alice.id)))
+        newest = resets.make_reset_token(service.get_user(UUID(alice.id)))
 
     assert reset(client, newest).status_code == 204
 
@@ -432,7 +432,7 @@ def test_reset_token_is_no_bearer_token(client, reset_token):
 def test_refused_reset_tokens_look_the_same(app, client, alice, make_user, reset_token):
     with app.app_context():
         inactive = service.get_user(UUID(make_user(is_active=False).id))
-        tokens = [service.make_reset_token(inactive), signed([str(uuid4()), 0, 1]), "nonsense"]
+        tokens = [resets.make_reset_token(inactive), signed([str(uuid4()), 0, 1]), "nonsense"]
 
     answers = [reset(client, token) for token in tokens]
 

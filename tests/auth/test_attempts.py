@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 import time_machine
 
-from books_api.auth import attempts, passwords, service
+from books_api.auth import attempts, passwords, resets, service
 from books_api.extensions import redis
 from tests.auth.helpers import AUTH, NEW_PASSWORD, log_in, together
 from tests.conftest import NEVER, PASSWORD, bearer
@@ -226,7 +226,7 @@ def test_strangers_do_not_lock_a_session_out(small, alice, confirmation):
 
 def test_reset_of_the_password_makes_the_address_known(app, small, alice):
     with app.app_context():
-        token = service.make_reset_token(service.get_user(UUID(alice.id)))
+        token = resets.make_reset_token(service.get_user(UUID(alice.id)))
     small.post(
         f"{AUTH}/password-reset",
         json={"token": token, "new_password": NEW_PASSWORD},

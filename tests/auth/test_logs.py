@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from books_api.auth import service
+from books_api.auth import resets, service
 from books_api.observability.logs import FORMATTERS, Event
 from tests.auth.helpers import (
     AUTH,
@@ -174,7 +174,7 @@ def test_signup_is_an_event(client, lines):
 
 def test_reset_is_an_event(app, client, alice, lines):
     with app.app_context():
-        token = service.make_reset_token(service.get_user(UUID(alice.id)))
+        token = resets.make_reset_token(service.get_user(UUID(alice.id)))
 
     response = post(client, "/password-reset", token=token, new_password=NEW_PASSWORD)
 
@@ -305,7 +305,7 @@ def test_log_of_a_whole_tour_has_no_secret(app, client, alice, admin, make_user,
     fail_confirmation(client, alice)
     keep(change_password(client, alice))
     with app.app_context():
-        reset = service.make_reset_token(service.get_user(UUID(alice.id)))
+        reset = resets.make_reset_token(service.get_user(UUID(alice.id)))
     secrets |= {reset, reset.rpartition(".")[2]}
     post(client, "/password-reset", token=reset, new_password="password")
     post(client, "/password-reset", token=reset, new_password=PASSWORD)

@@ -9,7 +9,7 @@ import time_machine
 from redis import Redis
 from sqlalchemy import Engine, event
 
-from books_api.auth import service
+from books_api.auth import resets, service
 from books_api.auth.blocklist import FRESH, MARKER, PENDING, PREFIX
 from books_api.auth.revocation import Entry, revoking
 from books_api.config import CLOCK_LEEWAY
@@ -43,7 +43,7 @@ class World:
         self.other = other  # another session of Alice's
         with app.app_context():
             user = service.get_user(UUID(alice.id))
-            self.reset_token = service.make_reset_token(user)
+            self.reset_token = resets.make_reset_token(user)
         assert status_of(self.client, alice.access_token) == 200
 
     def patch_alice(self, **changes):

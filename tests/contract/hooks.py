@@ -18,7 +18,7 @@ from stdnum import ean, isbn
 from werkzeug.security import generate_password_hash
 
 from books_api import create_app
-from books_api.auth import service, sessions
+from books_api.auth import resets, sessions
 from books_api.auth.models import User
 from books_api.catalogues.schemas import EXAMPLES as CATALOGUES
 from books_api.extensions import db
@@ -71,7 +71,7 @@ class Accounts:
     def reset_token(self) -> str:
         user_id = self.add()
         with self.app.app_context():
-            return service.make_reset_token(db.session.get_one(User, user_id))
+            return resets.make_reset_token(db.session.get_one(User, user_id))
 
     def _open_session(self, user: User) -> None:
         pair = sessions.open_session(user, user_agent="contract")
