@@ -134,7 +134,8 @@ def test_a_body_takes_a_second_at_most(costs, method, path, make):
 )
 def test_what_is_too_long_is_not_normalized(app, schema, text):
     """Not even where nothing else limits the body, as on the command line."""
-    fields = dict.fromkeys(schema().fields, text[: MEBIBYTE // 8])
+    middle = len(text) // 2  # where the order changes
+    fields = dict.fromkeys(schema().fields, text[middle - 32_768 : middle + 32_768])
     before = time.process_time()
 
     with pytest.raises(ValidationError):
