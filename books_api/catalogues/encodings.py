@@ -85,12 +85,13 @@ def _decodes(raw: IO[bytes], encoding: Encoding) -> bool:
     broken = letters = 0
     raw.seek(0)
     try:
-        while chunk := raw.read(SAMPLE):
-            text = decoder.decode(chunk)
+        chunk = b"?"
+        while chunk:
+            chunk = raw.read(SAMPLE)
+            text = decoder.decode(chunk, final=not chunk)
             if encoding is BROKEN_UTF_8:
                 broken += len(BROKEN.findall(text))
                 letters += len(BEYOND_ASCII.findall(text))
-        decoder.decode(b"", final=True)
     except UnicodeDecodeError:
         return False
     return letters >= 2 * broken  # more good letters than broken bytes, which count as both
