@@ -506,8 +506,11 @@ def test_an_upload_that_is_cut_off_never_reaches_the_application(client, alice, 
 
 
 @pytest.fixture
-def long_export(app: Flask, alice: Account) -> bytes:
-    """A request for an export of 80 MB: more than sockets and small buffers take."""
+def long_exports(app: Flask, alice: Account, bob: Account) -> list[bytes]:
+    """Four requests of two users, who may export twice at once, for exports of 80 MB.
+
+    That is more than sockets and small buffers take.
+    """
     with app.app_context():
         allow_long(db.session.connection())
         db.session.execute(text("ALTER TABLE books DISABLE TRIGGER USER"))
@@ -518,18 +521,19 @@ def long_export(app: Flask, alice: Account) -> bytes:
         db.session.execute(text(insert), {"user": alice.id})
         db.session.execute(text("ALTER TABLE books ENABLE TRIGGER USER"))
         db.session.commit()
-    path = f"{PREFIX}/books/export?format=ndjson"
-    return get(path, f"Authorization: Bearer {alice.access_token}")
+    path = f"{PREFIX}/books/export?format=ndjson&user_uid={alice.id}"
+    tokens = [account.access_token for account in (alice, bob)] * 2
+    return [get(path, f"Authorization: Bearer {token}") for token in tokens]
 
 
-def test_who_reads_an_export_slowly_holds_no_thread(nginx, gunicorn, long_export):
+def test_who_reads_an_export_slowly_holds_no_thread(nginx, gunicorn, long_exports):
     asked = gunicorn.access_log.read_text()
     with ExitStack() as stack:
-        for _ in range(4):
+        for request in long_exports:
             connection = stack.enter_context(connect(nginx))
-            connection.sendall(long_export)
+            connection.sendall(request)
             connection.recv(1)
-        status, headers, body = exchange(nginx, long_export)
+        status, headers, body = exchange(nginx, long_exports[0])
 
         def served() -> list[str]:
             lines = gunicorn.access_log.read_text().removeprefix(asked).splitlines()
