@@ -20,13 +20,14 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from books_api.books.models import FIELDS
 from books_api.books.service import owner_must_exist
-from books_api.catalogues.exceptions import ImportRunning
+from books_api.catalogues.exceptions import ImportRunning, UnreadableCatalogue
 from books_api.catalogues.readers import Record
 from books_api.catalogues.repair import to_book
 from books_api.database import transaction
 from books_api.models import new_id
 
 BATCH = 2_000  # records in one COPY: well inside the statement time-out
+HOPELESS = 10_000  # records, all of them rejected: a request ends there
 BATCH_CHARACTERS = 8 * 1024 * 1024  # of enormous records a batch holds fewer
 ALREADY_THERE, REJECTED = "already there", "rejected"
 
@@ -100,6 +101,7 @@ class Report:
     already_there: int = 0
     rejected: int = 0
     last_line: int = 0
+    last_reason: str = ""  # of a rejection
     repairs: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -138,6 +140,11 @@ def import_records(
             for batch in unit:
                 _take_turn(owner, joined, wait=in_batches)
                 _import_batch(batch, owner, report, joined, on_outcome, duplicates)
+                if not in_batches and HOPELESS <= report.read == report.rejected:
+                    raise UnreadableCatalogue(
+                        f"None of the first {report.read:,} records is a book."
+                        f" Line {report.last_line:,}: {report.last_reason}"
+                    )
                 if dry_run:
                     on_batch(report)
             if dry_run:
@@ -177,7 +184,8 @@ def _import_batch(
             good[record.line] = (record, to_book(record.values, report.repairs, typed=record.typed))
         except ValidationError as error:
             report.rejected += 1
-            on_outcome(record, REJECTED, reason(error))
+            report.last_reason = reason(error)
+            on_outcome(record, REJECTED, report.last_reason)
     report.last_line = batch[-1].line
     there = _write(good, owner, connection, duplicates) if good else []
     for line in there:

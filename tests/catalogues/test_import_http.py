@@ -76,10 +76,26 @@ def test_of_very_many_bad_records_the_first_1000_are_listed(send):
 
 
 def test_the_report_of_200_000_bad_records_is_small(send):
+    response = send(MOMO_JSON + "{}\n" * 199_999, "application/x-ndjson")
+
+    assert response.json["rejected"] == 199_999
+    assert len(response.data) < 200_000
+
+
+def test_a_file_is_given_up_when_its_first_10_000_records_are_no_books(send):
     response = send("{}\n" * 200_000, "application/x-ndjson")
 
-    assert response.json["rejected"] == 200_000
-    assert len(response.data) < 200_000
+    assert response.status_code == 422
+    assert response.json["detail"] == (
+        "None of the first 10,000 records is a book."
+        " Line 10,000: title: Is required. author: Is required."
+    )
+
+
+def test_a_small_file_without_a_book_is_reported(send):
+    response = send("{}\n" * 9_999, "application/x-ndjson")
+
+    assert (response.status_code, response.json["rejected"]) == (200, 9_999)
 
 
 def test_a_reason_does_not_repeat_a_cell_of_any_length(send):
