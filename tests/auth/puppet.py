@@ -21,9 +21,9 @@ def fill(app):
 def main():
     app = create_app()
     for line in sys.stdin:
-        order = json.loads(line)
+        number, order = json.loads(line)
         result = app.test_client().open(**order).status_code if order else fill(app)
-        sys.stdout.write(json.dumps(result) + "\n")
+        sys.stdout.write(json.dumps([number, result]) + "\n")
         sys.stdout.flush()
 
 

@@ -4,6 +4,7 @@
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -126,8 +127,9 @@ def test_postgres_killed_and_started_again(app, nginx, postgres, tokens):
 
 def forget(redis: Redis, folder: Path) -> None:
     redis.kill()
-    for file in (folder / "faults" / "redis").glob("appendonly*"):
-        file.unlink()
+    data = folder / "faults" / "redis"
+    shutil.rmtree(data / "appendonlydir", ignore_errors=True)  # Redis 7
+    (data / "appendonly.aof").unlink(missing_ok=True)
 
 
 def test_redis_killed_and_started_again_empty(app, nginx, redis, tokens, folder):
