@@ -2,7 +2,6 @@
 
 import hashlib
 import shutil
-from collections.abc import Iterator
 from functools import partial
 from itertools import chain
 from tempfile import SpooledTemporaryFile
@@ -11,17 +10,15 @@ from uuid import UUID
 
 from flask import Response, request, stream_with_context
 from orjson import dumps
-from sqlalchemy import Connection
 from werkzeug.exceptions import ClientDisconnected
 
 from books_api.auth import identity, token_required
 from books_api.books.idempotency import run_idempotent
 from books_api.books.routes import idempotency_key, replayed
-from books_api.catalogues.exceptions import UnreadableCatalogue
 from books_api.catalogues.exporter import export_books
-from books_api.catalogues.importer import BATCH, import_records
-from books_api.catalogues.readers import Format, Record, open_catalogue
+from books_api.catalogues.readers import Format
 from books_api.catalogues.schemas import EXAMPLES, ExportQuery, ImportQuery, ImportReportSchema
+from books_api.catalogues.service import import_file
 from books_api.web.openapi import Blueprint, problems, request_headers
 from books_api.web.parsing import check_body, check_end
 
@@ -30,9 +27,6 @@ blueprint = Blueprint("catalogues", __name__)
 
 BODY_MAX = 16 * 1024 * 1024
 IN_MEMORY = 1024 * 1024
-RECORDS_MAX = 200_000  # of one request: 16 MiB can hold eight million that are not imported
-OUTCOMES_MAX = 1_000  # that are listed
-REASON_MAX = 300  # characters of one: it may repeat a cell
 FORMATS: dict[str, Format] = {
     "text/csv": "csv",
     "application/x-ndjson": "jsonl",
@@ -102,64 +96,6 @@ def _fingerprint(body: IO[bytes], query: dict[str, Any]) -> bytes:
     request_line = f"POST /books/import {request.mimetype} {sorted(query.items())}"
     digest.update(request_line.encode())
     return digest.digest()
-
-
-def import_file(
-    body: IO[bytes],
-    format: Format,
-    owner: UUID,
-    connection: Connection | None,
-    *,
-    dry_run: bool,
-    duplicates: bool,
-) -> dict[str, Any]:
-    """Import a file whole or not at all, and return the report of the answer."""
-    catalogue = open_catalogue(body, format=format)
-    outcomes = Outcomes()
-    report = import_records(
-        _bounded(catalogue.records),
-        owner,
-        on_outcome=outcomes.add,
-        duplicates=duplicates,
-        dry_run=dry_run,
-        connection=connection,
-    )
-    return {
-        "dry_run": dry_run,
-        "recognised": catalogue.description,
-        "read": report.read,
-        "imported": report.imported,
-        "already_there": report.already_there,
-        "rejected": report.rejected,
-        "repairs": dict(report.repairs),
-        "records": outcomes.first(),
-        "records_not_listed": report.already_there + report.rejected - len(outcomes.first()),
-    }
-
-
-class Outcomes:
-    """The first outcomes by line: of 200,000 bad lines all would be an answer of 25 MiB."""
-
-    def __init__(self) -> None:
-        self._found: list[dict[str, Any]] = []
-
-    def add(self, record: Record, outcome: str, reason: str) -> None:
-        # Within a batch they come by outcome: enough of them is where the batch ends.
-        if len(self._found) < OUTCOMES_MAX + BATCH:
-            reason = reason if len(reason) <= REASON_MAX else f"{reason[:REASON_MAX]}..."
-            self._found.append({"line": record.line, "outcome": outcome, "reason": reason})
-
-    def first(self) -> list[dict[str, Any]]:
-        return sorted(self._found, key=lambda found: int(found["line"]))[:OUTCOMES_MAX]
-
-
-def _bounded(records: Iterator[Record]) -> Iterator[Record]:
-    for number, record in enumerate(records):
-        if number == RECORDS_MAX:
-            raise UnreadableCatalogue(
-                f"More than {RECORDS_MAX:,} records; send them in several requests."
-            )
-        yield record
 
 
 @blueprint.route("/export", methods=["GET"], tags=["books"])
