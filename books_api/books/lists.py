@@ -1,7 +1,6 @@
 """Lists of books: filters and sorts. Every form of it is one statement, made once."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from functools import lru_cache, partial
 from typing import Any
 
@@ -23,10 +22,8 @@ from sqlalchemy import (
     type_coerce,
 )
 from sqlalchemy.dialects.postgresql import TSQUERY
-from sqlalchemy.exc import DBAPIError
 
 from books_api.books import search
-from books_api.books.exceptions import TooManySearches
 from books_api.books.models import MEMBERS, PAGE_COUNT_MAX, STORED, Book
 from books_api.books.schemas import parse_isbn, parse_partial_date
 from books_api.database import Statement
@@ -51,8 +48,6 @@ LISTED = [column for column in COLUMNS if column.name in MEMBERS]
 # Neither ASCII nor what books_words() splits.
 UNSPLIT: ColumnElement[str] = literal_column(r"""'[^ -~\u3040-\u30ff\u3400-\u9fff]'""")
 ITERATED = 2_000  # books of a batch
-SEARCHES_MAX = 4  # of one user at once: a search may keep Postgres busy, a list does not
-NO_SLOT = "U0429"  # the SQLSTATE of books_take_slot()
 UNDATED = 9_999_999  # later than any day that a book can have
 
 
@@ -122,13 +117,13 @@ def list_books(
 ) -> Page[dict[str, Any]]:
     """Return a page of books as they are answered: best first with q, else newest first.
 
-    A `searcher`, a user's id, has SEARCHES_MAX at once. Raises InvalidCursor and TooManySearches.
+    A `searcher`, a user's id, has search.AT_ONCE running. Raises InvalidCursor and TooManySearches.
     """
     parameters = _parameters(filters or {})
     sort = sort or ("" if "q" in parameters else NEWEST)
     scope = f"books {sort} {sorted((name, str(value)) for name, value in parameters.items())}"
     names = _bounded(parameters, searcher)
-    with _too_many_searches():
+    with search.slot_or_refusal():
         return fetch_page(
             partial(_page_statement, names, sort),
             parameters,
@@ -172,7 +167,7 @@ def count_books(filters: Mapping[str, Any], searcher: str | None = None) -> int:
     """Return how many books the filters let through. Raises TooManySearches, as list_books()."""
     parameters = _parameters(filters)
     names = _bounded(parameters, searcher)
-    with _too_many_searches():
+    with search.slot_or_refusal():
         [(count,)] = _count_statement(names).rows(**parameters)
     return int(count)
 
@@ -182,16 +177,6 @@ def _bounded(parameters: dict[str, Any], searcher: str | None) -> frozenset[str]
     if searcher is not None and "q" in parameters:
         parameters["searcher"] = searcher
     return frozenset(parameters)
-
-
-@contextmanager
-def _too_many_searches() -> Iterator[None]:
-    try:
-        yield
-    except DBAPIError as error:
-        if getattr(error.orig, "pgcode", None) == NO_SLOT:
-            raise TooManySearches from error
-        raise
 
 
 def _parameters(filters: Mapping[str, Any]) -> dict[str, Any]:
@@ -222,7 +207,7 @@ def _page_statement(names: frozenset[str], sort: str, after: bool) -> Statement:
         return Statement(page.with_only_columns(*LISTED, cast(SORTS[sort].key, TEXT)))
     by = SORTS[sort] if sort else None
     make_page = search.next_page if after else search.first_page
-    return _in_a_slot(names, Statement(make_page(LISTED, conditions, by)))
+    return search.in_a_slot(names, Statement(make_page(LISTED, conditions, by)))
 
 
 @lru_cache
@@ -241,14 +226,9 @@ def _count_statement(names: frozenset[str]) -> Statement:
     conditions = _conditions(names)
     if "q" in names:
         conditions.append(search.finds(search.chosen(conditions).scalar_subquery()))
-    return _in_a_slot(names, Statement(select(func.count()).select_from(Book).where(*conditions)))
-
-
-def _in_a_slot(names: frozenset[str], statement: Statement) -> Statement:
-    """Let the searcher take a slot in the transaction, and the round trip, of the statement."""
-    if "searcher" in names:
-        statement.text = f"SELECT books_take_slot(%(searcher)s, {SEARCHES_MAX}); {statement.text}"
-    return statement
+    return search.in_a_slot(
+        names, Statement(select(func.count()).select_from(Book).where(*conditions))
+    )
 
 
 @lru_cache

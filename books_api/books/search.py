@@ -16,7 +16,8 @@ walk goes on as it began.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from psycopg2.errorcodes import LOCK_NOT_AVAILABLE
@@ -42,13 +43,16 @@ from sqlalchemy import (
     union_all,
 )
 from sqlalchemy.dialects.postgresql import TSQUERY, TSVECTOR
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
+from books_api.books.exceptions import TooManySearches
 from books_api.books.models import Book
-from books_api.database import transaction
+from books_api.database import Statement, transaction
 from books_api.web.pagination import Sort, keyset
 
 RANKED = 1_000  # in a millisecond or two
+AT_ONCE = 4  # searches of one user: they may keep Postgres busy, a list does not
+NO_SLOT = "U0429"  # the SQLSTATE of books_take_slot()
 COMMON = 2 * RANKED  # statistics are of a sample: it errs by less
 RANK_SCALE = 1_000_000  # ranks are compared as integers, which a cursor can hold exactly
 Conditions = Sequence[ColumnElement[bool]]
@@ -193,6 +197,24 @@ def _newest(statement: Select[Any], *, after: bool) -> Select[Any]:
         statement = statement.where(Book.id < bindparam("after_id", type_=Uuid(as_uuid=False)))
     statement = statement.add_columns(_integer(0).label("sort_key"))
     return statement.order_by(Book.id.desc()).limit(bindparam("rows"))
+
+
+def in_a_slot(names: frozenset[str], statement: Statement) -> Statement:
+    """Let the searcher take a slot in the transaction, and the round trip, of the statement."""
+    if "searcher" in names:
+        statement.text = f"SELECT books_take_slot(%(searcher)s, {AT_ONCE}); {statement.text}"
+    return statement
+
+
+@contextmanager
+def slot_or_refusal() -> Iterator[None]:
+    """Translate the refusal of a slot. Raises TooManySearches."""
+    try:
+        yield
+    except DBAPIError as error:
+        if getattr(error.orig, "pgcode", None) == NO_SLOT:
+            raise TooManySearches from error
+        raise
 
 
 def prune_words() -> int:

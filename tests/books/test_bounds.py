@@ -9,7 +9,6 @@ from sqlalchemy import text
 
 from books_api import PREFIX
 from books_api.books import search
-from books_api.books.lists import SEARCHES_MAX
 from books_api.database import autocommit, transaction
 from books_api.extensions import db
 from books_api.models import new_id
@@ -29,7 +28,7 @@ def run_searches(app):
         def run(account, count):
             for _ in range(count):
                 connection = stack.enter_context(db.engine.connect())
-                take = text(f"SELECT books_take_slot(:owner, {SEARCHES_MAX})")
+                take = text(f"SELECT books_take_slot(:owner, {search.AT_ONCE})")
                 connection.execute(take, {"owner": account.id})
 
         yield run
@@ -37,7 +36,7 @@ def run_searches(app):
 
 @pytest.mark.parametrize("path", [BOOKS, f"{BOOKS}user/{{id}}"])
 def test_one_search_more_than_may_run_at_once_is_429(client, alice, run_searches, path):
-    run_searches(alice, SEARCHES_MAX)
+    run_searches(alice, search.AT_ONCE)
 
     response = client.get(path.format(id=alice.id) + "?q=momo", headers=alice.headers)
 
@@ -46,7 +45,7 @@ def test_one_search_more_than_may_run_at_once_is_429(client, alice, run_searches
 
 
 def test_as_many_searches_as_may_run_at_once_are_answered(client, alice, run_searches):
-    run_searches(alice, SEARCHES_MAX - 1)
+    run_searches(alice, search.AT_ONCE - 1)
 
     assert client.get(f"{BOOKS}?q=momo", headers=alice.headers).status_code == 200
 
@@ -54,7 +53,7 @@ def test_as_many_searches_as_may_run_at_once_are_answered(client, alice, run_sea
 def test_a_search_that_has_ended_gives_its_slot_back(client, alice):
     statuses = {
         client.get(f"{BOOKS}?q=momo&count=true", headers=alice.headers).status_code
-        for _ in range(2 * SEARCHES_MAX)
+        for _ in range(2 * search.AT_ONCE)
     }
 
     assert statuses == {200}
@@ -62,13 +61,13 @@ def test_a_search_that_has_ended_gives_its_slot_back(client, alice):
 
 @pytest.mark.parametrize("query", ["", "?author=ende", "?q=9780306406157"])
 def test_a_list_without_words_needs_no_slot(client, alice, run_searches, query):
-    run_searches(alice, SEARCHES_MAX)
+    run_searches(alice, search.AT_ONCE)
 
     assert client.get(BOOKS + query, headers=alice.headers).status_code == 200
 
 
 def test_the_searches_of_one_user_keep_no_other_from_searching(client, alice, bob, run_searches):
-    run_searches(alice, SEARCHES_MAX)
+    run_searches(alice, search.AT_ONCE)
 
     assert client.get(f"{BOOKS}?q=momo", headers=bob.headers).status_code == 200
 
