@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any, cast
 
 from environs import Env, EnvValidationError
+from flask import current_app
 from limits import parse_many
 from marshmallow import ValidationError
 from marshmallow.validate import OneOf
 
-from books_api.addresses import database_url, redis_url
+from books_api.server_urls import database_url, redis_url
 from books_api.version import __version__
 
+# Bytes of a request's body; deploy/nginx.conf has the same.
+AUTH_BODY_MAX, BODY_MAX, IMPORT_BODY_MAX = 16 * 1024, 1024 * 1024, 16 * 1024 * 1024
 KEY_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}  # RFC 7518, 3.2
 WELL_KNOWN_KEYS = {
     "a-string-secret-at-least-256-bits-long",  # jwt.io
@@ -223,11 +226,16 @@ PARSERS: dict[str, Callable[..., Any]] = {
 }
 
 
+def current_settings() -> Settings:
+    """Return the current application's settings."""
+    return cast(Settings, current_app.config["SETTINGS"])
+
+
 def flask_config(settings: Settings) -> dict[str, Any]:
     """Return what Flask and its extensions read from app.config."""
     return {
         "SETTINGS": settings,
-        "MAX_CONTENT_LENGTH": 1024 * 1024,
+        "MAX_CONTENT_LENGTH": BODY_MAX,
         "JWT_ALGORITHM": settings.jwt_algorithm,
         "JWT_SECRET_KEY": settings.jwt_secret_key,
         "JWT_COOKIE_CSRF_PROTECT": False,  # or a csrf claim is in tokens that no cookie carries

@@ -10,7 +10,7 @@ from redis.exceptions import ConnectionError, TimeoutError
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
-from books_api.addresses import sentinel_address
+from books_api.server_urls import sentinel_address
 
 REDIS_TIMEOUT = 0.25  # seconds
 WAITS = {"socket_timeout": REDIS_TIMEOUT, "socket_connect_timeout": REDIS_TIMEOUT}

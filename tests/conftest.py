@@ -19,7 +19,7 @@ from sqlalchemy import text
 from werkzeug.security import generate_password_hash
 
 from books_api import PREFIX, create_app
-from books_api.auth import filling, passwords, sessions
+from books_api.auth import blocklist_filling, passwords, sessions
 from books_api.auth.models import User
 from books_api.config import Settings, database_url
 from books_api.database import autocommit
@@ -120,7 +120,7 @@ def app(migrated_app: Flask, servers: Servers) -> Flask:
         db.session.execute(text("DELETE FROM users"))
         db.session.execute(text("DELETE FROM revocations"))
         db.session.commit()
-        while not filling.fill():  # another test's process is at it
+        while not blocklist_filling.fill():  # another test's process is at it
             time.sleep(0.01)
     return migrated_app
 

@@ -13,8 +13,8 @@ from flask_migrate import downgrade, upgrade
 from sqlalchemy import CheckConstraint, inspect, text
 from sqlalchemy.exc import DBAPIError
 
-from books_api.addresses import database_url
 from books_api.extensions import db
+from books_api.server_urls import database_url
 from tests.processes import ROOT, clean_environ, run, settings_environ
 
 MIGRATIONS = str(Path(__file__).parent.parent / "migrations")

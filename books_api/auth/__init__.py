@@ -4,7 +4,6 @@ from books_api.auth.exceptions import TokenRevoked, UserNotFound
 from books_api.auth.guard import identity, role_required, token_required
 from books_api.auth.models import Role, User
 from books_api.auth.routes import blueprint
-from books_api.auth.service import find_user, get_user
 from books_api.auth.sessions import live_user
 from books_api.auth.tokens import Identity
 
@@ -15,8 +14,6 @@ __all__ = [
     "User",
     "UserNotFound",
     "blueprint",
-    "find_user",
-    "get_user",
     "identity",
     "live_user",
     "role_required",

@@ -23,8 +23,8 @@ changes, and replication id, which a promotion changes; none returns. A reader b
 is the identity of the server that the very connection leads to, learnt on connecting and, as a
 primary may become a replica and a primary again meanwhile, each second. So what came by
 replication, out of a file, or back after failing over is not believed, and a loss of memory takes
-the marker along (noeviction is required). Without it Postgres answers, and filling.py makes the
-copy whole.
+the marker along (noeviction is required). Without it Postgres answers, and blocklist_filling.py
+makes the copy whole.
 
 What Redis cannot tell is that another one was promoted while it lives as a primary: two at once, or
 a client sent to the wrong one.

@@ -47,7 +47,8 @@ def check(**values: Any) -> dict[str, Any]:
     return checked
 
 
-def find(email: str) -> User:
+def find_user(email: str) -> User:
+    """Return the user as a login finds it; exit when there is none."""
     try:
         return service.find_user(LoginSchema(only=("email",)).load({"email": email})["email"])
     except (UserNotFound, ValidationError):
@@ -136,7 +137,7 @@ def deactivate(email: str) -> None:
 @PASSWORD_STDIN
 def set_password(email: str, password_stdin: bool) -> None:
     """Set the account's password; its sessions end."""
-    user = find(email)
+    user = find_user(email)
     password = check(password=read_password(password_stdin))["password"]
     try:
         service.set_password(user.id, password)
@@ -153,7 +154,7 @@ def reset_link(email: str) -> None:
     It works once, within 24 hours, and only until the account's sessions are ended otherwise:
     POST /api/v1.0.0/auth/password-reset with {"token": ..., "new_password": ...}.
     """
-    user = find(email)
+    user = find_user(email)
     if not user.is_active:
         fail(f"{email} is inactive.")
     click.echo(resets.make_reset_token(user))
@@ -164,7 +165,7 @@ def reset_link(email: str) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def delete(email: str, yes: bool) -> None:
     """Delete the account with its books; its tokens are dead."""
-    user = find(email)
+    user = find_user(email)
     if not yes:
         click.confirm(f"Delete {email} and all of its books?", abort=True)
     try:
@@ -176,6 +177,6 @@ def delete(email: str, yes: bool) -> None:
 
 def _update(email: str, changes: dict[str, Any]) -> None:
     try:
-        service.update_user(find(email).id, changes)
+        service.update_user(find_user(email).id, changes)
     except LastAdmin as error:
         fail(str(error))

@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from flask import current_app
 from sqlalchemy import Row, delete, func, literal, select
 
 from books_api.auth import passwords
@@ -24,7 +23,7 @@ from books_api.auth.sessions import (
     printable,
 )
 from books_api.auth.tokens import Identity, issue_access_token
-from books_api.config import Settings
+from books_api.config import current_settings
 from books_api.database import autocommit
 from books_api.extensions import db
 from books_api.observability.logs import security_event
@@ -90,7 +89,7 @@ def _make_room(user: User) -> list[Entry]:
         select(Session.id)
         .where(Session.user_id == user.id, Session.name.is_(None), live(datetime.now(UTC)))
         .order_by(Session.created_at.desc(), Session.id.desc())
-        .offset(_settings().logins_per_user - 1)
+        .offset(current_settings().logins_per_user - 1)
         .limit(ENDED_AT_ONCE)
     )
     rows = db.session.execute(
@@ -108,7 +107,7 @@ def open_script_session(
     Raises TooManyScriptTokens.
     """
     user = live_user(identity, for_update=True)  # and of two at once the second counts the first
-    most = _settings().script_tokens_per_user
+    most = current_settings().script_tokens_per_user
     mine = (Session.user_id == user.id, Session.name.is_not(None), live(datetime.now(UTC)))
     if db.session.scalars(select(func.count()).where(*mine)).one() >= most:
         raise TooManyScriptTokens(most)
@@ -128,8 +127,3 @@ def open_script_session(
     db.session.commit()
     security_event("script_token_created", user_id=user.id, session_id=session.id)
     return session, token
-
-
-def _settings() -> Settings:
-    settings: Settings = current_app.config["SETTINGS"]
-    return settings

@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from flask import current_app, request
+from flask import request
 
 from books_api.auth import lists, logins, resets, service, sessions
 from books_api.auth.attempts import password_confirmed, remember
@@ -26,6 +26,7 @@ from books_api.auth.schemas import (
     UserSchema,
     UserUpdateSchema,
 )
+from books_api.config import AUTH_BODY_MAX, current_settings
 from books_api.web.components import PAGE
 from books_api.web.fields import PageQuery
 from books_api.web.limits import client_network, limited
@@ -34,12 +35,10 @@ from books_api.web.pagination import link_next
 
 blueprint = Blueprint("auth", __name__, description="Accounts, sessions and tokens")
 
-BODY_MAX = 16 * 1024
-
 
 @blueprint.before_request
 def limit_body() -> None:
-    request.max_content_length = BODY_MAX
+    request.max_content_length = AUTH_BODY_MAX
 
 
 def user_id() -> str:
@@ -62,7 +61,7 @@ def signup(values: dict[str, Any]) -> User:
     Email and username are unique regardless of case. Where sign-up is closed, only admins create
     accounts, with their token.
     """
-    if not current_app.config["SETTINGS"].signup_enabled and not sent_by_admin():
+    if not current_settings().signup_enabled and not sent_by_admin():
         raise SignupDisabled
     return service.create_user(**values)
 

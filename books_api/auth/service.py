@@ -6,7 +6,6 @@ from contextlib import nullcontext
 from typing import Any
 from uuid import UUID
 
-from flask import current_app
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 
@@ -24,6 +23,7 @@ from books_api.auth.models import Role, Session, User
 from books_api.auth.revocation import revoking
 from books_api.auth.sessions import NO_KEY_UPDATE, TokenPair, live_user
 from books_api.auth.tokens import Identity
+from books_api.config import current_settings
 from books_api.database import autocommit
 from books_api.extensions import db
 from books_api.observability.logs import security_event
@@ -205,7 +205,7 @@ def new_password_hash(user: User, password: str) -> str:
 
 
 def _hash(password: str, **of_user: str) -> str:
-    words = current_app.config["SETTINGS"].password_words
+    words = current_settings().password_words
     passwords.check_password_strength(password, words=words, **of_user)
     return passwords.hash_password(password)
 

@@ -1,6 +1,7 @@
 """Sessions: their tokens, refresh with rotation and re-use detection (RFC 9700, 4.14.2), end.
 
-A session that ends is deleted: what it needs further is its row in `revocations`.
+A session that ends is deleted: what it needs further is its row in `revocations`. How many a user
+may have is decided where they begin, in logins.py.
 """
 
 import logging
@@ -10,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from flask import current_app
 from sqlalchemy import BindParameter, ColumnElement, and_, delete, func, update
 
 from books_api.auth.exceptions import SessionNotFound, TokenRevoked
@@ -22,7 +22,7 @@ from books_api.auth.tokens import (
     issue_access_token,
     issue_refresh_token,
 )
-from books_api.config import Settings
+from books_api.config import current_settings
 from books_api.database import transaction
 from books_api.extensions import db
 from books_api.observability.logs import security_event
@@ -121,8 +121,8 @@ def rotate(identity: Identity) -> TokenPair:
             refresh_jti=derive_jti(presented, "refresh"),
             last_used_at=now,
             expires_at=func.least(
-                now + _settings().refresh_token_expires,
-                Session.created_at + _settings().session_expires,
+                now + current_settings().refresh_token_expires,
+                Session.created_at + current_settings().session_expires,
             ),
         )
         .returning(Session)
@@ -230,18 +230,13 @@ def _pair(user: User, session: Session) -> TokenPair:
 
 
 def _idle_end(now: datetime, *, created_at: datetime) -> datetime:
-    settings = _settings()
+    settings = current_settings()
     return min(now + settings.refresh_token_expires, created_at + settings.session_expires)
 
 
 def _last_token(expires_at: datetime, now: datetime) -> datetime:
-    return max(expires_at, now + _settings().access_token_expires)
+    return max(expires_at, now + current_settings().access_token_expires)
 
 
 def printable(user_agent: str) -> str:
     return "".join(c for c in user_agent if c.isprintable())[:USER_AGENT_MAX]
-
-
-def _settings() -> Settings:
-    settings: Settings = current_app.config["SETTINGS"]
-    return settings

@@ -16,7 +16,7 @@ from flask_jwt_extended.exceptions import JWTExtendedException
 
 from books_api.auth.exceptions import TokenExpired, TokenRefused
 from books_api.auth.models import Role, Session, User
-from books_api.config import Settings
+from books_api.config import current_settings
 from books_api.extensions import jwt
 from books_api.keys import get_keys
 
@@ -112,7 +112,7 @@ def _decode_key(headers: dict[str, Any], claims: dict[str, Any]) -> str:
     # Here and not after decoding: the library fills in a missing type and jti.
     for missing in REQUIRED_CLAIMS - claims.keys():
         raise pyjwt.MissingRequiredClaimError(missing)
-    settings = _settings()
+    settings = current_settings()
     previous = settings.jwt_secret_key_previous
     if previous:
         # And the id that version 1.0.0 gave it, of whose tokens some are good for months.
@@ -138,7 +138,7 @@ def issue_access_token(user: User, session: Session, *, at: datetime, jti: UUID)
     if session.refresh_jti is None:
         claims["scope"] = "read" if session.read_only else "full"
     else:
-        expires_at = min(expires_at, at + _settings().access_token_expires)
+        expires_at = min(expires_at, at + current_settings().access_token_expires)
     claims["exp"] = int(expires_at.timestamp())
     return str(create_access_token(str(user.id), additional_claims=claims, expires_delta=False))
 
@@ -160,8 +160,3 @@ def _claims(user: User, session: Session, at: datetime, jti: UUID) -> dict[str, 
         "role": user.role,
         "iat": int(at.timestamp()),
     }
-
-
-def _settings() -> Settings:
-    settings: Settings = current_app.config["SETTINGS"]
-    return settings

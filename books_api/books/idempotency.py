@@ -5,19 +5,23 @@ https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
 """
 
 import hashlib
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import orjson
+from flask import request
 from sqlalchemy import Connection, bindparam, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from books_api.books.exceptions import KeyInUse, KeyReused
-from books_api.books.models import IdempotencyKey
+from books_api.books.models import IDEMPOTENCY_KEY_MAX, IdempotencyKey
 from books_api.books.service import owner_must_exist
 from books_api.database import transaction
+from books_api.web.components import IDEMPOTENCY_KEY
+from books_api.web.problems import InvalidInput
 
 KEPT = timedelta(hours=24)
 
@@ -38,6 +42,18 @@ _STORE = _INSERT.on_conflict_do_update(  # an expired one that is not pruned yet
     set_={"created_at": func.now()}
     | {name: getattr(_INSERT.excluded, name) for name in ("fingerprint", "body")},
 )
+
+
+def idempotency_key() -> str | None:
+    """Return the key, without the quotes that it may have; None when there is none."""
+    name = "Idempotency-Key"
+    value = request.headers.get(name)
+    if value is None:
+        return None
+    if not re.fullmatch(IDEMPOTENCY_KEY, value):
+        detail = f"Must have 1 to {IDEMPOTENCY_KEY_MAX} printable ASCII characters."
+        raise InvalidInput({name: [detail]}, "header")
+    return value[1:-1] if value[0] == '"' else value
 
 
 def run_idempotent(

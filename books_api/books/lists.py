@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any
 
-from marshmallow import ValidationError
 from sqlalchemy import (
     TEXT,
     ColumnElement,
@@ -25,7 +24,7 @@ from sqlalchemy.dialects.postgresql import TSQUERY
 
 from books_api.books import search
 from books_api.books.models import MEMBERS, PAGE_COUNT_MAX, STORED, Book
-from books_api.books.schemas import parse_isbn, parse_partial_date
+from books_api.books.schemas import parse_partial_date
 from books_api.database import Statement
 from books_api.web.pagination import Page, fetch_page, keyset, sorts
 
@@ -186,16 +185,7 @@ def _parameters(filters: Mapping[str, Any]) -> dict[str, Any]:
     for name in ("published_from", "published_to"):
         if name in parameters:
             parameters[name] = parse_partial_date(parameters[name])
-    if "q" in parameters:
-        try:
-            isbn = parse_isbn(parameters["q"])
-        except ValidationError:
-            pass
-        else:
-            del parameters["q"]
-            # A filter of its own besides: a book has one number, so two ask for none.
-            if parameters.setdefault("isbn", isbn) != isbn:
-                parameters["isbn"] = ""
+    search.take_isbn(parameters)
     return parameters
 
 

@@ -12,14 +12,13 @@ from orjson import OPT_SORT_KEYS, dumps
 
 from books_api.auth import identity, token_required
 from books_api.books import lists, service
-from books_api.books.idempotency import run_idempotent
-from books_api.books.models import IDEMPOTENCY_KEY_MAX, as_answer, etag
+from books_api.books.idempotency import idempotency_key, run_idempotent
+from books_api.books.models import as_answer, etag
 from books_api.books.schemas import BookInputSchema, BookOfUserQuery, BookQuery, BookSchema
-from books_api.web.components import IDEMPOTENCY_KEY, PAGE
+from books_api.web.components import PAGE
 from books_api.web.openapi import Blueprint, problems, request_headers
 from books_api.web.pagination import Page, link_next
 from books_api.web.parsing import DUMP_OPTIONS
-from books_api.web.problems import InvalidInput
 
 blueprint = Blueprint("books", __name__, description="The catalogue")
 
@@ -138,18 +137,6 @@ def replayed(response: Response) -> Response:
 
 def _fingerprint(values: dict[str, Any]) -> bytes:
     return b"POST /books/" + hashlib.sha256(dumps(values, option=OPT_SORT_KEYS)).digest()
-
-
-def idempotency_key() -> str | None:
-    """Return the key, without the quotes that it may have; None when there is none."""
-    name = "Idempotency-Key"
-    value = request.headers.get(name)
-    if value is None:
-        return None
-    if not re.fullmatch(IDEMPOTENCY_KEY, value):
-        detail = f"Must have 1 to {IDEMPOTENCY_KEY_MAX} printable ASCII characters."
-        raise InvalidInput({name: [detail]}, "header")
-    return value[1:-1] if value[0] == '"' else value
 
 
 def books_response(

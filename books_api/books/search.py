@@ -1,4 +1,4 @@
-"""Search: what q finds. Any string is a legal q.
+"""Search: what q finds. Any string is a legal q; one that is an ISBN is the filter by ISBN.
 
 One statement looks for the books that have all words, the last one perhaps unfinished, and only if
 there is none for those that have words near to them: what is a typo away, torn in two, or run
@@ -20,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+from marshmallow import ValidationError
 from psycopg2.errorcodes import LOCK_NOT_AVAILABLE
 from sqlalchemy import (
     CTE,
@@ -47,6 +48,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from books_api.books.exceptions import TooManySearches
 from books_api.books.models import Book
+from books_api.books.schemas import parse_isbn
 from books_api.database import Statement, transaction
 from books_api.web.pagination import Sort, keyset
 
@@ -69,6 +71,18 @@ _BY_INDEX = text("SET LOCAL enable_seqscan = off")
 # A transaction that has not ended may have brought a book with a word that it found here. None is
 # under way while this is held: whoever writes waits for it, for the milliseconds of one DELETE.
 _LOCK = text("SET LOCAL lock_timeout = '200ms'; LOCK TABLE books IN SHARE MODE")
+
+
+def take_isbn(parameters: dict[str, Any]) -> None:
+    """Turn a q that is an ISBN into the filter by ISBN."""
+    try:
+        isbn = parse_isbn(parameters.get("q", ""))
+    except ValidationError:
+        return
+    del parameters["q"]
+    # A filter of its own besides: a book has one number, so two ask for none.
+    if parameters.setdefault("isbn", isbn) != isbn:
+        parameters["isbn"] = ""
 
 
 def _integer(value: int) -> ColumnElement[int]:

@@ -16,7 +16,7 @@ from uuid import UUID
 import click
 from sqlalchemy.exc import DBAPIError
 
-from books_api.auth import UserNotFound, find_user
+from books_api.auth.cli import find_user
 from books_api.catalogues.exceptions import UnknownColumn, UnreadableCatalogue
 from books_api.catalogues.exporter import export_books
 from books_api.catalogues.importer import Report, import_records
@@ -169,8 +169,6 @@ def parse_mappings(mappings: tuple[str, ...]) -> dict[str, str]:
 def owner_id(email: str) -> UUID:
     try:
         return find_user(email).id
-    except (UserNotFound, ValueError):
-        fail(f"There is no user with the email {click.format_filename(email)}.")
     finally:
         db.session.rollback()
 

@@ -13,19 +13,19 @@ from orjson import dumps
 from werkzeug.exceptions import ClientDisconnected
 
 from books_api.auth import identity, token_required
-from books_api.books.idempotency import run_idempotent
-from books_api.books.routes import idempotency_key, replayed
+from books_api.books.idempotency import idempotency_key, run_idempotent
+from books_api.books.routes import replayed
 from books_api.catalogues.exporter import export_books
 from books_api.catalogues.readers import Format
 from books_api.catalogues.schemas import EXAMPLES, ExportQuery, ImportQuery, ImportReportSchema
 from books_api.catalogues.service import import_file
+from books_api.config import IMPORT_BODY_MAX
 from books_api.web.openapi import Blueprint, problems, request_headers
 from books_api.web.parsing import check_body, check_end
 
 # Its operations are documented among those of books, whose prefix they share.
 blueprint = Blueprint("catalogues", __name__)
 
-BODY_MAX = 16 * 1024 * 1024
 IN_MEMORY = 1024 * 1024
 FORMATS: dict[str, Format] = {
     "text/csv": "csv",
@@ -81,7 +81,7 @@ def import_books(query: dict[str, Any]) -> Response:
 
 def receive(body: IO[bytes]) -> None:
     """Copy the request's body and rewind it; refuse one that is too long or was cut off."""
-    request.max_content_length = BODY_MAX
+    request.max_content_length = IMPORT_BODY_MAX
     shutil.copyfileobj(request.stream, body)
     size = body.tell()
     if request.content_length not in (None, size):  # the end came early, which nobody tells us

@@ -122,9 +122,10 @@ def clocks() -> Finding:
     return Finding("clocks", ok, detail if ok else f"{detail}: synchronise them (NTP).")
 
 
-READINESS: Sequence[Check] = (database, redis_, migrations)
 ALL: Sequence[Check] = (
-    *READINESS,
+    database,
+    redis_,
+    migrations,
     extensions,
     redis_version,
     redis_persistence,

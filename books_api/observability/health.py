@@ -12,6 +12,7 @@ from books_api.observability.logs import logger
 from books_api.version import __version__
 from books_api.web.problems import RETRY_AFTER
 
+READINESS = (doctor.database, doctor.redis_, doctor.migrations)
 TIMEOUT = 1.0  # seconds that a check has
 FRESH = 1.0  # seconds for which its finding is good
 
@@ -91,4 +92,4 @@ def readiness() -> tuple[Response, int, dict[str, str]]:
 def init_app(app: Flask) -> None:
     """Answer probes."""
     app.register_blueprint(blueprint)
-    app.extensions["readiness"] = [Prober(app, check) for check in doctor.READINESS]
+    app.extensions["readiness"] = [Prober(app, check) for check in READINESS]

@@ -15,7 +15,7 @@ from hypothesis.stateful import run_state_machine_as_test as run_machine
 from redis import Redis
 from redis.exceptions import RedisError
 
-from books_api.auth import blocklist, filling
+from books_api.auth import blocklist, blocklist_filling
 from books_api.auth.blocklist import FILLING, FRESH, MARKER, PREFIX, Change, merge
 from books_api.auth.revocation import Entry, revoking
 from books_api.extensions import db, redis
@@ -268,7 +268,7 @@ def fill_elsewhere(app):
 
         def fill():
             with app.app_context():
-                return filling.fill()
+                return blocklist_filling.fill()
 
         yield lambda: pool.submit(fill)
 
@@ -306,25 +306,27 @@ def test_many_pages_are_filled(app, context, make_user):
         app,
         "INSERT INTO revocations SELECT 'sid:' || n, 1, now() + interval '1 hour'"
         " FROM generate_series(1, :rows) AS n",
-        rows=2 * filling.PAGE + 1,
+        rows=2 * blocklist_filling.PAGE + 1,
     )
     redis.client.flushall()
 
-    assert filling.fill()
-    assert len(list(redis.client.scan_iter(f"{PREFIX}sid:*", 1000))) == 2 * filling.PAGE + 1
+    assert blocklist_filling.fill()
+    assert (
+        len(list(redis.client.scan_iter(f"{PREFIX}sid:*", 1000))) == 2 * blocklist_filling.PAGE + 1
+    )
 
 
 def test_one_filler_at_a_time(context):
-    blocklist.run(filling.START, [FILLING, MARKER], "other")
+    blocklist.run(blocklist_filling.START, [FILLING, MARKER], "other")
 
-    assert not filling.fill()
+    assert not blocklist_filling.fill()
 
 
 def test_whole_copy_stays_believed_while_it_is_filled_again(app, folder, logged_client, alice):
     logged_client.get(f"{BOOKS}/?limit=0", headers=alice.headers)
     with app.app_context():
         redis.client.delete(FRESH)
-        blocklist.run(filling.START, [FILLING, MARKER], "frozen filler")
+        blocklist.run(blocklist_filling.START, [FILLING, MARKER], "frozen filler")
 
     with statements(folder) as sent:
         logged_client.get(f"{BOOKS}/?limit=0", headers=alice.headers)
@@ -358,19 +360,19 @@ def test_fill_that_failed_is_tried_again(client, alice, context):
 
 def test_fill_of_a_whole_copy_writes_no_entry(app, alice, client, context, commands):
     client.post(f"{AUTH}/logout-all", headers=alice.headers)
-    filling.fill()
+    blocklist_filling.fill()
 
-    sent = commands(filling.fill)
+    sent = commands(blocklist_filling.fill)
 
     assert not any(command.startswith(f"SET {PREFIX}epoch") for command in sent)
 
 
 def start(random="random"):
-    return blocklist.run(filling.START, [FILLING, MARKER], random)
+    return blocklist.run(blocklist_filling.START, [FILLING, MARKER], random)
 
 
 def finish(name):
-    return blocklist.run(filling.FINISH, [FILLING, MARKER, FRESH], name)
+    return blocklist.run(blocklist_filling.FINISH, [FILLING, MARKER, FRESH], name)
 
 
 def test_start_that_arrives_again_names_another_fill(context):
@@ -426,7 +428,7 @@ def test_fill_of_another_server_does_not_hold_up_this_ones(context):
     redis.client.flushall()
     redis.client.set(FILLING, "name:1:2:run_id:replication_id", ex=HOUR)
 
-    assert filling.fill()
+    assert blocklist_filling.fill()
 
 
 # Which Redis is believed.
@@ -486,7 +488,7 @@ def promote(server):
 
 def fill(app):
     with app.app_context():
-        assert filling.fill()
+        assert blocklist_filling.fill()
 
 
 def test_copy_that_came_by_replication_is_not_believed(make_app, pair, alice):

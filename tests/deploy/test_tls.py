@@ -11,8 +11,8 @@ from redis.exceptions import RedisError
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 
-from books_api.addresses import database_url
 from books_api.redis_client import make_redis_client
+from books_api.server_urls import database_url
 from tests.processes import clean_environ, free_port, running_program, wait_until
 
 pytestmark = pytest.mark.deploy
