@@ -137,6 +137,7 @@ def import_records(
     for unit in units:
         begun = transaction(long=in_batches) if connection is None else nullcontext(connection)
         with owner_must_exist(), begun as joined:
+            _take_turn(owner, joined, wait=in_batches)  # before more of the file is read
             for batch in unit:
                 _take_turn(owner, joined, wait=in_batches)
                 _import_batch(batch, owner, report, joined, on_outcome, duplicates)

@@ -4,12 +4,16 @@ import gzip
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from uuid import UUID
 
 import pytest
 import requests
 from sqlalchemy import text
 
 from books_api import PREFIX
+from books_api.catalogues.exceptions import ImportRunning
+from books_api.catalogues.importer import import_records
 from books_api.database import autocommit
 from books_api.extensions import db
 from tests.processes import ROOT, running_gunicorn
@@ -201,10 +205,18 @@ def test_a_body_has_at_most_16_mib(send, size, status):
 
 
 def test_more_records_than_can_be_answered_are_422(send):
-    response = send("{}\n" * 200_001, "application/x-ndjson")
+    response = send(MOMO_JSON + "{}\n" * 200_000, "application/x-ndjson")
 
     assert response.status_code == 422
     assert "More than 200,000 records" in response.json["detail"]
+
+
+@pytest.mark.parametrize("line", ["\n", "\r", '"\n', "\r\n"], ids=repr)
+def test_a_million_lines_of_no_record_are_read_by_nobody(send, line):
+    response = send(MOMO + line * 1_000_001)
+
+    assert response.status_code == 422
+    assert response.json["detail"] == "More than 1,000,000 lines; send fewer at once."
 
 
 # Sent again
@@ -277,6 +289,14 @@ def test_an_import_beside_another_is_409_at_once(send, stored, running_import, o
     assert stored("id") == []
 
 
+def test_an_import_beside_another_reads_no_record(alice, running_import):
+    def records():
+        yield pytest.fail("was read")
+
+    with pytest.raises(ImportRunning):
+        import_records(records(), UUID(alice.id), on_outcome=print)
+
+
 def test_the_import_of_another_user_keeps_nobody_waiting(send, bob, running_import):
     assert send(account=bob).status_code == 200
 
@@ -333,7 +353,8 @@ def post(port, account, rest, path="books/import", content_type="text/csv"):
     )
     with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
         connection.sendall((head + rest).encode())
-        connection.shutdown(socket.SHUT_WR)
+        with suppress(OSError):  # answered already, and closed
+            connection.shutdown(socket.SHUT_WR)
         return connection.makefile("rb").readline()
 
 
@@ -349,18 +370,18 @@ def test_a_request_that_is_cut_off_imports_nothing(gunicorn, alice, stored):
     assert stored("id") == []
 
 
-FULL = f"{2**20:x}\r\n{' ' * 2**20}\r\n"  # a chunk as long as a body of JSON may be
-
-
 @pytest.mark.parametrize(
-    ("path", "content_type"),
+    ("path", "content_type", "most"),
     [
-        ("books/import", "text/csv"),
-        ("books/", "application/json"),
-        ("auth/sessions", "application/json"),
+        ("books/import", "text/csv", 2**20),
+        ("books/", "application/json", 2**20),
+        ("auth/sessions", "application/json", 2**14),
     ],
 )
-def test_a_body_whose_chunks_are_none_is_400_and_no_error(gunicorn, alice, path, content_type):
+def test_a_body_whose_chunks_are_none_is_400_and_no_error(
+    gunicorn, alice, path, content_type, most
+):
+    full = f"{most:x}\r\n{' ' * most}\r\n"  # a chunk as long as a body may be
     for body in (
         "zz\r\n",
         "-5\r\nabcde\r\n0\r\n\r\n",
@@ -371,8 +392,8 @@ def test_a_body_whose_chunks_are_none_is_400_and_no_error(gunicorn, alice, path,
         "5\r\nabcde\r\n0\r\n",
         "5\r\nab",
         "",
-        f"{FULL}zz\r\n",
-        f"{FULL}5\r\nab",
+        f"{full}zz\r\n",
+        f"{full}5\r\nab",
     ):
         rest = f"Transfer-Encoding: chunked\r\n\r\n{body}"
         status = post(gunicorn.port, alice, rest, path, content_type)
