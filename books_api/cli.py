@@ -5,7 +5,7 @@ from flask import Flask
 
 from books_api.auth import revocation, sessions
 from books_api.auth.cli import group as users
-from books_api.books import idempotency, search
+from books_api.books import idempotency, words
 from books_api.catalogues.cli import group as books
 from books_api.commands import OperatorGroup
 from books_api.observability.doctor import doctor
@@ -21,7 +21,7 @@ def prune() -> None:
     """
     click.echo(
         f"Deleted {sessions.prune()} sessions, {revocation.prune()} revocations,"
-        f" {idempotency.prune()} idempotency keys and {search.prune_words()} unused words."
+        f" {idempotency.prune()} idempotency keys and {words.prune_words()} unused words."
     )
 
 

@@ -90,15 +90,11 @@ class Settings:
             signup_enabled=read.bool("SIGNUP_ENABLED", True, **TRUE_OR_FALSE),
             cors_origins=read.origins("CORS_ORIGINS", ""),
             trusted_proxies=read.integer("TRUSTED_PROXIES", 0, least=0, most=10),
-            login_limit=read.limit("LOGIN_LIMIT", cls.login_limit),
-            login_account_limit=read.limit("LOGIN_ACCOUNT_LIMIT", cls.login_account_limit),
-            login_account_total_limit=read.limit(
-                "LOGIN_ACCOUNT_TOTAL_LIMIT", cls.login_account_total_limit
-            ),
-            signup_limit=read.limit("SIGNUP_LIMIT", cls.signup_limit),
-            refresh_limit=read.limit("REFRESH_LIMIT", cls.refresh_limit),
-            password_reset_limit=read.limit("PASSWORD_RESET_LIMIT", cls.password_reset_limit),
-            session_limit=read.limit("SESSION_LIMIT", cls.session_limit),
+            **{
+                name: read.limit(name.upper(), getattr(cls, name))
+                for name in cls.__annotations__
+                if name.endswith("_limit")
+            },
             logins_per_user=read.integer("LOGINS_PER_USER", 100, most=10_000),
             script_tokens_per_user=read.integer("SCRIPT_TOKENS_PER_USER", 50, most=10_000),
             password_words=read.words("PASSWORD_WORDS", ""),
@@ -150,8 +146,7 @@ class _Reader(Env):
         try:
             self.seal()
         except EnvValidationError as error:
-            errors = cast("Mapping[str, list[str]]", error.error_messages)
-            name, (message, *_) = next(iter(errors.items()))
+            name, (message, *_) = next(iter(cast(Any, error.error_messages).items()))
             message = message.replace("Environment variable not set.", "is not set.")
             form = f"{name}_FILE" if f"{name}_FILE" in self.given else name
             raise ConfigError(f"{form} {message}") from None

@@ -15,13 +15,11 @@ A cursor holds the tsquery, and a rank of 0 among the newest: whatever others wr
 walk goes on as it began.
 """
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from marshmallow import ValidationError
-from psycopg2.errorcodes import LOCK_NOT_AVAILABLE
 from sqlalchemy import (
     CTE,
     ColumnElement,
@@ -39,17 +37,16 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
-    text,
     type_coerce,
     union_all,
 )
 from sqlalchemy.dialects.postgresql import TSQUERY, TSVECTOR
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from books_api.books.exceptions import TooManySearches
 from books_api.books.models import Book
 from books_api.books.schemas import parse_isbn
-from books_api.database import Statement, transaction
+from books_api.database import Statement
 from books_api.web.pagination import Sort, keyset
 
 RANKED = 1_000  # in a millisecond or two
@@ -58,19 +55,6 @@ NO_SLOT = "U0429"  # the SQLSTATE of books_take_slot()
 COMMON = 2 * RANKED  # statistics are of a sample: it errs by less
 RANK_SCALE = 1_000_000  # ranks are compared as integers, which a cursor can hold exactly
 Conditions = Sequence[ColumnElement[bool]]
-
-PRUNED = 1_000  # words that are looked at in one transaction
-PATIENCE = 60.0  # seconds to wait for a moment in which nobody writes
-_IS_UNUSED = "NOT EXISTS (SELECT FROM books WHERE search @@ quote_literal(word)::tsquery OFFSET 0)"
-_FIND_UNUSED = text(
-    f"SELECT id, {_IS_UNUSED} AS is_unused FROM ("  # noqa: S608  # of our own
-    " SELECT id, word FROM book_words WHERE id > :after ORDER BY id LIMIT :rows) AS b ORDER BY id"
-)
-_DELETE_UNUSED = text(f"DELETE FROM book_words WHERE id = ANY(:ids) AND {_IS_UNUSED}")  # noqa: S608
-_BY_INDEX = text("SET LOCAL enable_seqscan = off")
-# A transaction that has not ended may have brought a book with a word that it found here. None is
-# under way while this is held: whoever writes waits for it, for the milliseconds of one DELETE.
-_LOCK = text("SET LOCAL lock_timeout = '200ms'; LOCK TABLE books IN SHARE MODE")
 
 
 def take_isbn(parameters: dict[str, Any]) -> None:
@@ -229,32 +213,3 @@ def slot_or_refusal() -> Iterator[None]:
         if getattr(error.orig, "pgcode", None) == NO_SLOT:
             raise TooManySearches from error
         raise
-
-
-def prune_words() -> int:
-    """Delete the words that no book has any more; return how many.
-
-    Stops early when somebody writes books without a pause.
-    """
-    deleted, after, deadline = 0, 0, time.monotonic() + PATIENCE
-    while True:
-        with transaction(long=True) as connection:
-            connection.execute(_BY_INDEX)
-            words = connection.execute(_FIND_UNUSED, {"after": after, "rows": PRUNED}).all()
-        if not words:
-            return deleted
-        after = words[-1].id
-        unused = [word.id for word in words if word.is_unused]
-        while unused:
-            try:
-                with transaction() as connection:
-                    connection.execute(_BY_INDEX)
-                    connection.execute(_LOCK)
-                    deleted += connection.execute(_DELETE_UNUSED, {"ids": unused}).rowcount
-                break
-            except OperationalError as error:
-                if getattr(error.orig, "pgcode", None) != LOCK_NOT_AVAILABLE:
-                    raise
-                if time.monotonic() > deadline:
-                    return deleted
-                time.sleep(0.1)

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from books_api import PREFIX
-from books_api.books import search
+from books_api.books import words
 from books_api.database import autocommit, transaction
 from books_api.extensions import db
 from books_api.models import new_id
@@ -159,7 +159,7 @@ def test_a_word_that_a_transaction_is_bringing_is_kept(app, alice, learned):
 
 
 def test_pruning_gives_up_when_somebody_writes_without_a_pause(app, alice, learned, monkeypatch):
-    monkeypatch.setattr(search, "PATIENCE", 0.0)
+    monkeypatch.setattr(words, "PATIENCE", 0.0)
     execute(app, "INSERT INTO book_words (word) VALUES ('quixotry')")
     with app.app_context(), transaction() as connection:
         values = {"id": new_id(), "title": "Momo", "owner": alice.id}
