@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from books_api import PREFIX
-from books_api.books import words
+from books_api.books import search, words
 from books_api.database import autocommit, transaction
 from books_api.extensions import db
 from books_api.models import new_id
