@@ -101,12 +101,12 @@ def run(
     )
 
 
-def wait_until(condition: Callable[[], object]) -> None:
-    """Wait until the condition holds."""
-    deadline = time.monotonic() + TIMEOUT
+def wait_until(condition: Callable[[], object], seconds: float = TIMEOUT) -> None:
+    """Wait until the condition holds, for so many seconds at most."""
+    deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
-        time.sleep(0.02)
+        time.sleep(0.01)
 
 
 def wait_until_serving(url: str, process: subprocess.Popen[bytes], log: Path) -> None:

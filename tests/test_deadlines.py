@@ -24,9 +24,9 @@ from books_api.deadlines import DEADLINE, PAUSE, TICK, DeadlineConnection
 from books_api.extensions import db
 from development.embedded import Postgres
 from tests.conftest import Account, Servers
+from tests.helpers import BOOKS
 from tests.processes import running_gunicorn, wait_until
 
-BOOKS = f"{PREFIX}/books/"
 MOMO = {"title": "Momo", "author": "Michael Ende"}
 SHORT = 0.3
 CONNECTING = 3  # seconds
@@ -97,7 +97,7 @@ def test_a_request_is_503(app_in_haste, servers, alice, method, path, options):
 
 def send_import(app: Flask, account: Account) -> Any:
     return app.test_client().post(
-        f"{BOOKS}import", data=CSV, content_type="text/csv", headers=account.headers
+        f"{BOOKS}/import", data=CSV, content_type="text/csv", headers=account.headers
     )
 
 

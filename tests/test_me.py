@@ -2,9 +2,8 @@
 
 import pytest
 
-from books_api import PREFIX
+from tests.helpers import ME
 
-ME = f"{PREFIX}/auth/me"
 FIELDS = {
     *("id", "username", "email", "first_name", "last_name", "role", "is_verified", "is_active"),
     *("created_at", "updated_at", "book_count", "books"),

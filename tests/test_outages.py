@@ -15,8 +15,8 @@ from sqlalchemy import Connection, event, text
 from books_api import PREFIX
 from books_api.database import autocommit
 from books_api.extensions import db, redis
+from tests.helpers import BOOKS
 
-BOOKS = f"{PREFIX}/books"
 MOMO = {"title": "Momo", "author": "Michael Ende"}
 REQUESTS = [
     ("GET", "/books/{book}", None),

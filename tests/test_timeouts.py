@@ -15,16 +15,15 @@ from redis.exceptions import RedisError
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from books_api import PREFIX
 from books_api.config import Settings
 from books_api.database import CONNECT, SESSION, autocommit
 from books_api.extensions import db, redis
 from books_api.observability import health
 from books_api.redis_client import REDIS_TIMEOUT
 from tests.conftest import Account
+from tests.helpers import BOOKS
 from tests.processes import gunicorn_config, running_gunicorn
 
-BOOKS = f"{PREFIX}/books/"
 THREADS = gunicorn_config()["threads"]
 
 
@@ -63,7 +62,7 @@ def test_stuck_queries_are_503_in_seconds_and_free_their_worker(
     app: Flask, url: str, alice: Account
 ) -> None:
     def get(_: object = None) -> requests.Response:
-        return requests.get(f"{url}{BOOKS}", headers=alice.headers, timeout=30)
+        return requests.get(f"{url}{BOOKS}/", headers=alice.headers, timeout=30)
 
     with (
         locked_books(app),

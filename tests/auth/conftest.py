@@ -10,7 +10,7 @@ import pytest
 from redis import Redis
 from werkzeug.security import generate_password_hash
 
-from books_api.auth import passwords, sessions
+from books_api.auth import passwords, resets, service, sessions
 from books_api.auth.models import User
 from books_api.extensions import db, redis
 from tests.conftest import PASSWORD
@@ -51,6 +51,17 @@ def open_session(app):
             return pair
 
     return open_session
+
+
+@pytest.fixture
+def make_reset_token(app):
+    """Make a token that resets the password of an account."""
+
+    def make(account):
+        with app.app_context():
+            return resets.make_reset_token(service.get_user(UUID(account.id)))
+
+    return make
 
 
 @pytest.fixture

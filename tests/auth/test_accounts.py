@@ -12,23 +12,32 @@ from itsdangerous import URLSafeTimedSerializer
 
 from books_api.auth import resets, service
 from books_api.keys import hkdf
-from tests.auth.helpers import (
+from tests.conftest import KEY, PASSWORD, bearer
+from tests.helpers import (
     AUTH,
     BOOKS,
+    ME,
     NEW_PASSWORD,
+    change_password,
     claims_of,
+    delete_account,
     execute,
     forge,
     get_me,
+    ids_of,
     locked,
+    log_in,
+    next_link,
+    pointers_of,
     released_together,
+    reset_password,
     rotate,
+    sign_up,
     snapshot,
     status_of,
+    walk,
 )
-from tests.conftest import KEY, PASSWORD, bearer
 
-ME = f"{AUTH}/me"
 OTHER_KEY = "a9b8c7d6e5f4031221304f5e6d7c8b9aa9b8c7d6e5f4031221304f5e6d7c8b9a"
 
 
@@ -38,10 +47,6 @@ def patch_me(client, account, **values):
 
 def patch_user(client, editor, user, **values):
     return client.patch(f"{AUTH}/users/{user.id}", json=values, headers=editor.headers)
-
-
-def login(client, email="alice@example.com", password=PASSWORD):
-    return client.post(f"{AUTH}/login", json={"email": email, "password": password})
 
 
 # One's own account.
@@ -85,7 +90,7 @@ def test_email_is_changed_with_the_password(client, alice):
 
     assert response.status_code == 200
     assert response.json["email"] == "new@example.com"
-    assert login(client, "new@example.com").status_code == 200
+    assert log_in(client, "new@example.com").status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -157,7 +162,7 @@ def test_account_is_deleted_with_its_books_and_sessions(app, client, alice, bob,
     make_book(alice)
     kept = make_book(bob)
 
-    response = client.delete(ME, json={"current_password": PASSWORD}, headers=alice.headers)
+    response = delete_account(client, alice)
 
     assert response.status_code == 204
     assert [row.username for row in execute(app, "SELECT username FROM users")] == ["bob"]
@@ -167,21 +172,21 @@ def test_account_is_deleted_with_its_books_and_sessions(app, client, alice, bob,
 
 def test_deletion_of_a_plain_account_waits_for_no_admin(client, alice, admin, servers):
     with locked(servers, "SELECT FROM users WHERE role = 'admin' FOR UPDATE"):
-        response = client.delete(ME, json={"current_password": PASSWORD}, headers=alice.headers)
+        response = delete_account(client, alice)
 
     assert response.status_code == 204
 
 
 def test_tokens_of_a_deleted_account_are_dead(client, alice):
-    client.delete(ME, json={"current_password": PASSWORD}, headers=alice.headers)
+    delete_account(client, alice)
 
     assert status_of(client, alice.access_token) == 401
     assert rotate(client, alice.refresh_token).status_code == 401
-    assert login(client).status_code == 401
+    assert log_in(client).status_code == 401
 
 
 def test_name_of_a_deleted_account_is_free_and_the_old_tokens_stay_dead(client, alice, make_user):
-    client.delete(ME, json={"current_password": PASSWORD}, headers=alice.headers)
+    delete_account(client, alice)
 
     again = make_user(username="alice", email="alice@example.com")
 
@@ -214,18 +219,13 @@ def test_account_is_not_deleted_without_a_body(app, client, alice):
 # Passwords.
 
 
-def change_password(client, account, **values):
-    values = {"current_password": PASSWORD, "new_password": NEW_PASSWORD, **values}
-    return client.post(f"{AUTH}/password", json=values, headers=account.headers)
-
-
 def test_password_is_changed(client, alice):
     response = change_password(client, alice)
 
     assert response.status_code == 200
     assert response.json.keys() == {"access_token", "refresh_token"}
-    assert login(client, password=NEW_PASSWORD).status_code == 200
-    assert login(client).status_code == 401
+    assert log_in(client, password=NEW_PASSWORD).status_code == 200
+    assert log_in(client).status_code == 401
 
 
 def test_session_that_changes_the_password_goes_on(client, alice):
@@ -272,28 +272,22 @@ def test_password_confirmation_that_fails_is_a_security_event(client, alice, eve
 
 
 @pytest.fixture
-def reset_token(app, alice):
-    with app.app_context():
-        return resets.make_reset_token(service.get_user(UUID(alice.id)))
-
-
-def reset(client, token, new_password=NEW_PASSWORD, **values):
-    body = {"token": token, "new_password": new_password, **values}
-    return client.post(f"{AUTH}/password-reset", json=body)
+def reset_token(make_reset_token, alice):
+    return make_reset_token(alice)
 
 
 def test_password_is_reset(client, alice, reset_token):
-    response = reset(client, reset_token)
+    response = reset_password(client, reset_token)
 
     assert (response.status_code, response.data) == (204, b"")
-    assert login(client, password=NEW_PASSWORD).status_code == 200
+    assert log_in(client, password=NEW_PASSWORD).status_code == 200
 
 
 def test_reset_token_works_once(app, client, reset_token):
-    reset(client, reset_token)
+    reset_password(client, reset_token)
     before = snapshot(app)
 
-    response = reset(client, reset_token, "yet another passphrase")
+    response = reset_password(client, reset_token, "yet another passphrase")
 
     assert response.status_code == 422
     assert response.json["errors"][0]["pointer"] == "/token"
@@ -304,8 +298,8 @@ def test_reset_token_sent_twice_at_once_works_once(app, reset_token, servers):
     answers = released_together(
         servers,
         "SELECT FROM users FOR UPDATE",
-        lambda: reset(app.test_client(), reset_token),
-        lambda: reset(app.test_client(), reset_token, "yet another passphrase"),
+        lambda: reset_password(app.test_client(), reset_token),
+        lambda: reset_password(app.test_client(), reset_token, "yet another passphrase"),
     )
 
     assert sorted(answer.status_code for answer in answers) == [204, 422]
@@ -313,25 +307,23 @@ def test_reset_token_sent_twice_at_once_works_once(app, reset_token, servers):
 
 
 @pytest.mark.parametrize(("age", "status"), [(24 * 3600 - 60, 204), (24 * 3600 + 60, 422)])
-def test_reset_token_works_for_24_hours(app, client, alice, age, status):
-    with time_machine.travel(datetime.now(UTC) - timedelta(seconds=age)), app.app_context():
-        token = resets.make_reset_token(service.get_user(UUID(alice.id)))
+def test_reset_token_works_for_24_hours(client, alice, make_reset_token, age, status):
+    with time_machine.travel(datetime.now(UTC) - timedelta(seconds=age)):
+        token = make_reset_token(alice)
 
-    assert reset(client, token).status_code == status
+    assert reset_password(client, token).status_code == status
 
 
 def test_reset_token_survives_a_weak_password(client, alice, reset_token):
-    assert reset(client, reset_token, "password").json["errors"][0]["pointer"] == "/new_password"
+    assert pointers_of(reset_password(client, reset_token, "password")) == ["/new_password"]
 
-    assert reset(client, reset_token).status_code == 204
+    assert reset_password(client, reset_token).status_code == 204
 
 
-def test_username_is_no_new_password(client, make_user, app):
-    with app.app_context():
-        user = service.get_user(UUID(make_user(username="a-long-username").id))
-        token = resets.make_reset_token(user)
+def test_username_is_no_new_password(client, make_user, make_reset_token):
+    token = make_reset_token(make_user(username="a-long-username"))
 
-    assert reset(client, token, "A-Long-Username").status_code == 422
+    assert reset_password(client, token, "A-Long-Username").status_code == 422
 
 
 def expired_by_new_password(app, client, alice):
@@ -373,17 +365,16 @@ def expired_by_deletion(app, client, alice):
 def test_reset_token_is_dead_after(app, client, alice, reset_token, event):
     event(app, client, alice)
 
-    response = reset(client, reset_token, "yet another passphrase")
+    response = reset_password(client, reset_token, "yet another passphrase")
 
     assert response.status_code == 422
     assert response.json["errors"][0]["pointer"] == "/token"
 
 
-def test_newest_reset_token_works(app, client, alice, reset_token):
-    with app.app_context():
-        newest = resets.make_reset_token(service.get_user(UUID(alice.id)))
+def test_newest_reset_token_works(client, alice, reset_token, make_reset_token):
+    newest = make_reset_token(alice)
 
-    assert reset(client, newest).status_code == 204
+    assert reset_password(client, newest).status_code == 204
 
 
 def test_reset_token_is_signed_with_sha_256(reset_token):
@@ -418,7 +409,7 @@ def signed(payload, key=KEY, use="password reset"):
 def test_forged_reset_token_is_refused(app, client, alice, reset_token, forged):
     before = snapshot(app)
 
-    response = reset(client, forged(reset_token, alice))
+    response = reset_password(client, forged(reset_token, alice))
 
     assert response.status_code == 422
     assert response.json["errors"][0]["pointer"] == "/token"
@@ -429,12 +420,11 @@ def test_reset_token_is_no_bearer_token(client, reset_token):
     assert get_me(client, reset_token).status_code == 401
 
 
-def test_refused_reset_tokens_look_the_same(app, client, alice, make_user, reset_token):
-    with app.app_context():
-        inactive = service.get_user(UUID(make_user(is_active=False).id))
-        tokens = [resets.make_reset_token(inactive), signed([str(uuid4()), 0, 1]), "nonsense"]
+def test_refused_reset_tokens_look_the_same(client, make_user, make_reset_token):
+    inactive = make_reset_token(make_user(is_active=False))
+    tokens = [inactive, signed([str(uuid4()), 0, 1]), "nonsense"]
 
-    answers = [reset(client, token) for token in tokens]
+    answers = [reset_password(client, token) for token in tokens]
 
     assert len({str({**answer.json, "request_id": ""}) for answer in answers}) == 1
 
@@ -449,20 +439,10 @@ def test_admin_lists_users(client, admin, alice, bob):
     assert {user["username"] for user in response.json} == {"admin", "alice", "bob"}
 
 
-def walk_users(client, admin, query):
-    url, seen = f"{AUTH}/users?limit=2{query}", []
-    while url:
-        response = client.get(url, headers=admin.headers)
-        assert response.status_code == 200, response.text
-        seen += response.json
-        url = response.headers.get("Link", "").partition(">")[0].removeprefix("<")
-    return seen
-
-
 def test_list_of_users_comes_in_pages(client, admin, make_user):
     made = [make_user().id for _ in range(4)]
 
-    assert [user["id"] for user in walk_users(client, admin, "")] == [*reversed(made), admin.id]
+    assert ids_of(walk(client, admin, f"{AUTH}/users?limit=2")) == [*reversed(made), admin.id]
 
 
 @pytest.mark.parametrize("sort", ["created_at", "username", "email"])
@@ -470,8 +450,8 @@ def test_list_of_users_can_be_sorted(client, admin, make_user, sort):
     for name, email in [("Bob", "z@example.com"), ("al", "Y@example.com"), ("carl", "x@x.org")]:
         make_user(username=name, email=email)
 
-    up = walk_users(client, admin, f"&sort={sort}")
-    down = walk_users(client, admin, f"&sort=-{sort}")
+    up = walk(client, admin, f"{AUTH}/users?limit=2&sort={sort}")
+    down = walk(client, admin, f"{AUTH}/users?limit=2&sort=-{sort}")
 
     assert len(up) == 4
     assert up == sorted(up, key=lambda user: user[sort].lower())
@@ -495,8 +475,8 @@ def test_unknown_order_or_parameter_of_users_is_refused(client, admin, query):
 
 
 def test_cursor_of_users_is_good_for_its_order_only(client, admin, alice):
-    link = client.get(f"{AUTH}/users?limit=1&sort=email", headers=admin.headers).headers["Link"]
-    url = link.partition(">")[0].removeprefix("<").replace("sort=email", "sort=username")
+    first = client.get(f"{AUTH}/users?limit=1&sort=email", headers=admin.headers)
+    url = next_link(first).replace("sort=email", "sort=username")
 
     assert client.get(url, headers=admin.headers).status_code == 422
 
@@ -627,7 +607,7 @@ def test_last_active_admin_stays_one(app, client, admin, make_user, values):
 def test_last_active_admin_cannot_delete_the_account(app, client, admin, alice):
     before = snapshot(app)
 
-    response = client.delete(ME, json={"current_password": PASSWORD}, headers=admin.headers)
+    response = delete_account(client, admin)
 
     assert response.status_code == 409
     assert snapshot(app) == before
@@ -671,13 +651,11 @@ def test_two_admins_demoting_each_other_at_once_leave_one(
 def test_two_admins_leaving_at_once_leave_one(app, admin, make_user, servers):
     other = make_user(role="admin")
 
-    def leave(account):
-        return app.test_client().delete(
-            ME, json={"current_password": PASSWORD}, headers=account.headers
-        )
-
     answers = released_together(
-        servers, "SELECT FROM users FOR UPDATE", lambda: leave(admin), lambda: leave(other)
+        servers,
+        "SELECT FROM users FOR UPDATE",
+        lambda: delete_account(app.test_client(), admin),
+        lambda: delete_account(app.test_client(), other),
     )
 
     assert sorted(answer.status_code for answer in answers) == [204, 409]
@@ -690,10 +668,7 @@ def test_two_admins_leaving_at_once_leave_one(app, admin, make_user, servers):
 def test_closed_signup_makes_no_account(app, make_app):
     client = make_app(signup_enabled=False).test_client()
 
-    response = client.post(
-        f"{AUTH}/signup",
-        json={"username": "carol", "email": "carol@example.com", "password": PASSWORD},
-    )
+    response = sign_up(client)
 
     assert response.status_code == 403
     assert execute(app, "SELECT FROM users") == []
@@ -702,18 +677,26 @@ def test_closed_signup_makes_no_account(app, make_app):
 def test_closed_signup_is_open_to_an_admin(app, make_app, admin):
     client = make_app(signup_enabled=False).test_client()
 
-    response = client.post(
-        f"{AUTH}/signup",
-        json={"username": "carol", "email": "carol@example.com", "password": PASSWORD},
-        headers=admin.headers,
-    )
+    response = sign_up(client, admin.headers)
 
     assert response.status_code == 201
     assert response.json["role"] == "user"
 
 
-@pytest.mark.parametrize("token", ["user", "revoked", "read-only", "script", "refresh", "nonsense"])
-def test_closed_signup_is_open_to_no_other_token(app, client, make_app, admin, alice, token):
+@pytest.mark.parametrize(
+    ("token", "status"),
+    [
+        ("user", 403),
+        ("revoked", 401),
+        ("read-only", 403),
+        ("script", 403),
+        ("refresh", 401),
+        ("nonsense", 401),
+    ],
+)
+def test_closed_signup_is_open_to_no_other_token(
+    app, client, make_app, admin, alice, token, status
+):
     tokens = {
         "user": alice.access_token,
         "revoked": admin.access_token,
@@ -725,17 +708,9 @@ def test_closed_signup_is_open_to_no_other_token(app, client, make_app, admin, a
     if token == "revoked":
         client.post(f"{AUTH}/logout", headers=admin.headers)
 
-    response = (
-        make_app(signup_enabled=False)
-        .test_client()
-        .post(
-            f"{AUTH}/signup",
-            json={"username": "carol", "email": "carol@example.com", "password": PASSWORD},
-            headers=bearer(tokens[token]),
-        )
-    )
+    response = sign_up(make_app(signup_enabled=False).test_client(), bearer(tokens[token]))
 
-    assert response.status_code in (401, 403)
+    assert response.status_code == status
     assert len(execute(app, "SELECT FROM users")) == 2
 
 
@@ -751,7 +726,7 @@ def test_operator_makes_accounts_when_signup_is_closed(make_app):
     )
 
     assert result.exit_code == 0
-    assert login(app.test_client(), "carol@example.com").status_code == 200
+    assert log_in(app.test_client(), "carol@example.com").status_code == 200
 
 
 def test_token_names_its_key_and_tells_nothing_of_it(client, alice):
@@ -814,7 +789,7 @@ def test_old_key_does_not_verify_what_claims_the_new_one(client, make_app, alice
 def test_reset_token_of_the_old_key_works_while_it_verifies(make_app, alice, reset_token):
     client = make_app(jwt_secret_key=OTHER_KEY, jwt_secret_key_previous=KEY).test_client()
 
-    assert reset(client, reset_token).status_code == 204
+    assert reset_password(client, reset_token).status_code == 204
 
 
 def test_books_of_others_are_out_of_a_demoted_admins_reach(
@@ -823,7 +798,7 @@ def test_books_of_others_are_out_of_a_demoted_admins_reach(
     other = make_user(role="admin")
     book = make_book(alice)
     patch_user(client, other, admin, role="user")
-    again = login(client, "admin@example.com").json["access_token"]
+    again = log_in(client, "admin@example.com").json["access_token"]
 
     response = client.delete(f"{BOOKS}/{book['id']}", headers=bearer(again))
 

@@ -11,7 +11,8 @@ from flask_jwt_extended import jwt_required
 
 from books_api import PREFIX
 from books_api.auth import identity
-from tests.auth.helpers import (
+from tests.conftest import KEY, PASSWORD, bearer
+from tests.helpers import (
     AUTH,
     BOOKS,
     REFRESH,
@@ -21,7 +22,6 @@ from tests.auth.helpers import (
     snapshot,
     status_of,
 )
-from tests.conftest import KEY, PASSWORD, bearer
 
 WRONG_KEY = "1029384756abcdef1029384756abcdef1029384756abcdef1029384756abcdef"
 CLAIMS = ["sub", "jti", "sid", "epoch", "role", "type", "iss", "aud", "iat", "exp"]

@@ -2,15 +2,21 @@
 
 import threading
 import time
-from uuid import UUID
 
 import pytest
 import time_machine
 
-from books_api.auth import attempts, passwords, resets, service
+from books_api.auth import attempts, passwords
 from books_api.extensions import redis
-from tests.auth.helpers import AUTH, NEW_PASSWORD, log_in, together
 from tests.conftest import NEVER, PASSWORD, bearer
+from tests.helpers import (
+    AUTH,
+    NEW_PASSWORD,
+    fail_to_log_in,
+    log_in,
+    reset_password,
+    together,
+)
 
 HOME, AWAY = "192.0.2.1", "198.51.100.1"
 CONFIRMATIONS = [
@@ -45,9 +51,9 @@ def confirm(client, token, confirmation, address=HOME, **changes):
 
 @pytest.mark.parametrize("email", ["alice@example.com", "nobody@example.com"])
 def test_account_is_limited_at_an_address(strict, alice, email):
-    log_in(strict, email)
+    fail_to_log_in(strict, email)
 
-    response = log_in(strict, email)
+    response = fail_to_log_in(strict, email)
 
     assert response.status_code == 429
     assert 0 < int(response.headers["Retry-After"]) <= 3600
@@ -56,7 +62,7 @@ def test_account_is_limited_at_an_address(strict, alice, email):
 
 @pytest.mark.parametrize("email", ["alice@example.com", "nobody@example.com"])
 def test_account_is_limited_whatever_the_address(strict_in_all, alice, email):
-    statuses = [log_in(strict_in_all, email, address=f"192.0.2.{i}").status_code for i in range(3)]
+    statuses = [fail_to_log_in(strict_in_all, email, f"192.0.2.{i}").status_code for i in range(3)]
 
     assert statuses == [401, 401, 429]
 
@@ -75,34 +81,34 @@ def test_account_is_limited_whatever_the_spelling(
 ):
     if exists:
         make_user(email=email)
-    log_in(strict, email)
+    fail_to_log_in(strict, email)
 
-    assert log_in(strict, spelling).status_code == 429
+    assert fail_to_log_in(strict, spelling).status_code == 429
 
 
 def test_account_that_is_limited_refuses_the_right_password_too(strict, alice):
-    log_in(strict, alice.email)
+    fail_to_log_in(strict, alice.email)
 
-    assert log_in(strict, alice.email, PASSWORD).status_code == 429
+    assert log_in(strict, alice.email).status_code == 429
 
 
 def test_limit_of_one_account_is_not_anothers(strict, alice, bob):
-    log_in(strict, alice.email)
+    fail_to_log_in(strict, alice.email)
 
-    assert log_in(strict, bob.email, PASSWORD).status_code == 200
+    assert log_in(strict, bob.email).status_code == 200
 
 
 def test_id_in_place_of_the_email_does_not_count_for_the_account(strict, alice):
-    log_in(strict, alice.id)
+    fail_to_log_in(strict, alice.id)
 
-    assert log_in(strict, alice.email, PASSWORD).status_code == 200
+    assert log_in(strict, alice.email).status_code == 200
 
 
 @pytest.mark.parametrize("setting", ["login_account_limit", "login_account_total_limit"])
 def test_right_passwords_do_not_count(make_app, alice, setting):
     client = make_app(**{setting: "1 per hour"}).test_client()
 
-    statuses = [log_in(client, alice.email, PASSWORD).status_code for _ in range(6)]
+    statuses = [log_in(client, alice.email).status_code for _ in range(6)]
 
     assert statuses == [200] * 6
 
@@ -110,7 +116,7 @@ def test_right_passwords_do_not_count(make_app, alice, setting):
 def test_wrong_passwords_sent_at_once_are_all_counted(make_app, alice):
     app = make_app(login_account_limit="2 per hour")
 
-    answers = together(*[lambda: log_in(app.test_client(), alice.email)] * 4)
+    answers = together(*[lambda: fail_to_log_in(app.test_client(), alice.email)] * 4)
 
     statuses = sorted(answer.status_code for answer in answers)
     assert statuses == [401, 401, 429, 429]
@@ -136,7 +142,7 @@ def test_confirmations_share_one_limit_in_all_sessions(strict, alice, open_sessi
 def test_wrong_confirmations_count_for_logins(strict, alice):
     confirm(strict, alice.access_token, CONFIRMATIONS[0])
 
-    assert log_in(strict, alice.email).status_code == 429
+    assert fail_to_log_in(strict, alice.email).status_code == 429
 
 
 def test_right_confirmations_do_not_count(strict, alice):
@@ -173,7 +179,7 @@ def test_weak_new_password_does_not_count(strict, alice):
 
 def exhaust(client, email):
     """Send wrong passwords from many addresses until they are refused from any."""
-    statuses = [log_in(client, email, address=f"203.0.113.{i // 8}").status_code for i in range(40)]
+    statuses = [fail_to_log_in(client, email, f"203.0.113.{i // 8}").status_code for i in range(40)]
     assert statuses[-1] == 429
 
 
@@ -202,15 +208,15 @@ def test_an_address_of_an_ipv6_network_of_the_owners_is_known(small, alice):
 
 def test_one_network_alone_does_not_lock_out_others(small, alice):
     for _ in range(20):
-        log_in(small, alice.email, address=AWAY)
+        fail_to_log_in(small, alice.email, AWAY)
 
     assert log_in(small, alice.email, PASSWORD, HOME).status_code == 200
 
 
 def test_more_wrong_passwords_are_taken_at_an_address_of_the_owners_and_not_endless(small, alice):
-    log_in(small, alice.email, PASSWORD)
+    log_in(small, alice.email)
 
-    statuses = [log_in(small, alice.email).status_code for _ in range(7)]
+    statuses = [fail_to_log_in(small, alice.email).status_code for _ in range(7)]
 
     assert statuses == [401] * 5 + [429] * 2
 
@@ -224,21 +230,15 @@ def test_strangers_do_not_lock_a_session_out(small, alice, confirmation):
     assert response.status_code in (200, 204)
 
 
-def test_reset_of_the_password_makes_the_address_known(app, small, alice):
-    with app.app_context():
-        token = resets.make_reset_token(service.get_user(UUID(alice.id)))
-    small.post(
-        f"{AUTH}/password-reset",
-        json={"token": token, "new_password": NEW_PASSWORD},
-        environ_overrides={"REMOTE_ADDR": HOME},
-    )
+def test_reset_of_the_password_makes_the_address_known(small, alice, make_reset_token):
+    reset_password(small, make_reset_token(alice), environ_overrides={"REMOTE_ADDR": HOME})
     exhaust(small, alice.email)
 
     assert log_in(small, alice.email, NEW_PASSWORD, HOME).status_code == 200
 
 
 def test_wrong_password_makes_no_address_known(small, alice):
-    log_in(small, alice.email, address=HOME)
+    fail_to_log_in(small, alice.email, HOME)
     exhaust(small, alice.email)
 
     assert log_in(small, alice.email, PASSWORD, HOME).status_code == 429
@@ -257,7 +257,7 @@ def test_only_the_last_addresses_are_known(make_app, alice):
     addresses = [f"192.0.2.{i}" for i in range(attempts.KNOWN_NETWORKS + 1)]
     for address in addresses:
         log_in(client, alice.email, PASSWORD, address)
-    log_in(client, alice.email, address=AWAY)
+    fail_to_log_in(client, alice.email, AWAY)
 
     assert log_in(client, alice.email, PASSWORD, addresses[0]).status_code == 429
     assert log_in(client, alice.email, PASSWORD, addresses[-1]).status_code == 200
@@ -282,8 +282,8 @@ def test_lost_memory_of_redis_makes_the_limits_strict_again(app, small, alice):
 
 def test_redis_tells_neither_email_nor_address_of_an_account(app, make_app, alice):
     client = make_app(login_limit=NEVER).test_client()
+    fail_to_log_in(client, alice.email)
     log_in(client, alice.email)
-    log_in(client, alice.email, PASSWORD)
 
     with app.app_context():
         keys = list(redis.client.scan_iter())
@@ -297,7 +297,7 @@ def test_redis_tells_neither_email_nor_address_of_an_account(app, make_app, alic
 def test_tries_that_check_no_password_leave_no_count(app, client, alice, monkeypatch):
     monkeypatch.setattr(passwords, "_admission", threading.BoundedSemaphore(1))
     with passwords._admission:
-        statuses = [log_in(client, f"{i}@example.com").status_code for i in range(3)]
+        statuses = [fail_to_log_in(client, f"{i}@example.com").status_code for i in range(3)]
 
     assert statuses == [503] * 3
     with app.app_context():
@@ -310,7 +310,7 @@ def test_tries_that_check_no_password_leave_no_count(app, client, alice, monkeyp
 def test_account_limit_holds_while_redis_is_away(strict, alice, redis_server):
     redis_server.kill()
 
-    statuses = [log_in(strict, alice.email).status_code for _ in range(2)]
+    statuses = [fail_to_log_in(strict, alice.email).status_code for _ in range(2)]
 
     assert statuses == [401, 429]
 
@@ -318,6 +318,6 @@ def test_account_limit_holds_while_redis_is_away(strict, alice, redis_server):
 def test_right_passwords_do_not_count_while_redis_is_away(strict, alice, redis_server):
     redis_server.kill()
 
-    statuses = [log_in(strict, alice.email, PASSWORD).status_code for _ in range(3)]
+    statuses = [log_in(strict, alice.email).status_code for _ in range(3)]
 
     assert statuses == [200] * 3

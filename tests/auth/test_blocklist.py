@@ -20,12 +20,11 @@ from books_api.auth.blocklist import FILLING, FRESH, MARKER, PREFIX, Change, mer
 from books_api.auth.revocation import Entry, revoking
 from books_api.extensions import db, redis
 from development.embedded import redis_binary
-from tests.auth.helpers import (
+from tests.helpers import (
     AUTH,
     BOOKS,
     claims_of,
     elsewhere,
-    eventually,
     execute,
     locked,
     status_of,
@@ -278,7 +277,7 @@ def test_fill_waits_for_revocations_under_way_and_not_for_later_ones(
 ):
     with locked(servers, LOCK) as under_way:
         filled = fill_elsewhere()
-        assert eventually(lambda: redis.client.exists(FILLING), 5)
+        wait_until(lambda: redis.client.exists(FILLING), 5)
         time.sleep(0.2)
         with locked(servers, LOCK):
             waited = not filled.done()
@@ -291,7 +290,7 @@ def test_fill_waits_for_revocations_under_way_and_not_for_later_ones(
 def test_fill_that_waits_does_not_hold_up_revocations(context, servers, fill_elsewhere, bob):
     with locked(servers, LOCK) as under_way:
         filled = fill_elsewhere()
-        assert eventually(lambda: redis.client.exists(FILLING), 5)
+        wait_until(lambda: redis.client.exists(FILLING), 5)
         with revoking([entry_of(bob)], "logout"):
             db.session.commit()
         waits = not filled.done()
@@ -338,7 +337,7 @@ def test_copy_that_is_no_longer_fresh_is_filled_again(app, client, alice, contex
     execute(app, "INSERT INTO revocations VALUES ('sid:x', 1, now() + interval '1 hour')")
     redis.client.delete(FRESH)
 
-    assert eventually(
+    wait_until(
         lambda: status_of(client, alice.access_token) == 200 and redis.client.exists(FRESH), 5
     )
     assert text_of("sid:x") == "1"
@@ -353,7 +352,7 @@ def test_fill_that_failed_is_tried_again(client, alice, context):
         redis.client.config_set("maxmemory", "0")
 
     assert status == 200
-    assert eventually(
+    wait_until(
         lambda: status_of(client, alice.access_token) == 200 and redis.client.exists(MARKER), 5
     )
 
@@ -525,7 +524,7 @@ def test_copy_is_not_believed_after_failing_over_and_back(make_app, pair, alice,
     assert first.exists(MARKER)
     assert first.keys(f"{PREFIX}sid:*") == []
     assert status_of(client, alice.access_token) == 401
-    assert eventually(lambda: status_of(client, bob.access_token) == 200, 5)
+    wait_until(lambda: status_of(client, bob.access_token) == 200, 5)
 
 
 def test_copy_is_whole_again_after_a_failover(make_app, pair, alice, bob):
@@ -539,7 +538,7 @@ def test_copy_is_whole_again_after_a_failover(make_app, pair, alice, bob):
 
     client.post(f"{AUTH}/logout", headers=alice.headers)
 
-    assert eventually(lambda: second.get(MARKER) == identity, 5)
+    wait_until(lambda: second.get(MARKER) == identity, 5)
     assert status_of(client, alice.access_token) == 401
     assert status_of(client, bob.access_token) == 200
 

@@ -10,8 +10,9 @@ import time_machine
 from books_api import __version__
 from books_api.extensions import redis
 from books_api.observability import doctor
-from tests.auth.helpers import AUTH, NEW_PASSWORD, eventually, execute, snapshot, status_of
 from tests.conftest import PASSWORD
+from tests.helpers import NEW_PASSWORD, execute, log_in, reset_password, snapshot, status_of
+from tests.processes import wait_until
 
 CREATE = ["users", "create", "--email", "carol@example.com", "--username", "carol"]
 
@@ -22,11 +23,6 @@ def run(app, *arguments, **kwargs):
 
 def create(app, *arguments, stdin=f"{PASSWORD}\n"):
     return run(app, *CREATE, *arguments, "--password-stdin", input=stdin)
-
-
-def login(app, email, password):
-    body = {"email": email, "password": password}
-    return app.test_client().post(f"{AUTH}/login", json=body).status_code
 
 
 def assert_fails(result, status, *words):
@@ -46,7 +42,7 @@ def test_operator_makes_a_user(app):
     assert (result.exit_code, result.stderr) == (0, "")
     ((email, first_name, role),) = execute(app, "SELECT email, first_name, role FROM users")
     assert (email, first_name, role) == ("carol@example.com", "Carol", "user")
-    assert login(app, "carol@example.com", PASSWORD) == 200
+    assert log_in(app.test_client(), "carol@example.com").status_code == 200
 
 
 def test_operator_makes_an_admin(app):
@@ -76,7 +72,7 @@ def test_password_that_is_not_repeated_makes_no_user(app):
 def test_password_is_the_first_line_of_stdin(app, ending):
     create(app, stdin=PASSWORD + ending)
 
-    assert login(app, "carol@example.com", PASSWORD) == 200
+    assert log_in(app.test_client(), "carol@example.com").status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -270,19 +266,19 @@ def test_role_is_set(app, alice):
 
 def test_deactivated_user_cannot_log_in_until_activated(app, alice):
     deactivate(app)
-    refused = login(app, alice.email, PASSWORD)
+    refused = log_in(app.test_client(), alice.email).status_code
 
     result = run(app, "users", "activate", alice.email)
 
     assert (refused, result.exit_code) == (401, 0)
-    assert login(app, alice.email, PASSWORD) == 200
+    assert log_in(app.test_client(), alice.email).status_code == 200
 
 
 def test_password_is_set(app, alice):
     set_password(app)
 
-    assert login(app, alice.email, PASSWORD) == 401
-    assert login(app, alice.email, NEW_PASSWORD) == 200
+    assert log_in(app.test_client(), alice.email).status_code == 401
+    assert log_in(app.test_client(), alice.email, NEW_PASSWORD).status_code == 200
 
 
 @pytest.mark.parametrize("stdin", ["short\n", "password\n", "alice@example.com\n", b"\xff\n"])
@@ -372,23 +368,18 @@ def test_email_is_found_in_any_unicode_form(app, make_user):
 
 def test_reset_link_sets_one_new_password(app, client, alice):
     result = run(app, "users", "reset-link", alice.email)
-    body = {"token": result.stdout.strip(), "new_password": NEW_PASSWORD}
-
-    statuses = [client.post(f"{AUTH}/password-reset", json=body).status_code for _ in range(2)]
+    statuses = [reset_password(client, result.stdout.strip()).status_code for _ in range(2)]
 
     assert (result.exit_code, statuses) == (0, [204, 422])
-    assert login(app, alice.email, NEW_PASSWORD) == 200
+    assert log_in(app.test_client(), alice.email, NEW_PASSWORD).status_code == 200
 
 
 def test_reset_link_ends_the_one_before_it(app, client, alice):
     first, second = (run(app, "users", "reset-link", alice.email).stdout.strip() for _ in "12")
 
-    answers = [
-        client.post(f"{AUTH}/password-reset", json={"token": token, "new_password": NEW_PASSWORD})
-        for token in (first, second)
-    ]
+    statuses = [reset_password(client, token).status_code for token in (first, second)]
 
-    assert [answer.status_code for answer in answers] == [422, 204]
+    assert statuses == [422, 204]
 
 
 def test_reset_link_alone_ends_no_session(app, client, alice):
@@ -432,9 +423,7 @@ def persistent(redis_server, app):
     with app.app_context():
         redis.client.config_set("appendonly", "yes")
         # Killed before, it would leave behind a child that waits for it for 5 seconds.
-        assert eventually(
-            lambda: not redis.client.info("persistence")["aof_rewrite_in_progress"], 5
-        )
+        wait_until(lambda: not redis.client.info("persistence")["aof_rewrite_in_progress"], 5)
 
 
 def findings(result):

@@ -5,8 +5,8 @@ import re
 import pytest
 
 from books_api import PREFIX
-from tests.auth.helpers import AUTH, BOOKS, REFRESH, rotate
 from tests.conftest import PASSWORD, bearer
+from tests.helpers import AUTH, BOOKS, REFRESH, rotate
 
 ORIGIN = "https://app.example"
 

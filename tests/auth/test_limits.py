@@ -7,8 +7,9 @@ import pytest
 
 from books_api.auth import resets, service
 from books_api.extensions import redis
-from tests.auth.helpers import AUTH, NEW_PASSWORD, REFRESH, eventually, log_in, together
 from tests.conftest import PASSWORD, bearer
+from tests.helpers import AUTH, NEW_PASSWORD, REFRESH, log_in, together
+from tests.processes import wait_until
 
 NEWCOMER = {"username": "carol", "email": "carol@example.com", "password": PASSWORD}
 ROUTES = {  # setting: method, path, body
@@ -292,7 +293,7 @@ def test_limits_hold_when_redis_goes_in_between(twice, redis_server):
 def test_login_works_while_redis_is_away(app, client, alice, redis_server):
     redis_server.kill()
 
-    assert log_in(client, alice.email, PASSWORD).status_code == 200
+    assert log_in(client, alice.email).status_code == 200
 
 
 def test_no_request_fails_when_many_find_redis_silent_at_once(make_app, silent_redis):
@@ -322,4 +323,4 @@ def test_redis_that_is_back_counts_again(app, twice, redis_server):
         with app.app_context():
             return list(redis.client.scan_iter("*LIMITER*"))
 
-    assert eventually(counted, 5)
+    wait_until(counted, 5)

@@ -8,25 +8,22 @@ import pytest
 from werkzeug.security import generate_password_hash
 
 from books_api.auth import passwords
-from tests.auth.helpers import (
+from tests.conftest import PASSWORD
+from tests.helpers import (
     AUTH,
     claims_of,
     execute,
     get_me,
+    log_in,
     released_together,
     snapshot,
 )
-from tests.conftest import PASSWORD
 
 OUTDATED = "pbkdf2:sha256:1000"
 
 
-def login(client, email="alice@example.com", password=PASSWORD, **kwargs):
-    return client.post(f"{AUTH}/login", json={"email": email, "password": password}, **kwargs)
-
-
 def test_login_answers_as_the_contract_says(client, alice):
-    response = login(client)
+    response = log_in(client)
 
     assert response.status_code == 200
     assert response.json.keys() == {"message", "access_token", "refresh_token", "user"}
@@ -38,7 +35,7 @@ def test_login_answers_as_the_contract_says(client, alice):
 
 
 def test_tokens_carry_the_claims_of_the_contract(client, alice):
-    answer = login(client).json
+    answer = log_in(client).json
 
     common = {"sub", "jti", "sid", "epoch", "role", "type", "iss", "aud", "iat", "exp"}
     access, refresh = claims_of(answer["access_token"]), claims_of(answer["refresh_token"])
@@ -50,7 +47,7 @@ def test_tokens_carry_the_claims_of_the_contract(client, alice):
 
 
 def test_tokens_say_nothing_of_the_person(client, alice):
-    answer = login(client).json
+    answer = log_in(client).json
 
     for name in ("access_token", "refresh_token"):
         claims = str(claims_of(answer[name]))
@@ -59,7 +56,7 @@ def test_tokens_say_nothing_of_the_person(client, alice):
 
 
 def test_access_token_is_good_for_15_minutes_and_refresh_token_for_7_days(client, alice):
-    answer = login(client).json
+    answer = log_in(client).json
 
     access, refresh = claims_of(answer["access_token"]), claims_of(answer["refresh_token"])
     assert access["exp"] - access["iat"] == pytest.approx(15 * 60, abs=1)
@@ -69,23 +66,23 @@ def test_access_token_is_good_for_15_minutes_and_refresh_token_for_7_days(client
 def test_email_is_taken_in_any_case(client, make_user):
     make_user(email="Élodie@example.com")
 
-    assert login(client, "éLODIE@EXAMPLE.com").status_code == 200
+    assert log_in(client, "éLODIE@EXAMPLE.com").status_code == 200
 
 
 def test_email_is_taken_in_any_unicode_form(client, make_user):
     make_user(email="élodie@example.com")
 
-    assert login(client, "e\u0301lodie@example.com").status_code == 200
+    assert log_in(client, "e\u0301lodie@example.com").status_code == 200
 
 
 def test_each_login_opens_its_own_session(client, alice):
-    first, second = login(client).json, login(client).json
+    first, second = log_in(client).json, log_in(client).json
 
     assert claims_of(first["access_token"])["sid"] != claims_of(second["access_token"])["sid"]
 
 
 def test_session_keeps_a_printable_user_agent_of_limited_length(app, client, alice):
-    login(client, headers={"User-Agent": "curl\x1b[2J\t" + "x" * 500})
+    log_in(client, headers={"User-Agent": "curl\x1b[2J\t" + "x" * 500})
 
     (stored,) = execute(app, "SELECT user_agent FROM sessions WHERE user_agent <> 'tests'")
     assert stored.user_agent == ("curl[2J" + "x" * 500)[:200]
@@ -97,9 +94,9 @@ def refusals(client, make_user, full_strength):
     make_user(email="active@example.com", password_hash=full_strength)
     make_user(email="inactive@example.com", password_hash=full_strength, is_active=False)
     return {
-        "unknown": lambda: login(client, "nobody@example.com"),
-        "wrong password": lambda: login(client, "active@example.com", PASSWORD + "!"),
-        "inactive": lambda: login(client, "inactive@example.com"),
+        "unknown": lambda: log_in(client, "nobody@example.com"),
+        "wrong password": lambda: log_in(client, "active@example.com", PASSWORD + "!"),
+        "inactive": lambda: log_in(client, "inactive@example.com"),
     }
 
 
@@ -145,7 +142,7 @@ def test_first_try_at_an_unknown_email_in_a_process_takes_no_longer():
 def test_refusal_changes_nothing(app, client, alice):
     before = snapshot(app)
 
-    login(client, password="wrong password")
+    log_in(client, password="wrong password")
 
     assert snapshot(app) == before
 
@@ -177,14 +174,14 @@ def test_malformed_credentials_are_refused_before_they_are_tried(client, alice, 
 
 @pytest.mark.parametrize("email", ["' OR 1=1 --", "alice@example.com' --", "%", "alice%", "_"])
 def test_email_is_never_a_pattern_nor_sql(client, alice, email):
-    assert login(client, email).status_code == 401
+    assert log_in(client, email).status_code == 401
 
 
 def test_login_of_a_reactivated_user_works(app, client, make_user):
     make_user(email="back@example.com", is_active=False)
     execute(app, "UPDATE users SET is_active = true")
 
-    response = login(client, "back@example.com")
+    response = log_in(client, "back@example.com")
 
     assert get_me(client, response.json["access_token"]).status_code == 200
 
@@ -192,18 +189,18 @@ def test_login_of_a_reactivated_user_works(app, client, make_user):
 def test_hash_of_an_older_strength_is_renewed(app, client, make_user):
     make_user(email="old@example.com", password_hash=generate_password_hash(PASSWORD, OUTDATED))
 
-    login(client, "old@example.com")
+    log_in(client, "old@example.com")
 
     ((stored,),) = execute(app, "SELECT password_hash FROM users")
     assert stored.startswith(f"{passwords.METHOD}$")
-    assert login(client, "old@example.com").status_code == 200
+    assert log_in(client, "old@example.com").status_code == 200
 
 
 def test_hash_of_an_older_strength_is_not_renewed_by_a_wrong_password(app, client, make_user):
     old = generate_password_hash(PASSWORD, OUTDATED)
     make_user(email="old@example.com", password_hash=old)
 
-    login(client, "old@example.com", "wrong password")
+    log_in(client, "old@example.com", "wrong password")
 
     assert execute(app, "SELECT password_hash FROM users") == [(old,)]
 
@@ -213,7 +210,7 @@ def test_renewing_the_hash_ends_no_session(app, client, make_user):
         email="old@example.com", password_hash=generate_password_hash(PASSWORD, OUTDATED)
     )
 
-    login(client, "old@example.com")
+    log_in(client, "old@example.com")
 
     assert get_me(client, old.access_token).status_code == 200
 
@@ -224,8 +221,8 @@ def test_two_logins_that_renew_a_hash_at_once_both_succeed(app, make_user, serve
     answers = released_together(
         servers,
         "SELECT FROM users FOR UPDATE",
-        lambda: login(app.test_client(), "old@example.com"),
-        lambda: login(app.test_client(), "old@example.com"),
+        lambda: log_in(app.test_client(), "old@example.com"),
+        lambda: log_in(app.test_client(), "old@example.com"),
     )
 
     assert [answer.status_code for answer in answers] == [200, 200]
@@ -235,7 +232,7 @@ def test_login_that_races_with_a_new_password_is_refused(app, client, alice, ser
     with_new_hash = "UPDATE users SET password_hash = 'changed', token_epoch = token_epoch + 1"
 
     (answer,) = released_together(
-        servers, with_new_hash, lambda: login(app.test_client()), commit=True
+        servers, with_new_hash, lambda: log_in(app.test_client()), commit=True
     )
 
     assert answer.status_code == 401
@@ -245,7 +242,7 @@ def test_login_that_races_with_deactivation_is_refused(app, client, alice, serve
     deactivation = "UPDATE users SET is_active = false, token_epoch = token_epoch + 1"
 
     (answer,) = released_together(
-        servers, deactivation, lambda: login(app.test_client()), commit=True
+        servers, deactivation, lambda: log_in(app.test_client()), commit=True
     )
 
     assert answer.status_code == 401

@@ -11,7 +11,8 @@ import pytest
 
 from books_api.auth import resets, service
 from books_api.observability.logs import FORMATTERS, Event
-from tests.auth.helpers import (
+from tests.conftest import KEY, PASSWORD, bearer
+from tests.helpers import (
     AUTH,
     BOOKS,
     NEW_PASSWORD,
@@ -21,7 +22,6 @@ from tests.auth.helpers import (
     forge,
     rotate,
 )
-from tests.conftest import KEY, PASSWORD, bearer
 from tests.processes import ROOT
 
 WRONG_PASSWORD = "not the right passphrase"

@@ -9,14 +9,10 @@ import pytest
 from books_api.auth import passwords
 from books_api.auth.exceptions import TooBusy, WeakPassword
 from books_api.auth.schemas import SignupSchema
-from tests.auth.helpers import AUTH, execute, together
 from tests.conftest import PASSWORD
+from tests.helpers import AUTH, execute, fail_to_log_in, log_in, sign_up, together
 
 PERSON = {"username": "Ada.Lovelace", "email": "countess@example.com"}
-
-
-def signup(client, password):
-    return client.post(f"{AUTH}/signup", json={**PERSON, "password": password})
 
 
 @pytest.mark.parametrize(
@@ -36,7 +32,7 @@ def signup(client, password):
     ],
 )
 def test_common_password_is_refused(app, client, password):
-    response = signup(client, password)
+    response = sign_up(client, **PERSON, password=password)
 
     assert response.status_code == 422
     assert response.json["errors"][0]["pointer"] == "/password"
@@ -55,7 +51,7 @@ def test_common_password_is_refused(app, client, password):
     ],
 )
 def test_username_or_email_as_password_is_refused(app, client, password):
-    response = signup(client, password)
+    response = sign_up(client, **PERSON, password=password)
 
     assert response.status_code == 422
     assert response.json["errors"][0]["pointer"] == "/password"
@@ -66,7 +62,7 @@ def test_username_or_email_as_password_is_refused(app, client, password):
 def test_a_name_of_the_service_or_its_organisation_is_refused(make_app, password):
     client = make_app(password_words=("acme",)).test_client()
 
-    response = signup(client, password)
+    response = sign_up(client, **PERSON, password=password)
 
     assert response.status_code == 422
     assert response.json["errors"][0]["pointer"] == "/password"
@@ -86,7 +82,7 @@ def test_username_as_password_is_refused_in_any_unicode_form():
     ["x", "seven77", "e\u0301" * 7, "x" * 129, "long enough\0", None, 12345678, ["long enough"]],
 )
 def test_password_out_of_form_is_refused(client, password):
-    response = signup(client, password)
+    response = sign_up(client, **PERSON, password=password)
 
     assert response.status_code == 422
     assert response.json["errors"][0]["pointer"] == "/password"
@@ -126,11 +122,7 @@ def test_password_follows_no_composition_rule(password):
 def test_password_is_not_trimmed(client, make_user):
     make_user(email="alice@example.com")
 
-    response = client.post(
-        f"{AUTH}/login", json={"email": "alice@example.com", "password": f" {PASSWORD} "}
-    )
-
-    assert response.status_code == 401
+    assert log_in(client, password=f" {PASSWORD} ").status_code == 401
 
 
 def test_password_counts_in_any_unicode_form():
@@ -143,10 +135,7 @@ def test_password_of_128_characters_logs_in_however_the_client_spells_them(clien
     password = "é" * 128
     make_user(email="long@example.com", password_hash=passwords.hash_password(password))
 
-    response = client.post(
-        f"{AUTH}/login",
-        json={"email": "long@example.com", "password": unicodedata.normalize("NFD", password)},
-    )
+    response = log_in(client, "long@example.com", unicodedata.normalize("NFD", password))
 
     assert response.status_code == 200
 
@@ -164,11 +153,7 @@ def test_hash_of_nobody_matches_no_password():
 
 
 def test_more_logins_than_can_wait_are_told_to_come_again(app, full_strength):
-    body = {"email": "nobody@example.com", "password": "wrong password"}
-
-    answers = together(
-        *[lambda: app.test_client().post(f"{AUTH}/login", json=body) for _ in range(8)]
-    )
+    answers = together(*[lambda: fail_to_log_in(app.test_client(), "nobody@example.com")] * 8)
 
     busy = [answer for answer in answers if answer.status_code == 503]
     assert {answer.status_code for answer in answers} == {401, 503}
@@ -186,13 +171,10 @@ def test_hashing_works_again_after_too_many_at_once(client, make_user):
         finally:
             passwords._admission.release(passwords.WAITING)
 
-    response = client.post(f"{AUTH}/login", json={"email": email, "password": PASSWORD})
-
-    assert response.status_code == 200
+    assert log_in(client, email).status_code == 200
 
 
 def test_logins_do_not_starve_other_requests(app, alice, full_strength):
-    body = {"email": "nobody@example.com", "password": "wrong password"}
     seconds = []
 
     def read():
@@ -202,6 +184,6 @@ def test_logins_do_not_starve_other_requests(app, alice, full_strength):
             client.get(f"{AUTH}/sessions", headers=alice.headers)
             seconds.append(perf_counter() - start)
 
-    together(read, *[lambda: app.test_client().post(f"{AUTH}/login", json=body) for _ in range(5)])
+    together(read, *[lambda: fail_to_log_in(app.test_client(), "nobody@example.com")] * 5)
 
     assert median(seconds) < 0.2

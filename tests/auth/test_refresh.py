@@ -6,10 +6,11 @@ from threading import Barrier
 import pytest
 import requests
 
-from tests.auth.helpers import (
+from tests.conftest import NEVER, bearer
+from tests.helpers import (
     AUTH,
-    NEW_PASSWORD,
     REFRESH,
+    change_password,
     claims_of,
     execute,
     get_me,
@@ -19,7 +20,6 @@ from tests.auth.helpers import (
     status_of,
     together,
 )
-from tests.conftest import NEVER, PASSWORD, bearer
 from tests.processes import running_gunicorn
 
 
@@ -252,12 +252,10 @@ def test_refresh_that_races_with_a_logout_revives_nothing(
 def test_refresh_that_races_with_a_new_password_is_not_taken_for_theft(
     app, client, alice, servers, events
 ):
-    change = {"current_password": PASSWORD, "new_password": NEW_PASSWORD}
-
     changed, refreshed = released_together(
         servers,
         "SELECT FROM sessions FOR UPDATE",
-        lambda: app.test_client().post(f"{AUTH}/password", json=change, headers=alice.headers),
+        lambda: change_password(app.test_client(), alice),
         lambda: rotate(app.test_client(), alice.refresh_token),
     )
 

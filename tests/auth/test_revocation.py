@@ -14,14 +14,14 @@ from books_api.auth.blocklist import FRESH, MARKER, PENDING, PREFIX
 from books_api.auth.revocation import Entry, revoking
 from books_api.config import CLOCK_LEEWAY
 from books_api.extensions import db, redis
-from tests.auth.helpers import (
+from tests.conftest import PASSWORD, bearer
+from tests.helpers import (
     AUTH,
     BOOKS,
     NEW_PASSWORD,
     REFRESH,
     claims_of,
     elsewhere,
-    eventually,
     execute,
     forge,
     released_together,
@@ -30,7 +30,7 @@ from tests.auth.helpers import (
     status_of,
     together,
 )
-from tests.conftest import PASSWORD, bearer
+from tests.processes import wait_until
 from tests.statements import statements
 
 
@@ -486,7 +486,7 @@ def test_revocation_under_way_holds_when_redis_forgets_it(world):
         db.session.commit()
 
     assert (under_way, status_of(world.client, world.alice.access_token)) == (200, 401)
-    assert eventually(lambda: is_whole(world), 5)
+    wait_until(lambda: is_whole(world), 5)
     assert status_of(world.client, world.alice.access_token) == 401
 
 
@@ -534,7 +534,7 @@ def test_good_token_works_within_a_second_of_redis_being_back(world, redis_serve
     status_of(world.client, world.bob.access_token)
     redis_server.start()
 
-    assert eventually(lambda: status_of(world.client, world.bob.access_token) == 200, 1)
+    wait_until(lambda: status_of(world.client, world.bob.access_token) == 200, 1)
     assert_dead(world)
 
 
@@ -638,7 +638,7 @@ def test_redis_is_empty_when_the_last_token_has_expired(make_app, alice):
 
     assert len(execute(app, "SELECT FROM revocations")) == 3  # a token, a session, an epoch
     with app.app_context():
-        assert eventually(lambda: set(redis.client.keys()) <= {MARKER, FRESH}, 4)
+        wait_until(lambda: set(redis.client.keys()) <= {MARKER, FRESH}, 4)
 
 
 def test_pruning_deletes_what_has_expired_and_nothing_else(app, world):

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.auth.helpers import (
+from tests.conftest import bearer
+from tests.helpers import (
     AUTH,
     claims_of,
     execute,
@@ -11,7 +12,6 @@ from tests.auth.helpers import (
     status_of,
     together,
 )
-from tests.conftest import PASSWORD, bearer
 
 SESSIONS = f"{AUTH}/sessions"
 SCRIPT = {"name": "backup", "expires_in_days": 30}
@@ -32,7 +32,7 @@ def capped(make_app):
 
 def test_oldest_login_makes_room_and_its_tokens_are_refused_at_once(app, capped, alice):
     client = capped.test_client()
-    second, third = (log_in(client, alice.email, PASSWORD).json for _ in range(2))
+    second, third = (log_in(client, alice.email).json for _ in range(2))
 
     assert count_live(app) == 2
     assert [
@@ -49,7 +49,7 @@ def tokens_of(answer):
 def test_login_makes_room_of_the_users_own_only(capped, alice, bob):
     client = capped.test_client()
     for _ in range(3):
-        log_in(client, alice.email, PASSWORD)
+        log_in(client, alice.email)
 
     assert status_of(client, bob.access_token) == 200
 
@@ -58,7 +58,7 @@ def test_login_ends_no_token_of_a_script(capped, alice):
     client = capped.test_client()
     script = client.post(SESSIONS, json=SCRIPT, headers=alice.headers).json["access_token"]
     for _ in range(3):
-        log_in(client, alice.email, PASSWORD)
+        log_in(client, alice.email)
 
     assert status_of(client, script) == 200
 
@@ -67,7 +67,7 @@ def test_expired_logins_are_not_counted(app, capped, alice, open_session):
     open_session(alice)
     execute(app, "UPDATE sessions SET expires_at = now() WHERE id != :id", id=sid(alice))
 
-    log_in(capped.test_client(), alice.email, PASSWORD)
+    log_in(capped.test_client(), alice.email)
 
     assert status_of(capped.test_client(), alice.access_token) == 200
 
@@ -80,14 +80,14 @@ def test_lower_cap_ends_what_is_over_it(app, make_app, alice, open_session):
     for _ in range(5):
         open_session(alice)
 
-    log_in(make_app(logins_per_user=1).test_client(), alice.email, PASSWORD)
+    log_in(make_app(logins_per_user=1).test_client(), alice.email)
 
     assert count_live(app) == 1
 
 
 def test_cap_is_not_exceeded_by_logins_at_once(app, servers, capped, alice):
     def login():
-        return log_in(capped.test_client(), alice.email, PASSWORD)
+        return log_in(capped.test_client(), alice.email)
 
     answers = released_together(servers, LOCK_USERS, login, login, login)
 
@@ -101,7 +101,7 @@ def test_login_that_makes_room_is_refused_while_redis_cannot_revoke(
     open_session(alice)
     redis_server.kill()
 
-    response = log_in(capped.test_client(), alice.email, PASSWORD)
+    response = log_in(capped.test_client(), alice.email)
 
     assert response.status_code == 503
     assert count_live(app) == 2
@@ -187,7 +187,7 @@ def test_malformed_request_for_a_token_does_not_count(twice, alice):
 
 
 def test_logins_share_the_limit_too(twice, alice):
-    statuses = [log_in(twice.test_client(), alice.email, PASSWORD).status_code for _ in range(3)]
+    statuses = [log_in(twice.test_client(), alice.email).status_code for _ in range(3)]
 
     assert statuses == [200, 200, 429]
 

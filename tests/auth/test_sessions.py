@@ -6,33 +6,32 @@ from uuid import UUID, uuid4
 import pytest
 import time_machine
 
-from tests.auth.helpers import (
+from tests.conftest import PASSWORD, bearer
+from tests.helpers import (
     AUTH,
     BOOKS,
+    MOMO,
     NEW_PASSWORD,
     REFRESH,
+    SESSIONS,
+    change_password,
     claims_of,
     execute,
     get_me,
+    make_script_token,
+    next_link,
     released_together,
     rotate,
     snapshot,
     status_of,
 )
-from tests.conftest import PASSWORD, bearer
 from tests.statements import statements
 
-SESSIONS = f"{AUTH}/sessions"
 DAY = 86400
 
 
 def list_sessions(client, token):
     return client.get(SESSIONS, headers=bearer(token)).json
-
-
-def make_script_token(client, account, **values):
-    values = {"name": "backup", "expires_in_days": 30, **values}
-    return client.post(SESSIONS, json=values, headers=account.headers)
 
 
 @pytest.fixture
@@ -99,7 +98,7 @@ def test_sessions_are_listed_in_pages(client, alice, open_session):
         assert response.headers["X-Total-Count"] == "7"
         sizes.append(len(response.json))
         listed += [session["id"] for session in response.json]
-        url = response.headers.get("Link", "").partition(">")[0].removeprefix("<")
+        url = next_link(response)
 
     assert sizes == [3, 3, 1]
     assert listed == [claims_of(token)["sid"] for token in reversed(opened)]
@@ -117,10 +116,9 @@ def test_page_of_sessions_has_20_unless_asked(client, alice, open_session):
 
 def test_cursor_of_another_users_sessions_is_refused(client, alice, bob, open_session):
     open_session(alice)
-    link = client.get(f"{SESSIONS}?limit=1", headers=alice.headers).headers["Link"]
-    url = link.partition(">")[0].removeprefix("<")
+    first = client.get(f"{SESSIONS}?limit=1", headers=alice.headers)
 
-    assert client.get(url, headers=bob.headers).status_code == 422
+    assert client.get(next_link(first), headers=bob.headers).status_code == 422
 
 
 def test_page_of_sessions_costs_one_statement(folder, logged_client, alice):
@@ -299,11 +297,7 @@ def test_access_token_got_by_get_does_not_outlive_the_session(app, client, alice
 def test_new_password_does_not_move_the_absolute_limit(app, client, alice):
     execute(app, "UPDATE sessions SET created_at = now() - interval '89 days'")
 
-    response = client.post(
-        f"{AUTH}/password",
-        json={"current_password": PASSWORD, "new_password": NEW_PASSWORD},
-        headers=alice.headers,
-    )
+    response = change_password(client, alice)
 
     claims = claims_of(response.json["refresh_token"])
     assert claims["exp"] - claims["iat"] == pytest.approx(DAY, abs=2)
@@ -424,17 +418,13 @@ def test_script_token_reads(request, client, token):
 
 
 def test_writing_script_token_writes(client, writer):
-    response = client.post(
-        f"{BOOKS}/", json={"title": "Momo", "author": "Michael Ende"}, headers=bearer(writer)
-    )
+    response = client.post(f"{BOOKS}/", json=MOMO, headers=bearer(writer))
 
     assert response.status_code == 201
 
 
 def test_read_only_script_token_does_not_write(client, reader):
-    response = client.post(
-        f"{BOOKS}/", json={"title": "Momo", "author": "Michael Ende"}, headers=bearer(reader)
-    )
+    response = client.post(f"{BOOKS}/", json=MOMO, headers=bearer(reader))
 
     assert response.status_code == 403
     assert 'error="insufficient_scope"' in response.headers["WWW-Authenticate"]
@@ -489,11 +479,7 @@ def test_script_token_dies_when_its_user_logs_out_everywhere(client, alice, read
 
 
 def test_script_token_dies_with_the_old_password(client, alice, writer):
-    client.post(
-        f"{AUTH}/password",
-        json={"current_password": PASSWORD, "new_password": NEW_PASSWORD},
-        headers=alice.headers,
-    )
+    change_password(client, alice)
 
     assert status_of(client, writer) == 401
 

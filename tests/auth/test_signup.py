@@ -2,18 +2,12 @@
 
 import pytest
 
-from tests.auth.helpers import AUTH, execute, together
 from tests.conftest import PASSWORD
-
-CAROL = {"username": "carol", "email": "carol@example.com", "password": PASSWORD}
-
-
-def signup(client, **values):
-    return client.post(f"{AUTH}/signup", json={**CAROL, **values})
+from tests.helpers import AUTH, CAROL, execute, pointers_of, sign_up, together
 
 
 def test_signup_answers_with_the_user(client):
-    response = signup(client, first_name="Carol", last_name="Shaw")
+    response = sign_up(client, first_name="Carol", last_name="Shaw")
 
     assert response.status_code == 201
     assert response.json.keys() == {
@@ -32,14 +26,14 @@ def test_signup_answers_with_the_user(client):
 
 
 def test_new_user_has_no_rights_but_is_active(client):
-    user = signup(client).json
+    user = sign_up(client).json
 
     assert (user["role"], user["is_verified"], user["is_active"]) == ("user", False, True)
     assert (user["first_name"], user["last_name"]) == ("", "")
 
 
 def test_password_is_stored_as_a_hash_only(app, client):
-    signup(client)
+    sign_up(client)
 
     ((stored,),) = execute(app, "SELECT password_hash FROM users")
     assert stored.startswith("scrypt:")
@@ -47,21 +41,21 @@ def test_password_is_stored_as_a_hash_only(app, client):
 
 
 def test_signup_opens_no_session(app, client):
-    response = signup(client)
+    response = sign_up(client)
 
     assert "token" not in response.text
     assert execute(app, "SELECT FROM sessions") == []
 
 
 def test_username_and_names_are_trimmed_and_normalized(client):
-    user = signup(client, username="  Ame\u0301lie ", first_name=" Amélie ").json
+    user = sign_up(client, username="  Ame\u0301lie ", first_name=" Amélie ").json
 
     assert (user["username"], user["first_name"]) == ("Amélie", "Amélie")
 
 
 @pytest.mark.parametrize("username", [" " + 50 * "x", 50 * "x" + " ", 51 * "x"])
 def test_username_is_measured_before_it_is_trimmed(client, username):
-    response = signup(client, username=username)
+    response = sign_up(client, username=username)
 
     assert response.status_code == 422
     assert response.json["errors"] == [
@@ -73,7 +67,7 @@ def test_username_is_measured_before_it_is_trimmed(client, username):
     "email", ["x@example.com", "o'brien+books@sub.example.co.uk", "é@exämple.de"]
 )
 def test_email_of_any_usual_form_is_taken(client, email):
-    assert signup(client, email=email).json["email"] == email
+    assert sign_up(client, email=email).json["email"] == email
 
 
 @pytest.mark.parametrize(
@@ -87,7 +81,7 @@ def test_email_of_any_usual_form_is_taken(client, email):
     ],
 )
 def test_email_or_username_of_another_is_refused(app, client, alice, field, value):
-    response = signup(client, **{field: value})
+    response = sign_up(client, **{field: value})
 
     assert response.status_code == 409
     assert response.json["errors"][0]["pointer"] == f"/{field}"
@@ -98,7 +92,7 @@ def test_email_or_username_of_another_is_refused(app, client, alice, field, valu
 def test_username_of_another_is_refused_in_any_case_and_unicode_form(client, make_user, username):
     make_user(username="Élodie")
 
-    assert signup(client, username=username).status_code == 409
+    assert sign_up(client, username=username).status_code == 409
 
 
 @pytest.mark.parametrize(
@@ -133,10 +127,10 @@ def test_username_of_another_is_refused_in_any_case_and_unicode_form(client, mak
     ],
 )
 def test_signup_out_of_form_is_refused(app, client, field, value):
-    response = signup(client, **{field: value})
+    response = sign_up(client, **{field: value})
 
     assert response.status_code == 422
-    assert [error["pointer"] for error in response.json["errors"]] == [f"/{field}"]
+    assert pointers_of(response) == [f"/{field}"]
     assert execute(app, "SELECT FROM users") == []
 
 
@@ -147,13 +141,13 @@ def test_signup_needs_all_three(client, missing):
     response = client.post(f"{AUTH}/signup", json=body)
 
     assert response.status_code == 422
-    assert [error["pointer"] for error in response.json["errors"]] == [f"/{missing}"]
+    assert pointers_of(response) == [f"/{missing}"]
 
 
 def test_two_signups_at_once_with_an_email_make_one_account(app):
     answers = together(
-        lambda: signup(app.test_client(), username="carol"),
-        lambda: signup(app.test_client(), username="caroline"),
+        lambda: sign_up(app.test_client(), username="carol"),
+        lambda: sign_up(app.test_client(), username="caroline"),
     )
 
     assert sorted(answer.status_code for answer in answers) == [201, 409]
@@ -163,6 +157,6 @@ def test_two_signups_at_once_with_an_email_make_one_account(app):
 def test_signup_changes_nobody_else(app, client, alice):
     before = execute(app, "SELECT * FROM users")
 
-    signup(client)
+    sign_up(client)
 
     assert execute(app, "SELECT * FROM users WHERE username = 'alice'") == before

@@ -20,9 +20,9 @@ from books_api.auth import blocklist_filling
 from books_api.auth.models import User
 from books_api.auth.revocation import revoking
 from books_api.extensions import db, redis
-from tests.auth.helpers import AUTH, BOOKS, status_of
 from tests.auth.test_blocklist import Crash, entry_of
 from tests.conftest import bearer
+from tests.helpers import AUTH, BOOKS, status_of
 from tests.processes import ROOT, clean_environ, settings_environ, wait_until
 from tests.redis_proxy import RedisProxy
 

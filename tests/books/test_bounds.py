@@ -7,14 +7,12 @@ from contextlib import ExitStack
 import pytest
 from sqlalchemy import text
 
-from books_api import PREFIX
 from books_api.books import search, words
 from books_api.database import autocommit, transaction
 from books_api.extensions import db
 from books_api.models import new_id
-from tests.auth.helpers import execute
+from tests.helpers import BOOKS, execute
 
-BOOKS = f"{PREFIX}/books/"
 INSERT = text(
     "INSERT INTO books (id, title, author, user_uid) VALUES (:id, :title, 'Somebody', :owner)"
 )
@@ -34,7 +32,7 @@ def run_searches(app):
         yield run
 
 
-@pytest.mark.parametrize("path", [BOOKS, f"{BOOKS}user/{{id}}"])
+@pytest.mark.parametrize("path", [BOOKS, f"{BOOKS}/user/{{id}}"])
 def test_one_search_more_than_may_run_at_once_is_429(client, alice, run_searches, path):
     run_searches(alice, search.AT_ONCE)
 
@@ -47,12 +45,12 @@ def test_one_search_more_than_may_run_at_once_is_429(client, alice, run_searches
 def test_as_many_searches_as_may_run_at_once_are_answered(client, alice, run_searches):
     run_searches(alice, search.AT_ONCE - 1)
 
-    assert client.get(f"{BOOKS}?q=momo", headers=alice.headers).status_code == 200
+    assert client.get(f"{BOOKS}/?q=momo", headers=alice.headers).status_code == 200
 
 
 def test_a_search_that_has_ended_gives_its_slot_back(client, alice):
     statuses = {
-        client.get(f"{BOOKS}?q=momo&count=true", headers=alice.headers).status_code
+        client.get(f"{BOOKS}/?q=momo&count=true", headers=alice.headers).status_code
         for _ in range(2 * search.AT_ONCE)
     }
 
@@ -63,13 +61,13 @@ def test_a_search_that_has_ended_gives_its_slot_back(client, alice):
 def test_a_list_without_words_needs_no_slot(client, alice, run_searches, query):
     run_searches(alice, search.AT_ONCE)
 
-    assert client.get(BOOKS + query, headers=alice.headers).status_code == 200
+    assert client.get(f"{BOOKS}/" + query, headers=alice.headers).status_code == 200
 
 
 def test_the_searches_of_one_user_keep_no_other_from_searching(client, alice, bob, run_searches):
     run_searches(alice, search.AT_ONCE)
 
-    assert client.get(f"{BOOKS}?q=momo", headers=bob.headers).status_code == 200
+    assert client.get(f"{BOOKS}/?q=momo", headers=bob.headers).status_code == 200
 
 
 # Words
@@ -128,7 +126,7 @@ def test_words_that_no_book_has_any_more_are_pruned(client, app, alice, make_boo
     prune(app)
     book = make_book(alice, title="Floccinaucinihil", author="Momo")
     make_book(alice, title="Momo", author="Momo")
-    client.delete(BOOKS + book["id"], headers=alice.headers)
+    client.delete(f"{BOOKS}/{book['id']}", headers=alice.headers)
 
     said = prune(app)
 
@@ -141,7 +139,7 @@ def test_a_typo_is_forgiven_after_the_words_are_pruned(client, app, alice, make_
 
     prune(app)
 
-    assert client.get(f"{BOOKS}?q=quixtory", headers=alice.headers).json
+    assert client.get(f"{BOOKS}/?q=quixtory", headers=alice.headers).json
 
 
 def test_a_word_that_a_transaction_is_bringing_is_kept(app, alice, learned):

@@ -10,13 +10,12 @@ import requests
 from sqlalchemy import text
 from sqlalchemy.dialects import postgresql
 
-from books_api import PREFIX
 from books_api.books import idempotency
 from books_api.database import autocommit
 from books_api.extensions import db
+from tests.helpers import BOOKS
 from tests.processes import TIMEOUT, running_gunicorn
 
-BOOKS = f"{PREFIX}/books/"
 MOMO = {"title": "Momo", "author": "Michael Ende"}
 KEY = "9f1c3f5e-1f4b-4d6e-8a53-4b1d8f0c2a77"
 

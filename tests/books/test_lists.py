@@ -11,13 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, func, insert, update
 
-from books_api import PREFIX
 from books_api.auth.models import User
 from books_api.books.models import Book
 from books_api.extensions import db
 from books_api.models import new_id
+from tests.helpers import AUTH, BOOKS
 
-BOOKS = f"{PREFIX}/books/"
 SORTS = ["created_at", "updated_at", "title", "author", "published_date", "page_count"]
 BOTH_WAYS = [sign + name for name in SORTS for sign in ("", "-")]
 MORNING = datetime(2024, 5, 1, 8, tzinfo=UTC)
@@ -157,13 +156,13 @@ def test_the_books_of_a_user_are_that_users_only(client, alice, bob, make_book):
     books = [make_book(alice), make_book(alice)]
     make_book(bob)
 
-    response = client.get(f"{BOOKS}user/{alice.id}", headers=bob.headers)
+    response = client.get(f"{BOOKS}/user/{alice.id}", headers=bob.headers)
 
     assert response.json == books[::-1]
 
 
 def test_a_user_without_books_has_an_empty_list(client, alice, bob):
-    response = client.get(f"{BOOKS}user/{alice.id}", headers=bob.headers)
+    response = client.get(f"{BOOKS}/user/{alice.id}", headers=bob.headers)
 
     assert (response.status_code, response.json) == (200, [])
 
@@ -182,7 +181,7 @@ def test_a_full_last_page_has_no_link(client, alice, make_book, path):
     for _ in range(3):
         make_book(alice)
 
-    response = client.get(BOOKS + path.format(alice.id) + "?limit=3", headers=alice.headers)
+    response = client.get(f"{BOOKS}/" + path.format(alice.id) + "?limit=3", headers=alice.headers)
 
     assert "Link" not in response.headers
 
@@ -192,7 +191,7 @@ def test_a_full_last_page_has_no_link(client, alice, make_book, path):
 def test_a_walk_shows_every_book_once_in_order(client, alice, make_book, path, limit):
     books = [make_book(alice) for _ in range(7)]
 
-    ids = walk(client, alice, BOOKS + path.format(alice.id) + f"?limit={limit}")
+    ids = walk(client, alice, f"{BOOKS}/" + path.format(alice.id) + f"?limit={limit}")
 
     assert ids == ids_of(books)[::-1]
 
@@ -201,15 +200,15 @@ def test_a_walk_without_the_slash_stays_without_it(client, alice, make_book):
     for _ in range(2):
         make_book(alice)
 
-    response = client.get(f"{PREFIX}/books?limit=1", headers=alice.headers)
+    response = client.get(f"{BOOKS}?limit=1", headers=alice.headers)
 
-    assert next_path(response).startswith(f"{PREFIX}/books?")
+    assert next_path(response).startswith(f"{BOOKS}?")
 
 
 def test_a_walk_keeps_its_limit(client, alice, make_book):
     for _ in range(5):
         make_book(alice)
-    first = client.get(f"{BOOKS}?limit=2", headers=alice.headers)
+    first = client.get(f"{BOOKS}/?limit=2", headers=alice.headers)
 
     response = client.get(next_path(first), headers=alice.headers)
 
@@ -222,7 +221,7 @@ def test_a_walk_through_books_of_one_moment_shows_each_once(app, client, alice, 
         db.session.execute(update(Book).values(created_at=func.now()))
         db.session.commit()
 
-    ids = walk(client, alice, f"{BOOKS}?limit=2")
+    ids = walk(client, alice, f"{BOOKS}/?limit=2")
 
     assert sorted(ids) == sorted(ids_of(books))
 
@@ -230,7 +229,7 @@ def test_a_walk_through_books_of_one_moment_shows_each_once(app, client, alice, 
 def test_a_walk_is_not_disturbed_by_books_that_are_added(client, alice, make_book):
     books = [make_book(alice) for _ in range(9)]
 
-    ids = walk(client, alice, f"{BOOKS}?limit=2", after_page=lambda number: make_book(alice))
+    ids = walk(client, alice, f"{BOOKS}/?limit=2", after_page=lambda number: make_book(alice))
 
     assert ids == ids_of(books)[::-1]
 
@@ -240,9 +239,9 @@ def test_a_walk_is_not_disturbed_by_deletion_of_what_it_has_shown(client, alice,
 
     def delete_shown(number):  # the last shown, too, at which the cursor points
         for book_id in newest_first[2 * number : 2 * number + 2]:
-            client.delete(BOOKS + book_id, headers=alice.headers)
+            client.delete(f"{BOOKS}/{book_id}", headers=alice.headers)
 
-    ids = walk(client, alice, f"{BOOKS}?limit=2", after_page=delete_shown)
+    ids = walk(client, alice, f"{BOOKS}/?limit=2", after_page=delete_shown)
 
     assert ids == newest_first
 
@@ -254,9 +253,9 @@ def test_a_walk_shows_what_remains_when_books_ahead_are_deleted(client, alice, m
     def delete_ahead(number):
         if number == 0:
             for book_id in deleted:
-                client.delete(BOOKS + book_id, headers=alice.headers)
+                client.delete(f"{BOOKS}/{book_id}", headers=alice.headers)
 
-    ids = walk(client, alice, f"{BOOKS}?limit=2", after_page=delete_ahead)
+    ids = walk(client, alice, f"{BOOKS}/?limit=2", after_page=delete_ahead)
 
     assert ids == [book_id for book_id in newest_first if book_id not in deleted]
 
@@ -266,18 +265,18 @@ def test_a_walk_is_not_disturbed_by_changes(client, alice, make_book):
 
     def change(number):
         for book_id in newest_first:
-            client.patch(BOOKS + book_id, json={"page_count": 1}, headers=alice.headers)
+            client.patch(f"{BOOKS}/{book_id}", json={"page_count": 1}, headers=alice.headers)
 
-    ids = walk(client, alice, f"{BOOKS}?limit=2", after_page=change)
+    ids = walk(client, alice, f"{BOOKS}/?limit=2", after_page=change)
 
     assert ids == newest_first
 
 
-@pytest.mark.parametrize("path", [BOOKS, f"{BOOKS}user/{{alice}}", f"{PREFIX}/auth/users"])
+@pytest.mark.parametrize("path", [BOOKS, f"{BOOKS}/user/{{alice}}", f"{AUTH}/users"])
 def test_a_cursor_of_another_list_is_refused(client, alice, bob, admin, make_book, path):
     for _ in range(2):
         make_book(bob)
-    first = client.get(f"{BOOKS}user/{bob.id}?limit=1", headers=admin.headers)
+    first = client.get(f"{BOOKS}/user/{bob.id}?limit=1", headers=admin.headers)
     query = next_path(first).partition("?")[2]
 
     response = client.get(f"{path.format(alice=alice.id)}?{query}", headers=admin.headers)
@@ -287,7 +286,7 @@ def test_a_cursor_of_another_list_is_refused(client, alice, bob, admin, make_boo
 
 def test_a_cursor_is_good_for_another_reader(client, alice, bob, make_book):
     books = [make_book(alice) for _ in range(2)]
-    first = client.get(f"{BOOKS}?limit=1", headers=alice.headers)
+    first = client.get(f"{BOOKS}/?limit=1", headers=alice.headers)
 
     response = client.get(next_path(first), headers=bob.headers)
 
@@ -297,7 +296,7 @@ def test_a_cursor_is_good_for_another_reader(client, alice, bob, make_book):
 def test_the_books_of_an_unknown_user_are_404_with_a_cursor_too(app, client, alice, make_book):
     for _ in range(2):
         make_book(alice)
-    first = client.get(f"{BOOKS}user/{alice.id}?limit=1", headers=alice.headers)
+    first = client.get(f"{BOOKS}/user/{alice.id}?limit=1", headers=alice.headers)
     path = next_path(first).replace(alice.id, str(uuid.UUID(int=0)))
 
     response = client.get(path, headers=alice.headers)
@@ -311,14 +310,14 @@ def test_a_walk_has_the_order_of_its_sort(client, alice, shelf, sort, limit):
     name, turned = sort.removeprefix("-"), sort.startswith("-")
     expected = sorted(shelf, key=lambda row: sort_key(name, row), reverse=turned)
 
-    ids = walk(client, alice, f"{BOOKS}?sort={sort}&limit={limit}")
+    ids = walk(client, alice, f"{BOOKS}/?sort={sort}&limit={limit}")
 
     assert ids == [str(row["id"]) for row in expected]
 
 
 @pytest.mark.parametrize("name", ["published_date", "page_count"])
 def test_a_sort_turned_round_begins_with_what_is_unknown(client, alice, shelf, name):
-    response = client.get(f"{BOOKS}?sort=-{name}&limit=1", headers=alice.headers)
+    response = client.get(f"{BOOKS}/?sort=-{name}&limit=1", headers=alice.headers)
 
     assert response.json[0][name] is None
 
@@ -331,7 +330,7 @@ def test_the_last_day_is_not_taken_for_an_unknown_one(client, alice, add_rows, s
     ]
     add_rows(Book, rows)
 
-    response = client.get(f"{BOOKS}?sort={sort}", headers=alice.headers)
+    response = client.get(f"{BOOKS}/?sort={sort}", headers=alice.headers)
 
     dates = [book["published_date"] for book in response.json]
     assert dates == sorted(dates, key=str, reverse=sort.startswith("-"))
@@ -346,7 +345,7 @@ def test_the_last_day_is_not_taken_for_an_unknown_one(client, alice, add_rows, s
     ],
 )
 def test_a_walk_has_as_many_books_as_are_counted(client, alice, shelf, query):
-    path = f"{BOOKS}?{query.format(alice=alice.id)}"
+    path = f"{BOOKS}/?{query.format(alice=alice.id)}"
     count = client.get(f"{path}&count=true", headers=alice.headers).headers["X-Total-Count"]
 
     ids = walk(client, alice, f"{path}&limit=3")
@@ -371,7 +370,7 @@ def test_a_walk_has_as_many_books_as_are_counted(client, alice, shelf, query):
 def test_a_partial_date_counts_as_its_first_day(client, alice, make_book, query, is_found):
     make_book(alice, published_date="2001-05")
 
-    response = client.get(f"{BOOKS}?{query}", headers=alice.headers)
+    response = client.get(f"{BOOKS}/?{query}", headers=alice.headers)
 
     assert bool(response.json) == is_found
 
@@ -380,7 +379,7 @@ def test_a_partial_date_counts_as_its_first_day(client, alice, make_book, query,
 def test_a_book_without_a_date_is_published_at_no_time(client, alice, make_book, query):
     make_book(alice)
 
-    response = client.get(f"{BOOKS}?{query}", headers=alice.headers)
+    response = client.get(f"{BOOKS}/?{query}", headers=alice.headers)
 
     assert response.json == []
 
@@ -390,7 +389,7 @@ def test_a_book_without_a_date_is_published_at_no_time(client, alice, make_book,
 def test_a_parameter_given_twice_is_refused(client, alice, path, name):
     query = f"{name}=1&{name}=1"
 
-    response = client.get(f"{BOOKS}{path.format(alice.id)}?{query}", headers=alice.headers)
+    response = client.get(f"{BOOKS}/{path.format(alice.id)}?{query}", headers=alice.headers)
 
     assert (response.status_code, response.json["errors"][0]["parameter"]) == (422, name)
 
@@ -416,7 +415,7 @@ def status_of(client, alice):
 
 
 def test_a_cursor_is_good_for_another_limit(shelf, cursor_of, status_of):
-    cursor = cursor_of(f"{BOOKS}?sort=title&limit=1")
+    cursor = cursor_of(f"{BOOKS}/?sort=title&limit=1")
 
     assert status_of(cursor, "sort=title&limit=50&count=true") == 200
 
@@ -436,14 +435,14 @@ def test_a_cursor_is_good_for_another_limit(shelf, cursor_of, status_of):
 def test_a_cursor_of_another_sort_or_other_filters_is_refused(
     alice, shelf, cursor_of, status_of, query
 ):
-    cursor = cursor_of(f"{BOOKS}?sort=title&limit=1")
+    cursor = cursor_of(f"{BOOKS}/?sort=title&limit=1")
 
     assert status_of(cursor, query.format(alice=alice.id)) == 422
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3])  # the length of a cursor differs
 def test_a_cursor_of_which_any_character_was_changed_is_refused(shelf, cursor_of, status_of, limit):
-    cursor = cursor_of(f"{BOOKS}?sort=title&limit={limit}")
+    cursor = cursor_of(f"{BOOKS}/?sort=title&limit={limit}")
     changed = [
         cursor[:place] + other + cursor[place + 1 :]
         for place, character in enumerate(cursor)
@@ -454,21 +453,21 @@ def test_a_cursor_of_which_any_character_was_changed_is_refused(shelf, cursor_of
 
 
 def test_a_cursor_that_was_cut_anywhere_is_refused(shelf, cursor_of, status_of):
-    cursor = cursor_of(f"{BOOKS}?sort=title&limit=1")
+    cursor = cursor_of(f"{BOOKS}/?sort=title&limit=1")
 
     assert {status_of(cursor[:length]) for length in range(len(cursor))} == {422}
 
 
 @pytest.mark.parametrize("form", ["{}=", "{}==", "{}A", "{}AAAA", "A{}", "{0}{0}", "{}%00"])
 def test_a_cursor_written_otherwise_is_refused(shelf, cursor_of, status_of, form):
-    cursor = cursor_of(f"{BOOKS}?sort=title&limit=1")
+    cursor = cursor_of(f"{BOOKS}/?sort=title&limit=1")
 
     assert status_of(form.format(cursor)) == 422
 
 
 def test_every_text_of_a_cursors_bytes_but_its_own_is_refused(shelf, cursor_of, status_of):
     """The letters of the other Base64, and bits that its last letter does not use."""
-    cursors = [cursor_of(f"{BOOKS}?sort=title&limit={limit}") for limit in range(1, 40)]
+    cursors = [cursor_of(f"{BOOKS}/?sort=title&limit={limit}") for limit in range(1, 40)]
     others = [c.replace("-", "+").replace("_", "/") for c in cursors if set(c) & set("-_")]
     others += [c[:-1] + chr(ord(c[-1]) + 1) for c in cursors if len(c) % 4]
 
@@ -486,7 +485,7 @@ def test_every_text_of_a_cursors_bytes_but_its_own_is_refused(shelf, cursor_of, 
 )
 def test_long_texts_lead_to_a_link_of_a_usable_length(client, alice, make_book, sort, values):
     books = [make_book(alice, **values) for _ in range(2)]
-    first = client.get(f"{BOOKS}?sort={sort}&limit=1", headers=alice.headers)
+    first = client.get(f"{BOOKS}/?sort={sort}&limit=1", headers=alice.headers)
 
     response = client.get(next_path(first), headers=alice.headers)
 
@@ -523,7 +522,7 @@ def test_a_walk_skips_and_repeats_nothing_while_others_write(
         delete_rows(Book, Book.id.in_(gone))
         untouched.difference_update(gone)
 
-    ids = walk(client, alice, f"{BOOKS}?sort={sort}&limit={limit}", after_page=write)
+    ids = walk(client, alice, f"{BOOKS}/?sort={sort}&limit={limit}", after_page=write)
 
     assert len(ids) == len(set(ids))
     assert set(map(str, untouched)) <= set(ids)
@@ -561,7 +560,7 @@ def test_a_walk_through_the_users_skips_and_repeats_nothing_while_others_write(
         delete_rows(User, User.id.in_(gone))
         untouched.difference_update(gone)
 
-    ids = walk(client, admin, f"{PREFIX}/auth/users?limit={limit}", after_page=write)
+    ids = walk(client, admin, f"{AUTH}/users?limit={limit}", after_page=write)
 
     assert len(ids) == len(set(ids))
     assert set(map(str, untouched)) <= set(ids)

@@ -7,11 +7,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import delete
 
-from books_api import PREFIX
 from books_api.auth.models import User
 from books_api.extensions import db
+from tests.helpers import BOOKS
 
-BOOKS = f"{PREFIX}/books"
 MOMO = {
     "title": "Momo",
     "author": "Michael Ende",

@@ -4,9 +4,8 @@ from typing import Any
 
 import pytest
 
-from books_api import PREFIX
+from tests.helpers import BOOKS
 
-BOOKS = f"{PREFIX}/books/"
 MINIMAL = {"title": "Momo", "author": "Michael Ende"}
 TEXTS = {"title": 500, "author": 1_000, "publisher": 500, "language": 35}
 SERVERS_OWN = {
@@ -108,7 +107,7 @@ def test_title_and_author_are_required(client, alice, field):
 @pytest.mark.parametrize("field", ["title", "author"])
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
 def test_title_and_author_may_not_be_null(client, alice, make_book, method, field):
-    path = BOOKS if method == "POST" else BOOKS + make_book(alice)["id"]
+    path = BOOKS if method == "POST" else f"{BOOKS}/{make_book(alice)['id']}"
 
     response = client.open(
         path, method=method, json={**MINIMAL, field: None}, headers=alice.headers
@@ -240,7 +239,7 @@ def test_an_isbn_that_is_none_is_refused(client, alice, isbn):
 )
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
 def test_a_field_that_is_not_the_clients_is_refused(client, alice, make_book, method, field, value):
-    path = BOOKS if method == "POST" else BOOKS + make_book(alice)["id"]
+    path = BOOKS if method == "POST" else f"{BOOKS}/{make_book(alice)['id']}"
 
     response = client.open(
         path, method=method, json={**MINIMAL, field: value}, headers=alice.headers

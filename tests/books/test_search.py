@@ -7,11 +7,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from books_api import PREFIX
 from books_api.extensions import db
 from books_api.models import new_id
+from tests.helpers import BOOKS
 
-BOOKS = f"{PREFIX}/books/"
 SORTS = ["created_at", "updated_at", "title", "author", "published_date", "page_count"]
 BOTH_WAYS = [sign + name for name in SORTS for sign in ("", "-")]
 # Title, author, what is known besides. Gaps and ties are on purpose.
@@ -160,7 +159,7 @@ def test_a_typo_is_forgiven_in_a_word_that_has_just_come_and_in_one_just_changed
 
     assert titles(q="quixtory") == ["Quixotry"]
 
-    client.patch(BOOKS + book["id"], json={"title": "Zugzwang"}, headers=alice.headers)
+    client.patch(f"{BOOKS}/{book['id']}", json={"title": "Zugzwang"}, headers=alice.headers)
 
     assert titles(q="zugzwagn") == ["Zugzwang"]
 
@@ -202,7 +201,7 @@ def test_a_title_counts_more_than_an_author_and_a_publisher(alice, make_book, ti
 def test_a_search_is_paged(client, alice, make_book):
     ids = {make_book(alice)["id"] for _ in range(7)}
 
-    assert sorted(walk(client, alice, f"{BOOKS}?q=hobbit&limit=2")) == sorted(ids)
+    assert sorted(walk(client, alice, f"{BOOKS}/?q=hobbit&limit=2")) == sorted(ids)
 
 
 def test_a_search_may_be_sorted(shelf, titles):
@@ -294,7 +293,7 @@ def test_a_parameter_that_is_wrong_is_422(client, alice, name, value):
 
 
 def test_the_owner_of_a_users_books_is_no_parameter(client, alice):
-    path = f"{BOOKS}user/{alice.id}"
+    path = f"{BOOKS}/user/{alice.id}"
 
     response = client.get(path, query_string={"user_uid": alice.id}, headers=alice.headers)
 
@@ -315,16 +314,16 @@ def walk(client, account, path):
 
 @pytest.mark.parametrize("sort", BOTH_WAYS)
 def test_a_walk_by_any_sort_shows_every_book_once(client, alice, shelf, sort):
-    ids = walk(client, alice, f"{BOOKS}?sort={sort}&limit=2")
+    ids = walk(client, alice, f"{BOOKS}/?sort={sort}&limit=2")
 
     assert sorted(ids) == sorted(book["id"] for book in shelf)
 
 
 @pytest.mark.parametrize("name", SORTS)
 def test_a_minus_turns_a_sort_round(client, alice, shelf, name):
-    up = walk(client, alice, f"{BOOKS}?sort={name}&limit=100")
+    up = walk(client, alice, f"{BOOKS}/?sort={name}&limit=100")
 
-    down = walk(client, alice, f"{BOOKS}?sort=-{name}&limit=100")
+    down = walk(client, alice, f"{BOOKS}/?sort=-{name}&limit=100")
 
     assert down == up[::-1]
 
@@ -357,10 +356,10 @@ def test_what_is_unknown_is_sorted_last(client, alice, shelf, sort):
 
 @pytest.mark.parametrize("other", ["sort=-title", "sort=title&language=en", "q=hobbit", ""])
 def test_a_cursor_of_another_sort_or_filter_is_refused(client, alice, shelf, other):
-    first = client.get(f"{BOOKS}?sort=title&limit=2", headers=alice.headers)
+    first = client.get(f"{BOOKS}/?sort=title&limit=2", headers=alice.headers)
     cursor = re.search("cursor=([^>&]+)", first.headers["Link"])[1]
 
-    response = client.get(f"{BOOKS}?{other}&cursor={cursor}", headers=alice.headers)
+    response = client.get(f"{BOOKS}/?{other}&cursor={cursor}", headers=alice.headers)
 
     assert (response.status_code, response.json["errors"][0]["parameter"]) == (422, "cursor")
 
@@ -370,14 +369,14 @@ def test_a_cursor_of_another_sort_or_filter_is_refused(client, alice, shelf, oth
     [("", 8), ("&limit=3", 8), ("&language=en", 2), ("&q=hobbit", 2), ("&q=nothing+like+it", 0)],
 )
 def test_a_count_is_of_all_that_is_found(client, alice, shelf, query, total):
-    response = client.get(f"{BOOKS}?count=true{query}", headers=alice.headers)
+    response = client.get(f"{BOOKS}/?count=true{query}", headers=alice.headers)
 
     assert response.headers["X-Total-Count"] == str(total)
 
 
 @pytest.mark.parametrize("query", ["", "?count=false"])
 def test_nothing_is_counted_unless_asked_for(client, alice, query):
-    response = client.get(f"{BOOKS}{query}", headers=alice.headers)
+    response = client.get(f"{BOOKS}/{query}", headers=alice.headers)
 
     assert "X-Total-Count" not in response.headers
 
@@ -386,13 +385,13 @@ def test_a_count_of_a_users_books_is_of_theirs(client, alice, bob, make_book):
     make_book(alice)
     make_book(bob)
 
-    response = client.get(f"{BOOKS}user/{bob.id}?count=true", headers=alice.headers)
+    response = client.get(f"{BOOKS}/user/{bob.id}?count=true", headers=alice.headers)
 
     assert response.headers["X-Total-Count"] == "1"
 
 
 def test_link_keeps_the_filters(client, alice, shelf):
-    response = client.get(f"{BOOKS}?author=J.+R.+R.+Tolki%C3%A9n&limit=1", headers=alice.headers)
+    response = client.get(f"{BOOKS}/?author=J.+R.+R.+Tolki%C3%A9n&limit=1", headers=alice.headers)
 
     link = re.match("<(.+)>", response.headers["Link"])[1]
     assert client.get(link, headers=alice.headers).json[0]["title"] == "The Hobbit"
@@ -443,7 +442,7 @@ def test_a_search_of_any_length_is_legal(client, alice, shelf, character):
 
 def insert_between_pages(client, alice, make_book, q, title):
     """The ids of a walk during which a book of the title is added after the first page."""
-    first = client.get(f"{BOOKS}?{q}&limit=2", headers=alice.headers)
+    first = client.get(f"{BOOKS}/?{q}&limit=2", headers=alice.headers)
     make_book(alice, title=title, author="x")
     rest = re.match("<(.+)>", first.headers["Link"])[1]
     return [book["id"] for book in first.json] + walk(client, alice, rest)
@@ -466,9 +465,9 @@ def test_a_walk_through_exact_matches_shows_nothing_else_when_they_are_deleted(
 ):
     ids = [make_book(alice, title="Dune")["id"] for _ in range(5)]
     make_book(alice, title="June")
-    first = client.get(f"{BOOKS}?{q}&limit=2", headers=alice.headers)
+    first = client.get(f"{BOOKS}/?{q}&limit=2", headers=alice.headers)
     for book_id in ids:
-        client.delete(BOOKS + book_id, headers=alice.headers)
+        client.delete(f"{BOOKS}/{book_id}", headers=alice.headers)
 
     rest = walk(client, alice, re.match("<(.+)>", first.headers["Link"])[1])
 

@@ -13,9 +13,9 @@ from books_api.books.schemas import BookSchema
 from books_api.database import autocommit
 from books_api.extensions import db, redis
 from books_api.web.parsing import DUMP_OPTIONS
+from tests.helpers import BOOKS
 from tests.statements import statements
 
-BOOKS = f"{PREFIX}/books"
 WITHOUT_GAPS = {
     "title": "三体",
     "author": "刘慈欣",

@@ -7,15 +7,14 @@ import pytest
 from sqlalchemy import text
 from werkzeug.security import generate_password_hash
 
-from books_api import PREFIX, database
+from books_api import database
 from books_api.auth.models import Role
 from books_api.catalogues.importer import import_records
 from books_api.catalogues.readers import Record
 from books_api.extensions import db
-from tests.auth.helpers import NEW_PASSWORD, elsewhere, execute, released_together
 from tests.conftest import PASSWORD
+from tests.helpers import AUTH, BOOKS, NEW_PASSWORD, elsewhere, execute, released_together
 
-AUTH = f"{PREFIX}/auth"
 MOMO = Record(2, ["Momo", "Ende"], {"title": "Momo", "author": "Ende"})
 CONTENT = b"title,author\nMomo,Ende\n"
 OUTDATED = generate_password_hash(PASSWORD, "scrypt:1024:8:1")
@@ -41,7 +40,7 @@ def under_way(app, importer):
 def send_import(client, account, body=None, key=None, **query):
     body = body or io.BytesIO(CONTENT)
     return client.post(
-        f"{PREFIX}/books/import",
+        f"{BOOKS}/import",
         input_stream=body,
         content_length=len(body.getvalue()),
         content_type="text/csv",

@@ -6,11 +6,10 @@ import logging
 
 import pytest
 
-from books_api import PREFIX
 from books_api.observability.logs import FORMATTERS
 from tests.conftest import KEY
+from tests.helpers import AUTH, BOOKS
 
-BOOKS = f"{PREFIX}/books"
 A_BOOK = f"{BOOKS}/<uuid:book_id>"
 NO_BOOK = "00000000-0000-0000-0000-000000000000"
 
@@ -57,7 +56,7 @@ def broken(app, monkeypatch):
         ("GET", f"{BOOKS}/?limit=0", 422, f"{BOOKS}/"),
         ("GET", "/nothing", 404, "unknown"),
         ("PUT", f"{BOOKS}/", 405, "unknown"),
-        ("GET", f"{PREFIX}/auth/sessions", 500, f"{PREFIX}/auth/sessions"),
+        ("GET", f"{AUTH}/sessions", 500, f"{AUTH}/sessions"),
     ],
 )
 def test_a_request_is_one_line(client, alice, broken, lines, method, path, status, route):
@@ -76,7 +75,7 @@ def test_the_line_names_the_user(client, alice, lines):
 
 
 def test_the_line_of_a_forbidden_request_names_the_user(client, alice, lines):
-    client.get(f"{PREFIX}/auth/users", headers=alice.headers)
+    client.get(f"{AUTH}/users", headers=alice.headers)
 
     assert (lines()[0]["status"], lines()[0]["user_id"]) == (403, alice.id)
 
@@ -126,7 +125,7 @@ def test_a_probe_that_fails_is_a_line(make_app, settings, lines):
 
 
 def test_an_unforeseen_error_has_the_id_of_its_request(client, alice, broken, lines):
-    response = client.get(f"{PREFIX}/auth/sessions", headers=alice.headers)
+    response = client.get(f"{AUTH}/sessions", headers=alice.headers)
 
     (line,) = lines("books_api")
     assert line["request_id"] == response.json["request_id"]
@@ -158,7 +157,7 @@ def test_a_traceback_of_the_text_format_stands_below_its_line(client, alice, bro
     (handler,) = (h for h in logging.getLogger().handlers if getattr(h, "stream", None) is log)
     handler.setFormatter(FORMATTERS["text"])
 
-    response = client.get(f"{PREFIX}/auth/sessions", headers=alice.headers)
+    response = client.get(f"{AUTH}/sessions", headers=alice.headers)
 
     first, second, *_ = log.getvalue().splitlines()
     assert first.endswith(f"request_id={response.json['request_id']}")

@@ -13,15 +13,12 @@ from flask import Flask
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 
-from books_api import PREFIX
 from books_api.config import Settings
 from books_api.extensions import db
-from tests.auth.helpers import NEW_PASSWORD, rotate
 from tests.conftest import PASSWORD, Account, bearer
+from tests.helpers import AUTH, BOOKS, NEW_PASSWORD, rotate
 from tests.processes import TIMEOUT, Gunicorn, running_gunicorn, wait_until, wait_until_serving
 
-AUTH = f"{PREFIX}/auth"
-BOOKS = f"{PREFIX}/books"
 IN_USE = "books_api_database_connections_in_use"
 REQUESTS = "books_api_request_duration_seconds_count"
 WORKERS = 2

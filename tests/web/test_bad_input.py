@@ -11,11 +11,9 @@ from hypothesis import strategies as st
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 from werkzeug.wrappers import Response
 
-from books_api import PREFIX
 from books_api.web.fields import SPACES
+from tests.helpers import AUTH, BOOKS
 
-BOOKS = f"{PREFIX}/books"
-ME = f"{PREFIX}/auth/me"
 JSON = "application/json"
 NOBODY = str(uuid.UUID(int=0))
 NUL = "a\0b"
@@ -125,7 +123,7 @@ def test_a_lone_surrogate_is_refused_in_every_text_of_every_body(client, admin, 
 def test_text_that_normalization_makes_longer_is_no_500(client, admin, character):
     wrong = {}
     for method, path, field, about in bodies(client, admin):
-        if "maxLength" in about and "password" not in field and path != f"{PREFIX}/auth/login":
+        if "maxLength" in about and "password" not in field and path != f"{AUTH}/login":
             values = {field: character * about["maxLength"]}
             response = client.open(path, method=method, json=values, headers=admin.headers)
             if response.status_code >= 500:
@@ -522,9 +520,7 @@ def test_no_header_that_a_trusted_proxy_passes_on_is_a_500(make_app, alice, make
 )
 def test_a_session_is_opened_by_whatever_calls_itself_anything(app, alice, user_agent):
     values = {"name": "script", "expires_in_days": 1}
-    builder = EnvironBuilder(
-        f"{PREFIX}/auth/sessions", method="POST", json=values, headers=alice.headers
-    )
+    builder = EnvironBuilder(f"{AUTH}/sessions", method="POST", json=values, headers=alice.headers)
 
     answer = run_wsgi_app(app, {**builder.get_environ(), "HTTP_USER_AGENT": user_agent})
 

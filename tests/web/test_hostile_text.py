@@ -11,7 +11,6 @@ import pytest
 from marshmallow import ValidationError
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
-from books_api import PREFIX
 from books_api.auth import passwords
 from books_api.auth.schemas import (
     LoginSchema,
@@ -22,9 +21,8 @@ from books_api.auth.schemas import (
 )
 from books_api.books.schemas import MARKS_MAX
 from tests.conftest import PASSWORD
+from tests.helpers import AUTH, BOOKS
 
-AUTH = f"{PREFIX}/auth"
-BOOKS = f"{PREFIX}/books"
 MEBIBYTE = 1024 * 1024
 SECONDS = 1
 MARKS = "\u0300" * (MEBIBYTE // 4), "\u0316" * (MEBIBYTE // 4)

@@ -8,8 +8,8 @@ import jsonschema_rs
 import pytest
 
 from books_api import PREFIX
+from tests.helpers import BOOKS
 
-BOOKS = f"{PREFIX}/books/"
 MOMO = {"title": "Momo", "author": "Michael Ende", "isbn": "9783522119405", "page_count": 304}
 PAGES = ["/docs", "/docs/start.js", "/docs/assets/swagger-ui.css"]
 
@@ -259,9 +259,9 @@ def test_the_password_is_in_no_answer(document):
 @pytest.mark.parametrize(
     ("path", "documented"),
     [
-        (BOOKS, BOOKS),
-        (f"{BOOKS}{{book}}", f"{BOOKS}{{book_id}}"),
-        (f"{BOOKS}user/{{user}}", f"{BOOKS}user/{{user_id}}"),
+        (f"{BOOKS}/", f"{BOOKS}/"),
+        (f"{BOOKS}/{{book}}", f"{BOOKS}/{{book_id}}"),
+        (f"{BOOKS}/user/{{user}}", f"{BOOKS}/user/{{user_id}}"),
         (f"{PREFIX}/auth/me", f"{PREFIX}/auth/me"),
         (f"{PREFIX}/auth/sessions", f"{PREFIX}/auth/sessions"),
         (f"{PREFIX}/auth/users", f"{PREFIX}/auth/users"),
@@ -283,8 +283,8 @@ def test_an_answer_is_as_documented(client, admin, make_book, document, path, do
 @pytest.mark.parametrize(
     ("method", "path", "options"),
     [
-        ("POST", BOOKS, {"json": {"title": ""}}),
-        ("GET", f"{BOOKS}?limit=0", {}),
+        ("POST", f"{BOOKS}/", {"json": {"title": ""}}),
+        ("GET", f"{BOOKS}/?limit=0", {}),
         ("GET", "/nothing", {}),
     ],
 )
@@ -296,7 +296,7 @@ def test_a_problem_is_as_documented(client, alice, document, method, path, optio
 
 
 def test_a_412_is_as_documented(client, alice, make_book, document):
-    path = BOOKS + make_book(alice)["id"]
+    path = f"{BOOKS}/{make_book(alice)['id']}"
 
     response = client.delete(path, headers={**alice.headers, "If-Match": '"7"'})
 
@@ -322,7 +322,7 @@ def test_a_412_is_as_documented(client, alice, make_book, document):
     ids=str,
 )
 def test_what_is_refused_is_refused_by_the_document_too(client, alice, document, values):
-    body = document["paths"][BOOKS]["post"]["requestBody"]["content"]["application/json"]
+    body = document["paths"][f"{BOOKS}/"]["post"]["requestBody"]["content"]["application/json"]
 
     response = client.post(BOOKS, json=values, headers=alice.headers)
 
@@ -341,7 +341,7 @@ def test_what_is_refused_is_refused_by_the_document_too(client, alice, document,
     ids=str,
 )
 def test_what_is_taken_is_taken_by_the_document_too(client, alice, document, values):
-    body = document["paths"][BOOKS]["post"]["requestBody"]["content"]["application/json"]
+    body = document["paths"][f"{BOOKS}/"]["post"]["requestBody"]["content"]["application/json"]
 
     response = client.post(BOOKS, json=values, headers=alice.headers)
 

@@ -9,14 +9,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from books_api import PREFIX
+from tests.helpers import AUTH, BOOKS
 
-BOOKS = f"{PREFIX}/books/"
 LISTS = {
     "books": BOOKS,
-    "books_of_user": f"{PREFIX}/books/user/{{id}}",
-    "users": f"{PREFIX}/auth/users",
-    "sessions": f"{PREFIX}/auth/sessions",
+    "books_of_user": f"{BOOKS}/user/{{id}}",
+    "users": f"{AUTH}/users",
+    "sessions": f"{AUTH}/sessions",
 }
 EVERY_LIST = pytest.mark.parametrize("path", LISTS.values(), ids=list(LISTS))
 
@@ -25,7 +24,7 @@ EVERY_LIST = pytest.mark.parametrize("path", LISTS.values(), ids=list(LISTS))
 def cursor(client, alice, make_book):
     for _ in range(2):
         make_book(alice)
-    response = client.get(f"{PREFIX}/books/?limit=1", headers=alice.headers)
+    response = client.get(f"{BOOKS}/?limit=1", headers=alice.headers)
     [link] = re.findall("<(.+)>", response.headers["Link"])
     return parse_qs(urlsplit(link).query)["cursor"][0]
 
@@ -101,7 +100,7 @@ def test_every_list_refuses_what_is_wrong_unknown_or_repeated(
 
 
 def test_every_wrong_parameter_is_named(client, alice):
-    response = client.get(f"{PREFIX}/books/?limit=0&page=2&cursor=", headers=alice.headers)
+    response = client.get(f"{BOOKS}/?limit=0&page=2&cursor=", headers=alice.headers)
 
     assert {error["parameter"] for error in response.json["errors"]} == {"limit", "page", "cursor"}
 

@@ -9,8 +9,8 @@ import pytest
 
 from books_api import PREFIX
 from books_api.web.problems import TYPES
+from tests.helpers import AUTH, BOOKS
 
-BOOKS = f"{PREFIX}/books"
 NOBODY = uuid.UUID(int=0)
 MEMBERS = {"type", "title", "status", "detail", "instance", "request_id"}
 MEBIBYTE = 1024 * 1024
@@ -53,7 +53,7 @@ ERRORS = {
     "no_token": (401, "GET", f"{BOOKS}/", {"token": False}),
     "bad_token": (401, "GET", f"{BOOKS}/", {"headers": {"Authorization": "Bearer x"}}),
     "other_scheme": (401, "GET", f"{BOOKS}/", {"headers": {"Authorization": "Basic eDp5"}}),
-    "wrong_role": (403, "GET", f"{PREFIX}/auth/users", {}),
+    "wrong_role": (403, "GET", f"{AUTH}/users", {}),
     "not_the_owner": (403, "PATCH", f"{BOOKS}/{{book}}", {"json": MOMO}),
     "no_book": (404, "GET", f"{BOOKS}/{NOBODY}", {}),
     "no_user": (404, "GET", f"{BOOKS}/user/{NOBODY}", {}),
@@ -64,7 +64,7 @@ ERRORS = {
     "root": (404, "GET", "/", {}),
     "method": (405, "PUT", f"{BOOKS}/", {"json": MOMO}),
     "method_outside": (405, "POST", "/healthz", {}),
-    "taken": (409, "PATCH", f"{PREFIX}/auth/me", {"json": {"username": "ALICE"}}),
+    "taken": (409, "PATCH", f"{AUTH}/me", {"json": {"username": "ALICE"}}),
     "changed": (
         *(412, "PATCH", f"{BOOKS}/{{mine}}"),
         {"json": MOMO, "headers": {"If-Match": '"7"'}},
@@ -72,7 +72,7 @@ ERRORS = {
     "large": (413, "POST", f"{BOOKS}/", {"data": book_of(MEBIBYTE + 1), "content_type": JSON}),
     "large_chunked": (413, "POST", f"{BOOKS}/", chunked(book_of(MEBIBYTE + 1))),
     "large_for_auth": (
-        *(413, "PATCH", f"{PREFIX}/auth/me"),
+        *(413, "PATCH", f"{AUTH}/me"),
         {"data": b"{}".ljust(16 * 1024 + 1), "content_type": JSON},
     ),
     "compressed": (
@@ -256,8 +256,8 @@ def test_a_401_says_how_to_authenticate(send, name):
         ("PUT", f"{BOOKS}/{NOBODY}", {"DELETE", "GET", "HEAD", "OPTIONS", "PATCH"}),
         ("POST", f"{BOOKS}/{NOBODY}/", {"DELETE", "GET", "HEAD", "OPTIONS", "PATCH"}),
         ("POST", f"{BOOKS}/user/{NOBODY}", {"GET", "HEAD", "OPTIONS"}),
-        ("GET", f"{PREFIX}/auth/login", {"OPTIONS", "POST"}),
-        ("PUT", f"{PREFIX}/auth/me", {"DELETE", "GET", "HEAD", "OPTIONS", "PATCH"}),
+        ("GET", f"{AUTH}/login", {"OPTIONS", "POST"}),
+        ("PUT", f"{AUTH}/me", {"DELETE", "GET", "HEAD", "OPTIONS", "PATCH"}),
         ("TRACE", f"{BOOKS}/", {"GET", "HEAD", "OPTIONS", "POST"}),
         ("BREW", f"{BOOKS}/", {"GET", "HEAD", "OPTIONS", "POST"}),
         ("POST", "/healthz", {"GET", "HEAD", "OPTIONS"}),
@@ -274,7 +274,7 @@ def test_a_405_names_what_is_allowed(client, method, path, allowed):
 
 
 def test_a_409_names_the_field(send):
-    response = send("PATCH", f"{PREFIX}/auth/me", json={"username": "Alice"})
+    response = send("PATCH", f"{AUTH}/me", json={"username": "Alice"})
 
     assert response.json["errors"][0]["pointer"] == "/username"
 
@@ -368,7 +368,7 @@ def test_what_is_not_sent_as_json_is_415(send, content_type):
 
 
 @pytest.mark.parametrize(
-    ("method", "path"), [("PATCH", f"{BOOKS}/{{mine}}"), ("PATCH", f"{PREFIX}/auth/me")]
+    ("method", "path"), [("PATCH", f"{BOOKS}/{{mine}}"), ("PATCH", f"{AUTH}/me")]
 )
 def test_a_change_that_is_not_sent_as_json_is_415(send, method, path):
     response = send(method, path, data=json.dumps(MOMO), content_type="text/plain")

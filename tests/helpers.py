@@ -1,22 +1,38 @@
-"""What the tests of accounts and sessions share: forged tokens, rows, threads, held locks."""
+"""What tests share: addresses, accounts and tokens, rows, pages, threads, held locks."""
 
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from uuid import UUID
 
 import jwt
 import psycopg2
+from hypothesis import HealthCheck, settings
 from sqlalchemy import text
 
 from books_api import PREFIX
 from books_api.extensions import db
-from tests.conftest import KEY, bearer
+from tests.conftest import KEY, PASSWORD, bearer
+from tests.processes import wait_until
 
 AUTH = f"{PREFIX}/auth"
 BOOKS = f"{PREFIX}/books"
+ME = f"{AUTH}/me"
 REFRESH = f"{AUTH}/refresh-token"
+SESSIONS = f"{AUTH}/sessions"
+NOBODY = str(UUID(int=0))
+MOMO = {"title": "Momo", "author": "Michael Ende"}
+CAROL = {"username": "carol", "email": "carol@example.com", "password": PASSWORD}
 NEW_PASSWORD = "a quite different passphrase"
+# For @given: the same examples in every run, and fixtures that last for all of them.
+EXAMPLES = settings(
+    max_examples=60,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 
 
 def claims_of(token):
@@ -36,12 +52,40 @@ def get_me(client, token):
     return client.get(f"{AUTH}/me", headers=bearer(token))
 
 
-def log_in(client, email, password="wrong password", address="192.0.2.1"):
+def sign_up(client, headers=None, **values):
+    return client.post(f"{AUTH}/signup", json={**CAROL, **values}, headers=headers)
+
+
+def log_in(client, email="alice@example.com", password=PASSWORD, address="192.0.2.1", **options):
     return client.post(
         f"{AUTH}/login",
         json={"email": email, "password": password},
         environ_overrides={"REMOTE_ADDR": address},
+        **options,
     )
+
+
+def fail_to_log_in(client, email, address="192.0.2.1"):
+    return log_in(client, email, "wrong password", address)
+
+
+def make_script_token(client, account, **values):
+    values = {"name": "backup", "expires_in_days": 30, **values}
+    return client.post(SESSIONS, json=values, headers=account.headers)
+
+
+def change_password(client, account, **values):
+    values = {"current_password": PASSWORD, "new_password": NEW_PASSWORD, **values}
+    return client.post(f"{AUTH}/password", json=values, headers=account.headers)
+
+
+def reset_password(client, token, new_password=NEW_PASSWORD, **options):
+    body = {"token": token, "new_password": new_password}
+    return client.post(f"{AUTH}/password-reset", json=body, **options)
+
+
+def delete_account(client, account, current_password=PASSWORD):
+    return client.delete(ME, json={"current_password": current_password}, headers=account.headers)
 
 
 def rotate(client, refresh_token):
@@ -71,6 +115,34 @@ def snapshot(app):
     }
 
 
+def next_link(response):
+    """Return where the next page is (RFC 8288); None on the last."""
+    link, _, rest = response.headers.get("Link", "").partition(">")
+    assert rest in ("", '; rel="next"')
+    return link.removeprefix("<") or None
+
+
+def walk(client, account, url, after_page=lambda number: None):
+    """Return what is on all pages of a list, led by Link alone."""
+    found = []
+    for number in range(100):
+        response = client.get(url, headers=account.headers)
+        assert response.status_code == 200, response.text
+        found += response.json
+        after_page(number)
+        if (url := next_link(response)) is None:
+            return found
+    raise AssertionError("the pages do not end")
+
+
+def ids_of(found):
+    return [one["id"] for one in found]
+
+
+def pointers_of(response):
+    return [error["pointer"] for error in response.json["errors"]]
+
+
 def together(*calls):
     """Run the calls at once, a thread each; return their results in order."""
     with ThreadPoolExecutor(len(calls)) as pool:
@@ -83,14 +155,12 @@ def elsewhere(function, *args, **kwargs):
         return pool.submit(function, *args, **kwargs).result()
 
 
-def eventually(condition, seconds):
-    """Return whether the condition comes true within the seconds."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
+@contextmanager
+def within(seconds):
+    """Assert that the block takes less than the seconds."""
+    begun = time.monotonic()
+    yield
+    assert time.monotonic() - begun < seconds
 
 
 class Lock:
@@ -104,7 +174,7 @@ class Lock:
 
     def wait_for(self, number):
         """Return when so many connections wait for a lock."""
-        assert eventually(lambda: self._waiting() >= number, 5), "nobody waits for the lock"
+        wait_until(lambda: self._waiting() >= number, 5)
 
     def release(self, *, commit=False):
         (self.holder.commit if commit else self.holder.rollback)()
