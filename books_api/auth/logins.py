@@ -72,7 +72,7 @@ def _log_in(found: Row[Any], password: str, user_agent: str) -> tuple[User, Toke
         security_event("login_failed", logging.WARNING, user_id=found.id)
         LOGINS_FAILED.inc()
         raise WrongCredentials
-    limits().count(OPENINGS, str(user.id))
+    limits().count(OPENINGS, str(user.id), "logins")  # which no stolen token uses up
     if renewed:
         user.password_hash = renewed
     entries = _make_room(user)

@@ -148,6 +148,8 @@ def test_sessions_that_have_ended_leave_no_row(app, client, alice, open_session)
 
 # How often.
 
+NO_SESSION = "00000000-0000-7000-8000-000000000000"
+
 
 @pytest.fixture
 def twice(make_app):
@@ -186,10 +188,20 @@ def test_malformed_request_for_a_token_does_not_count(twice, alice):
     assert statuses == [422, 422, 422, 201]
 
 
-def test_logins_share_the_limit_too(twice, alice):
+def test_logins_have_as_many(twice, alice):
     statuses = [log_in(twice.test_client(), alice.email).status_code for _ in range(3)]
 
     assert statuses == [200, 200, 429]
+
+
+def test_token_that_ends_sessions_without_a_pause_keeps_no_owner_from_logging_in(twice, alice):
+    client = twice.test_client()
+    url = f"{SESSIONS}/{NO_SESSION}"
+
+    statuses = [client.delete(url, headers=alice.headers).status_code for _ in range(3)]
+
+    assert statuses == [404, 404, 429]
+    assert log_in(client, alice.email).status_code == 200
 
 
 def test_limit_by_user_holds_for_requests_at_once(twice, alice):
