@@ -34,10 +34,7 @@ class WrongCredentials(Problem):
     name, status, title = "wrong-credentials", 401, "Wrong credentials"
     remedy = "Check email and password. The operator can issue a reset link."
     detail = "The email or the password is wrong."
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        return {"WWW-Authenticate": CHALLENGE}
+    headers = {"WWW-Authenticate": CHALLENGE}
 
 
 class WrongPassword(Problem):

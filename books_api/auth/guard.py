@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar, cast
 
-from flask import Response, g, request
+from flask import g, request
 
 from books_api.auth import tokens
 from books_api.auth.exceptions import (
@@ -116,21 +116,10 @@ def _check_token(header: dict[str, Any], claims: dict[str, Any]) -> bool:
     return False
 
 
-@jwt.unauthorized_loader
-def _missing(reason: str) -> Response:
-    return problem_response(TokenMissing())
-
-
-@jwt.invalid_token_loader
-def _invalid(reason: str) -> Response:
-    return problem_response(TokenRefused())
-
-
-@jwt.expired_token_loader
-def _expired(header: dict[str, Any], claims: dict[str, Any]) -> Response:
-    return problem_response(TokenExpired())
-
-
-@jwt.needs_fresh_token_loader
-def _not_fresh(header: dict[str, Any], claims: dict[str, Any]) -> Response:
-    return problem_response(LoginRequired())
+for _loader, _problem in (
+    (jwt.unauthorized_loader, TokenMissing),
+    (jwt.invalid_token_loader, TokenRefused),
+    (jwt.expired_token_loader, TokenExpired),
+    (jwt.needs_fresh_token_loader, LoginRequired),
+):
+    _loader(lambda *_, kind=_problem: problem_response(kind()))

@@ -1,6 +1,7 @@
 """Messages about accounts and sessions: their form, never the database."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from marshmallow import fields
@@ -34,28 +35,11 @@ PASSWORD = {
 }
 
 
-def new_password(**kwargs: Any) -> Text:
-    return Text(
-        PASSWORD_MIN,
-        PASSWORD_MAX,
-        normalize=True,
-        trim=False,
-        load_only=True,
-        metadata=PASSWORD,
-        **kwargs,
-    )
-
-
-def old_password(**kwargs: Any) -> Text:
-    return Text(
-        1,
-        PASSWORD_MAX,
-        normalize=True,
-        trim=False,
-        load_only=True,
-        metadata=PASSWORD,
-        **kwargs,
-    )
+_password = partial(
+    Text, most=PASSWORD_MAX, normalize=True, trim=False, load_only=True, metadata=PASSWORD
+)
+new_password = partial(_password, PASSWORD_MIN)
+old_password = partial(_password, 1)
 
 
 def username(**kwargs: Any) -> Text:

@@ -35,10 +35,7 @@ class StillRunning(Problem):
 
     name, status, title = "still-running", 409, "Still running"
     remedy = "Send the request again after as many seconds as the Retry-After header says."
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        return RETRY_AFTER
+    headers = RETRY_AFTER
 
 
 class KeyInUse(StillRunning):

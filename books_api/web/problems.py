@@ -177,10 +177,7 @@ class Unavailable(Problem):
     name, status, title = "unavailable", 503, "Temporarily unavailable"
     remedy = "Send the request again after as many seconds as the Retry-After header says."
     detail = "The service is briefly unavailable; try again in a moment."
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        return RETRY_AFTER
+    headers = RETRY_AFTER
 
 
 def problem_response(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
