@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, func, insert, update
 
@@ -15,7 +15,7 @@ from books_api.auth.models import User
 from books_api.books.models import Book
 from books_api.extensions import db
 from books_api.models import new_id
-from tests.helpers import AUTH, BOOKS
+from tests.helpers import AUTH, BOOKS, EXAMPLES, NOBODY, ids_of, next_link, walk
 
 SORTS = ["created_at", "updated_at", "title", "author", "published_date", "page_count"]
 BOTH_WAYS = [sign + name for name in SORTS for sign in ("", "-")]
@@ -34,32 +34,11 @@ PARAMETERS = [
     *("limit", "cursor", "sort", "count", "q", "author", "publisher", "language", "isbn"),
     *("user_uid", "published_from", "published_to"),
 ]
-PROPERTY = settings(
-    max_examples=25,
-    derandomize=True,
-    database=None,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+PROPERTY = settings(EXAMPLES, max_examples=25)
 
 
-def next_path(response):
-    """Where Link leads (RFC 8288); None on the last page."""
-    match = re.fullmatch(r'<([^>]+)>; rel="next"', response.headers.get("Link", ""))
-    return match and match[1]
-
-
-def walk(client, account, path, after_page=lambda number: None):
-    """Follow Link from the path to the end; return the ids in the order in which they came."""
-    ids = []
-    for number in range(100):
-        response = client.get(path, headers=account.headers)
-        ids += [book["id"] for book in response.json]
-        after_page(number)
-        path = next_path(response)
-        if path is None:
-            return ids
-    raise AssertionError("the pages do not end")
+def walk_ids(*args, **kwargs):
+    return ids_of(walk(*args, **kwargs))
 
 
 def fold(text):
@@ -126,10 +105,6 @@ def shelf(alice, add_rows):
     )
 
 
-def ids_of(books):
-    return [book["id"] for book in books]
-
-
 def test_an_empty_catalogue_is_an_empty_array(client, alice):
     response = client.get(BOOKS, headers=alice.headers)
 
@@ -191,7 +166,7 @@ def test_a_full_last_page_has_no_link(client, alice, make_book, path):
 def test_a_walk_shows_every_book_once_in_order(client, alice, make_book, path, limit):
     books = [make_book(alice) for _ in range(7)]
 
-    ids = walk(client, alice, f"{BOOKS}/" + path.format(alice.id) + f"?limit={limit}")
+    ids = walk_ids(client, alice, f"{BOOKS}/" + path.format(alice.id) + f"?limit={limit}")
 
     assert ids == ids_of(books)[::-1]
 
@@ -202,7 +177,7 @@ def test_a_walk_without_the_slash_stays_without_it(client, alice, make_book):
 
     response = client.get(f"{BOOKS}?limit=1", headers=alice.headers)
 
-    assert next_path(response).startswith(f"{BOOKS}?")
+    assert next_link(response).startswith(f"{BOOKS}?")
 
 
 def test_a_walk_keeps_its_limit(client, alice, make_book):
@@ -210,7 +185,7 @@ def test_a_walk_keeps_its_limit(client, alice, make_book):
         make_book(alice)
     first = client.get(f"{BOOKS}/?limit=2", headers=alice.headers)
 
-    response = client.get(next_path(first), headers=alice.headers)
+    response = client.get(next_link(first), headers=alice.headers)
 
     assert len(response.json) == 2
 
@@ -221,7 +196,7 @@ def test_a_walk_through_books_of_one_moment_shows_each_once(app, client, alice, 
         db.session.execute(update(Book).values(created_at=func.now()))
         db.session.commit()
 
-    ids = walk(client, alice, f"{BOOKS}/?limit=2")
+    ids = walk_ids(client, alice, f"{BOOKS}/?limit=2")
 
     assert sorted(ids) == sorted(ids_of(books))
 
@@ -229,7 +204,7 @@ def test_a_walk_through_books_of_one_moment_shows_each_once(app, client, alice, 
 def test_a_walk_is_not_disturbed_by_books_that_are_added(client, alice, make_book):
     books = [make_book(alice) for _ in range(9)]
 
-    ids = walk(client, alice, f"{BOOKS}/?limit=2", after_page=lambda number: make_book(alice))
+    ids = walk_ids(client, alice, f"{BOOKS}/?limit=2", after_page=lambda number: make_book(alice))
 
     assert ids == ids_of(books)[::-1]
 
@@ -241,7 +216,7 @@ def test_a_walk_is_not_disturbed_by_deletion_of_what_it_has_shown(client, alice,
         for book_id in newest_first[2 * number : 2 * number + 2]:
             client.delete(f"{BOOKS}/{book_id}", headers=alice.headers)
 
-    ids = walk(client, alice, f"{BOOKS}/?limit=2", after_page=delete_shown)
+    ids = walk_ids(client, alice, f"{BOOKS}/?limit=2", after_page=delete_shown)
 
     assert ids == newest_first
 
@@ -255,7 +230,7 @@ def test_a_walk_shows_what_remains_when_books_ahead_are_deleted(client, alice, m
             for book_id in deleted:
                 client.delete(f"{BOOKS}/{book_id}", headers=alice.headers)
 
-    ids = walk(client, alice, f"{BOOKS}/?limit=2", after_page=delete_ahead)
+    ids = walk_ids(client, alice, f"{BOOKS}/?limit=2", after_page=delete_ahead)
 
     assert ids == [book_id for book_id in newest_first if book_id not in deleted]
 
@@ -267,7 +242,7 @@ def test_a_walk_is_not_disturbed_by_changes(client, alice, make_book):
         for book_id in newest_first:
             client.patch(f"{BOOKS}/{book_id}", json={"page_count": 1}, headers=alice.headers)
 
-    ids = walk(client, alice, f"{BOOKS}/?limit=2", after_page=change)
+    ids = walk_ids(client, alice, f"{BOOKS}/?limit=2", after_page=change)
 
     assert ids == newest_first
 
@@ -277,7 +252,7 @@ def test_a_cursor_of_another_list_is_refused(client, alice, bob, admin, make_boo
     for _ in range(2):
         make_book(bob)
     first = client.get(f"{BOOKS}/user/{bob.id}?limit=1", headers=admin.headers)
-    query = next_path(first).partition("?")[2]
+    query = next_link(first).partition("?")[2]
 
     response = client.get(f"{path.format(alice=alice.id)}?{query}", headers=admin.headers)
 
@@ -288,20 +263,20 @@ def test_a_cursor_is_good_for_another_reader(client, alice, bob, make_book):
     books = [make_book(alice) for _ in range(2)]
     first = client.get(f"{BOOKS}/?limit=1", headers=alice.headers)
 
-    response = client.get(next_path(first), headers=bob.headers)
+    response = client.get(next_link(first), headers=bob.headers)
 
     assert response.json == books[:1]
 
 
-def test_the_books_of_an_unknown_user_are_404_with_a_cursor_too(app, client, alice, make_book):
+def test_a_cursor_of_another_users_books_is_refused(client, alice, make_book):
     for _ in range(2):
         make_book(alice)
     first = client.get(f"{BOOKS}/user/{alice.id}?limit=1", headers=alice.headers)
-    path = next_path(first).replace(alice.id, str(uuid.UUID(int=0)))
+    path = next_link(first).replace(alice.id, NOBODY)
 
     response = client.get(path, headers=alice.headers)
 
-    assert response.status_code in (404, 422)
+    assert response.status_code == 422
 
 
 @pytest.mark.parametrize("limit", [7, 100])
@@ -310,7 +285,7 @@ def test_a_walk_has_the_order_of_its_sort(client, alice, shelf, sort, limit):
     name, turned = sort.removeprefix("-"), sort.startswith("-")
     expected = sorted(shelf, key=lambda row: sort_key(name, row), reverse=turned)
 
-    ids = walk(client, alice, f"{BOOKS}/?sort={sort}&limit={limit}")
+    ids = walk_ids(client, alice, f"{BOOKS}/?sort={sort}&limit={limit}")
 
     assert ids == [str(row["id"]) for row in expected]
 
@@ -348,7 +323,7 @@ def test_a_walk_has_as_many_books_as_are_counted(client, alice, shelf, query):
     path = f"{BOOKS}/?{query.format(alice=alice.id)}"
     count = client.get(f"{path}&count=true", headers=alice.headers).headers["X-Total-Count"]
 
-    ids = walk(client, alice, f"{path}&limit=3")
+    ids = walk_ids(client, alice, f"{path}&limit=3")
 
     assert (len(ids), len(set(ids))) == (int(count), int(count))
 
@@ -397,7 +372,7 @@ def test_a_parameter_given_twice_is_refused(client, alice, path, name):
 @pytest.fixture
 def cursor_of(client, alice):
     def cursor_of(path):
-        link = next_path(client.get(path, headers=alice.headers))
+        link = next_link(client.get(path, headers=alice.headers))
         return parse_qs(urlsplit(link).query)["cursor"][0]
 
     return cursor_of
@@ -446,7 +421,7 @@ def test_a_cursor_of_which_any_character_was_changed_is_refused(shelf, cursor_of
     changed = [
         cursor[:place] + other + cursor[place + 1 :]
         for place, character in enumerate(cursor)
-        for other in {chr(ord(character) ^ 1), "A", "_"} - {character}
+        for other in {chr(ord(character) ^ 1), *"A_+/"} - {character}
     ]
 
     assert {status_of(text) for text in changed} == {422}
@@ -465,15 +440,6 @@ def test_a_cursor_written_otherwise_is_refused(shelf, cursor_of, status_of, form
     assert status_of(form.format(cursor)) == 422
 
 
-def test_every_text_of_a_cursors_bytes_but_its_own_is_refused(shelf, cursor_of, status_of):
-    """The letters of the other Base64, and bits that its last letter does not use."""
-    cursors = [cursor_of(f"{BOOKS}/?sort=title&limit={limit}") for limit in range(1, 40)]
-    others = [c.replace("-", "+").replace("_", "/") for c in cursors if set(c) & set("-_")]
-    others += [c[:-1] + chr(ord(c[-1]) + 1) for c in cursors if len(c) % 4]
-
-    assert {status_of(other) for other in others} == {422}
-
-
 @pytest.mark.parametrize(
     ("sort", "values"),
     [
@@ -487,9 +453,9 @@ def test_long_texts_lead_to_a_link_of_a_usable_length(client, alice, make_book, 
     books = [make_book(alice, **values) for _ in range(2)]
     first = client.get(f"{BOOKS}/?sort={sort}&limit=1", headers=alice.headers)
 
-    response = client.get(next_path(first), headers=alice.headers)
+    response = client.get(next_link(first), headers=alice.headers)
 
-    assert len(next_path(first)) < 4_000
+    assert len(next_link(first)) < 4_000
     assert ids_of(first.json + response.json) == ids_of(books)
 
 
@@ -522,7 +488,7 @@ def test_a_walk_skips_and_repeats_nothing_while_others_write(
         delete_rows(Book, Book.id.in_(gone))
         untouched.difference_update(gone)
 
-    ids = walk(client, alice, f"{BOOKS}/?sort={sort}&limit={limit}", after_page=write)
+    ids = walk_ids(client, alice, f"{BOOKS}/?sort={sort}&limit={limit}", after_page=write)
 
     assert len(ids) == len(set(ids))
     assert set(map(str, untouched)) <= set(ids)
@@ -560,7 +526,7 @@ def test_a_walk_through_the_users_skips_and_repeats_nothing_while_others_write(
         delete_rows(User, User.id.in_(gone))
         untouched.difference_update(gone)
 
-    ids = walk(client, admin, f"{AUTH}/users?limit={limit}", after_page=write)
+    ids = walk_ids(client, admin, f"{AUTH}/users?limit={limit}", after_page=write)
 
     assert len(ids) == len(set(ids))
     assert set(map(str, untouched)) <= set(ids)

@@ -1,7 +1,6 @@
 """Create, read, change, delete: who may, and what comes back."""
 
 import uuid
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,7 +8,7 @@ from sqlalchemy import delete
 
 from books_api.auth.models import User
 from books_api.extensions import db
-from tests.helpers import BOOKS
+from tests.helpers import BOOKS, NOBODY, together
 
 MOMO = {
     "title": "Momo",
@@ -20,11 +19,10 @@ MOMO = {
     "language": "de",
     "isbn": "9783522119405",
 }
-FIELDS = [
+FIELDS = {
     *("id", "title", "author", "publisher", "published_date", "page_count", "language", "isbn"),
     *("user_uid", "created_at", "updated_at"),
-]
-NOBODY = uuid.UUID(int=0)
+}
 
 
 def delete_account(app, account):
@@ -43,7 +41,7 @@ def test_a_created_book_has_what_was_sent(client, alice):
 def test_a_book_has_exactly_the_fields_of_the_contract(client, alice):
     response = client.post(f"{BOOKS}/", json=MOMO, headers=alice.headers)
 
-    assert list(response.json) == FIELDS
+    assert set(response.json) == FIELDS
 
 
 def test_a_created_book_belongs_to_its_creator(client, alice):
@@ -165,13 +163,10 @@ def test_a_deleted_book_is_gone(client, alice, make_book):
 def test_of_simultaneous_deletions_one_succeeds(app, alice, make_book):
     path = f"{BOOKS}/{make_book(alice)['id']}"
 
-    def send(_):
+    def send():
         return app.test_client().delete(path, headers=alice.headers).status_code
 
-    with ThreadPoolExecutor(6) as pool:
-        statuses = sorted(pool.map(send, range(6)))
-
-    assert statuses == [204, 404, 404, 404, 404, 404]
+    assert sorted(together(*[send] * 6)) == [204, 404, 404, 404, 404, 404]
 
 
 @pytest.mark.parametrize(
@@ -221,7 +216,7 @@ def test_an_admin_deletes_any_book(client, alice, admin, make_book):
         ("GET", f"{BOOKS}/1", None),
         ("GET", f"{BOOKS}/user/alice", None),
         ("GET", f"{BOOKS}/user", None),
-        ("GET", f"{BOOKS}/{NOBODY.hex}", None),
+        ("GET", f"{BOOKS}/{NOBODY.replace('-', '')}", None),
         ("GET", f"{BOOKS}/{{{NOBODY}}}", None),
         ("GET", f"{BOOKS}//{NOBODY}", None),
     ],

@@ -1,15 +1,13 @@
 """Filters, search and sorts of the lists of books."""
 
-import re
-
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import text
 
 from books_api.extensions import db
 from books_api.models import new_id
-from tests.helpers import BOOKS
+from tests.helpers import BOOKS, EXAMPLES, ids_of, next_link, walk
 
 SORTS = ["created_at", "updated_at", "title", "author", "published_date", "page_count"]
 BOTH_WAYS = [sign + name for name in SORTS for sign in ("", "-")]
@@ -201,7 +199,7 @@ def test_a_title_counts_more_than_an_author_and_a_publisher(alice, make_book, ti
 def test_a_search_is_paged(client, alice, make_book):
     ids = {make_book(alice)["id"] for _ in range(7)}
 
-    assert sorted(walk(client, alice, f"{BOOKS}/?q=hobbit&limit=2")) == sorted(ids)
+    assert sorted(ids_of(walk(client, alice, f"{BOOKS}/?q=hobbit&limit=2"))) == sorted(ids)
 
 
 def test_a_search_may_be_sorted(shelf, titles):
@@ -300,70 +298,6 @@ def test_the_owner_of_a_users_books_is_no_parameter(client, alice):
     assert response.status_code == 422
 
 
-def walk(client, account, path):
-    """The ids of every page."""
-    ids = []
-    while path:
-        response = client.get(path, headers=account.headers)
-        assert response.status_code == 200, response.text
-        ids += [book["id"] for book in response.json]
-        link = re.match("<(.+)>", response.headers.get("Link", ""))
-        path = link and link[1]
-    return ids
-
-
-@pytest.mark.parametrize("sort", BOTH_WAYS)
-def test_a_walk_by_any_sort_shows_every_book_once(client, alice, shelf, sort):
-    ids = walk(client, alice, f"{BOOKS}/?sort={sort}&limit=2")
-
-    assert sorted(ids) == sorted(book["id"] for book in shelf)
-
-
-@pytest.mark.parametrize("name", SORTS)
-def test_a_minus_turns_a_sort_round(client, alice, shelf, name):
-    up = walk(client, alice, f"{BOOKS}/?sort={name}&limit=100")
-
-    down = walk(client, alice, f"{BOOKS}/?sort=-{name}&limit=100")
-
-    assert down == up[::-1]
-
-
-@pytest.mark.parametrize(
-    ("sort", "key"),
-    [
-        ("title", ["Emma", "émigré", "Zoë"]),
-        ("page_count", [1, 2, 10]),
-        ("published_date", ["0001", "1937", "1937-09-21", "9999-12-31"]),
-    ],
-)
-def test_a_sort_is_of_values_and_not_of_their_text(client, alice, make_book, sort, key):
-    for value in reversed(key):
-        make_book(alice, **{sort: value})
-
-    response = client.get(BOOKS, query_string={"sort": sort}, headers=alice.headers)
-
-    found = [book[sort] for book in response.json]
-    assert found == (["émigré", "Emma", "Zoë"] if sort == "title" else key)
-
-
-@pytest.mark.parametrize("sort", ["published_date", "page_count"])
-def test_what_is_unknown_is_sorted_last(client, alice, shelf, sort):
-    response = client.get(BOOKS, query_string={"sort": sort}, headers=alice.headers)
-
-    known = [book[sort] is not None for book in response.json]
-    assert known == sorted(known, reverse=True)
-
-
-@pytest.mark.parametrize("other", ["sort=-title", "sort=title&language=en", "q=hobbit", ""])
-def test_a_cursor_of_another_sort_or_filter_is_refused(client, alice, shelf, other):
-    first = client.get(f"{BOOKS}/?sort=title&limit=2", headers=alice.headers)
-    cursor = re.search("cursor=([^>&]+)", first.headers["Link"])[1]
-
-    response = client.get(f"{BOOKS}/?{other}&cursor={cursor}", headers=alice.headers)
-
-    assert (response.status_code, response.json["errors"][0]["parameter"]) == (422, "cursor")
-
-
 @pytest.mark.parametrize(
     ("query", "total"),
     [("", 8), ("&limit=3", 8), ("&language=en", 2), ("&q=hobbit", 2), ("&q=nothing+like+it", 0)],
@@ -393,17 +327,10 @@ def test_a_count_of_a_users_books_is_of_theirs(client, alice, bob, make_book):
 def test_link_keeps_the_filters(client, alice, shelf):
     response = client.get(f"{BOOKS}/?author=J.+R.+R.+Tolki%C3%A9n&limit=1", headers=alice.headers)
 
-    link = re.match("<(.+)>", response.headers["Link"])[1]
-    assert client.get(link, headers=alice.headers).json[0]["title"] == "The Hobbit"
+    assert client.get(next_link(response), headers=alice.headers).json[0]["title"] == "The Hobbit"
 
 
-@settings(
-    max_examples=60,
-    derandomize=True,
-    database=None,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@EXAMPLES
 @given(q=st.text(max_size=30))
 def test_any_text_is_a_legal_search(client, alice, shelf, q):
     response = client.get(BOOKS, query_string={"q": q, "count": "true"}, headers=alice.headers)
@@ -411,13 +338,7 @@ def test_any_text_is_a_legal_search(client, alice, shelf, q):
     assert response.status_code == 200
 
 
-@settings(
-    max_examples=60,
-    derandomize=True,
-    database=None,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@EXAMPLES
 @given(
     q=st.text("&|!<->:*()'\"\\ %_\0\n\tABabé三\u0301\U00020000\u200d", max_size=1_200),
     sort=st.sampled_from([None, *BOTH_WAYS]),
@@ -444,8 +365,7 @@ def insert_between_pages(client, alice, make_book, q, title):
     """The ids of a walk during which a book of the title is added after the first page."""
     first = client.get(f"{BOOKS}/?{q}&limit=2", headers=alice.headers)
     make_book(alice, title=title, author="x")
-    rest = re.match("<(.+)>", first.headers["Link"])[1]
-    return [book["id"] for book in first.json] + walk(client, alice, rest)
+    return ids_of(first.json + walk(client, alice, next_link(first)))
 
 
 @pytest.mark.parametrize("q", ["q=duen", "q=duen&sort=title", "q=duen&sort=-created_at"])
@@ -469,9 +389,7 @@ def test_a_walk_through_exact_matches_shows_nothing_else_when_they_are_deleted(
     for book_id in ids:
         client.delete(f"{BOOKS}/{book_id}", headers=alice.headers)
 
-    rest = walk(client, alice, re.match("<(.+)>", first.headers["Link"])[1])
-
-    assert rest == []
+    assert walk(client, alice, next_link(first)) == []
 
 
 @pytest.mark.parametrize("q", ["Emma", "EMMA", " emma "])
@@ -487,7 +405,6 @@ def test_the_link_of_a_long_search_can_be_followed(client, alice, make_book):
         make_book(alice, title="三" * 150)
     first = client.get(BOOKS, query_string={"q": "三" * 150, "limit": 1}, headers=alice.headers)
 
-    link = first.headers["Link"].partition(">")[0][1:]
-    second = client.get(link, headers=alice.headers)
+    second = client.get(next_link(first), headers=alice.headers)
 
     assert (second.status_code, len(second.json)) == (200, 1)

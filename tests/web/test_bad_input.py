@@ -1,29 +1,22 @@
 """Whatever a client or an operator sends: an answer that says what is wrong, never a 500."""
 
+import datetime
 import io
 import json
-import uuid
 from typing import Any
 
+import orjson
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 from werkzeug.wrappers import Response
 
 from books_api.web.fields import SPACES
-from tests.helpers import AUTH, BOOKS
+from tests.helpers import AUTH, BOOKS, EXAMPLES, MOMO, NOBODY
 
 JSON = "application/json"
-NOBODY = str(uuid.UUID(int=0))
 NUL = "a\0b"
-quick = settings(
-    max_examples=60,
-    derandomize=True,
-    database=None,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
 
 
 # Every operation, as the OpenAPI document knows it
@@ -113,7 +106,7 @@ def test_a_lone_surrogate_is_refused_in_every_text_of_every_body(client, admin, 
             response = client.open(
                 path, method=method, data=body, content_type=JSON, headers=admin.headers
             )
-            if response.status_code not in (400, 422):
+            if response.status_code != 400:
                 wrong[method, path, field] = response.status_code
 
     assert wrong == {}
@@ -230,28 +223,28 @@ def test_a_body_that_is_no_object_is_422_in_every_operation(client, admin, body)
 
 
 @pytest.mark.parametrize(
-    ("value", "statuses"),
+    ("value", "status"),
     [
-        ("2147483648", {422}),
-        ("9223372036854775807", {422}),
-        ("9223372036854775808", {422}),
-        ("18446744073709551616", {422}),
-        ("-9223372036854775809", {422}),
-        ("1" + "0" * 30, {422}),
-        ("1" * 5_000, {400, 422}),
-        ("1e400", {400, 422}),
-        ("1e-400", {422}),
-        ("0." + "1" * 5_000, {422}),
-        ("-0", {422}),
+        ("2147483648", 422),
+        ("9223372036854775807", 422),
+        ("9223372036854775808", 422),
+        ("18446744073709551616", 422),
+        ("-9223372036854775809", 422),
+        ("1" + "0" * 30, 422),
+        ("1" * 5_000, 400),
+        ("1e400", 400),
+        ("1e-400", 422),
+        ("0." + "1" * 5_000, 422),
+        ("-0", 422),
     ],
     ids=lambda value: str(value)[:24],
 )
-def test_a_number_of_any_size_is_refused(client, alice, value, statuses):
+def test_a_number_of_any_size_is_refused(client, alice, value, status):
     body = f'{{"title": "Momo", "author": "Michael Ende", "page_count": {value}}}'
 
     response = client.post(f"{BOOKS}/", data=body, content_type=JSON, headers=alice.headers)
 
-    assert response.status_code in statuses
+    assert response.status_code == status
 
 
 @pytest.mark.parametrize(
@@ -273,16 +266,16 @@ def test_what_is_huge_is_refused(client, alice, values):
     assert response.status_code == 422
 
 
-def test_a_field_given_twice_is_no_500(client, alice):
-    body = '{"title": "Momo", "title": 5, "author": "Michael Ende", "title": "Momo"}'
+def test_the_last_of_a_field_given_twice_counts(client, alice):
+    body = '{"title": "Momo", "title": 5, "author": "Michael Ende", "title": "Jim"}'
 
     response = client.post(f"{BOOKS}/", data=body, content_type=JSON, headers=alice.headers)
 
-    assert response.status_code in (201, 400, 422)
+    assert (response.status_code, response.json.get("title")) == (201, "Jim")
 
 
 @pytest.mark.parametrize("length", ["-1", "abc", "1.5", "", " ", "1" * 5_000, "0x10", "+5", "\xb2"])
-def test_a_content_length_that_is_none_is_no_500(client, alice, length):
+def test_a_content_length_that_is_none_is_400(client, alice, length):
     response = client.post(
         f"{BOOKS}/",
         data=b"{}",
@@ -291,7 +284,7 @@ def test_a_content_length_that_is_none_is_no_500(client, alice, length):
         environ_overrides={"CONTENT_LENGTH": length},
     )
 
-    assert response.status_code in (400, 413, 422)
+    assert response.status_code == 400
 
 
 def test_a_body_that_breaks_off_is_400(client, alice):
@@ -435,33 +428,24 @@ def test_no_value_of_a_parameter_is_a_500(client, admin, value):
 
 
 @pytest.mark.parametrize(
-    "query",
+    ("status", "query"),
     [
-        *(
-            "%",
-            "%00",
-            "%00=%00",
-            "=",
-            "&",
-            "&&&",
-            "==",
-            "=&=",
-            "?",
-            "#",
-            "%26=1",
-            "limit=1;cursor=x",
-        ),
-        *("\xff=\xff", "%ff=%ff", "%ed%a0%80=1", "+=+", "limit=5&" * 1_000, "&" * 10_000),
-        *("x" * 100_000, "=".join("x" * 1_000), "&".join(f"p{number}" for number in range(5_000))),
+        *((200, query) for query in ("&", "&&&")),
+        *((422, query) for query in ("%", "%00", "%00=%00", "=", "==", "=&=", "?", "#", "%26=1")),
+        *((422, query) for query in ("%ff=%ff", "%ed%a0%80=1", "+=+")),
+        *((422, query) for query in ("limit=1;cursor=x", "x" * 100_000, "=".join("x" * 1_000))),
+        *((400, query) for query in ("limit=5&" * 1_000, "&" * 10_000)),
+        (400, "\xff=\xff"),
+        (400, "&".join(f"p{number}" for number in range(5_000))),
     ],
-    ids=lambda query: f"{ascii(query)[1:24]}~{len(query)}",
+    ids=lambda query: f"{ascii(query)[1:24]}~{len(query)}" if isinstance(query, str) else None,
 )
-def test_no_query_is_a_500(client, alice, query):
+def test_no_query_is_a_500(client, alice, status, query):
     response = client.get(
         f"{BOOKS}/", environ_overrides={"QUERY_STRING": query}, headers=alice.headers
     )
 
-    assert response.status_code in (200, 400, 422)
+    assert response.status_code == status
 
 
 # Headers
@@ -621,7 +605,7 @@ ANYTHING = st.recursive(
     st.none()
     | st.booleans()
     | st.integers(-(2**63), 2**63)
-    | st.floats(allow_nan=False)
+    | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(),
     lambda inner: (
         st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
@@ -629,16 +613,28 @@ ANYTHING = st.recursive(
     max_leaves=5,
 )
 FIELDS = st.sampled_from(
-    ["title", "author", "publisher", "published_date", "page_count", "language", "isbn", "id"]
+    ["author", "publisher", "published_date", "page_count", "language", "isbn", "id"]
 )
 
 
-@quick
+def is_json(body):
+    try:
+        return orjson.loads(body) or True
+    except ValueError:
+        return False
+
+
+def is_date(text):
+    try:
+        return datetime.date.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+@EXAMPLES
 @given(title=st.text(max_size=20))
 def test_a_title_of_any_text_is_stored_or_refused(client, alice, title):
-    values = {"title": title, "author": "Michael Ende"}
-
-    response = client.post(f"{BOOKS}/", json=values, headers=alice.headers)
+    response = client.post(f"{BOOKS}/", json={**MOMO, "title": title}, headers=alice.headers)
 
     trimmed = title.strip(SPACES)
     storable = "\0" not in title and trimmed != ""
@@ -648,45 +644,56 @@ def test_a_title_of_any_text_is_stored_or_refused(client, alice, title):
     assert answer == (trimmed if storable else 422)
 
 
-@quick
+@EXAMPLES
 @given(values=st.dictionaries(FIELDS, ANYTHING, max_size=4))
-def test_no_value_of_a_field_is_a_500(client, alice, make_book, values):
-    body = json.dumps(values)
+def test_no_value_of_a_field_is_a_500(client, alice, values):
+    body = json.dumps(values)  # never with a title
 
     response = client.post(f"{BOOKS}/", data=body, content_type=JSON, headers=alice.headers)
 
-    assert response.status_code in (201, 400, 422)
+    assert response.status_code == 422
 
 
-@quick
+@EXAMPLES
 @given(body=st.binary(max_size=40))
 def test_no_bytes_are_a_500(client, alice, body):
     response = client.post(f"{BOOKS}/", data=body, content_type=JSON, headers=alice.headers)
 
-    assert response.status_code in (400, 422)
+    assert response.status_code == (422 if is_json(body) else 400)
 
 
-@quick
-@given(isbn=st.text("0123456789Xx- \u2013", min_size=9, max_size=20))
+@EXAMPLES
+@given(digits=st.text("0123456789", min_size=9, max_size=9), check=st.sampled_from("0123456789Xx"))
+def test_an_isbn_is_stored_or_refused(client, alice, digits, check):
+    total = sum((10 - place) * int(digit) for place, digit in enumerate(digits))
+    is_right = (total + "0123456789X".index(check.upper())) % 11 == 0 and int(digits)
+
+    response = client.post(
+        f"{BOOKS}/", json={**MOMO, "isbn": digits + check}, headers=alice.headers
+    )
+
+    assert response.status_code == (201 if is_right else 422)
+
+
+@EXAMPLES
+@given(isbn=st.text("0123456789Xx- \u2013", min_size=14, max_size=20))
 def test_no_isbn_is_a_500(client, alice, isbn):
-    values = {"title": "Momo", "author": "Michael Ende", "isbn": isbn}
+    response = client.post(f"{BOOKS}/", json={**MOMO, "isbn": isbn}, headers=alice.headers)
 
-    response = client.post(f"{BOOKS}/", json=values, headers=alice.headers)
-
-    assert response.status_code in (201, 422)
+    assert response.status_code == 422
 
 
-@quick
+@EXAMPLES
 @given(date=st.from_regex(r"[0-9]{4}(-[0-9]{2}(-[0-9]{2})?)?", fullmatch=True))
-def test_no_date_is_a_500(client, alice, date):
-    values = {"title": "Momo", "author": "Michael Ende", "published_date": date}
+def test_a_date_is_stored_or_refused(client, alice, date):
+    response = client.post(
+        f"{BOOKS}/", json={**MOMO, "published_date": date}, headers=alice.headers
+    )
 
-    response = client.post(f"{BOOKS}/", json=values, headers=alice.headers)
-
-    assert response.status_code in (201, 422)
+    assert response.status_code == (201 if is_date(f"{date}-01-01"[:10]) else 422)
 
 
-@quick
+@EXAMPLES
 @given(tags=st.text('0123456789"W/*, \t\\-abc\xff', max_size=12))
 def test_no_entity_tag_is_a_500(app, alice, tags):
     path = f"{BOOKS}/{NOBODY}"

@@ -1,15 +1,14 @@
 """The query of a list: limit and cursor."""
 
 import base64
-import json
-import re
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.helpers import AUTH, BOOKS
+from tests.conftest import KEY
+from tests.helpers import AUTH, BOOKS, EXAMPLES, next_link
 
 LISTS = {
     "books": BOOKS,
@@ -24,8 +23,7 @@ EVERY_LIST = pytest.mark.parametrize("path", LISTS.values(), ids=list(LISTS))
 def cursor(client, alice, make_book):
     for _ in range(2):
         make_book(alice)
-    response = client.get(f"{BOOKS}/?limit=1", headers=alice.headers)
-    [link] = re.findall("<(.+)>", response.headers["Link"])
+    link = next_link(client.get(f"{BOOKS}/?limit=1", headers=alice.headers))
     return parse_qs(urlsplit(link).query)["cursor"][0]
 
 
@@ -120,34 +118,8 @@ def test_a_cursor_that_was_made_up_is_refused(client, alice, cursor):
     assert (response.status_code, response.json["errors"][0]["parameter"]) == (422, "cursor")
 
 
-@pytest.mark.parametrize("position", [0, 5, 11, 20, 40, 60, -10])
-def test_a_cursor_of_which_a_character_was_changed_is_refused(client, alice, cursor, position):
-    other = "A" if cursor[position] != "A" else "B"
-    tampered = cursor[:position] + other + cursor[position:][1:]
-
-    response = client.get(BOOKS, query_string={"cursor": tampered}, headers=alice.headers)
-
-    assert response.status_code == 422
-
-
-def test_a_cursor_has_a_mac_of_128_bits(cursor):
-    raw = base64.urlsafe_b64decode(cursor + "==")
-
-    assert isinstance(json.loads(raw[16:]), list)
-
-
-@pytest.mark.parametrize("cut", [slice(1, None), slice(None, -1), slice(None, 20), slice(11, None)])
-def test_a_cursor_that_was_cut_is_refused(client, alice, cursor, cut):
-    response = client.get(BOOKS, query_string={"cursor": cursor[cut]}, headers=alice.headers)
-
-    assert response.status_code == 422
-
-
 def test_a_cursor_survives_a_change_of_the_key(make_app, alice, cursor):
-    other = make_app(
-        jwt_secret_key="c4b3a2918070f6e5d4c3b2a1908070605f4e3d2c1b0a9988776655443322110f",
-        jwt_secret_key_previous="0f8e7d6c5b4a39281706f5e4d3c2b1a00f8e7d6c5b4a39281706f5e4d3c2b1a0",
-    )
+    other = make_app(jwt_secret_key=KEY[::-1], jwt_secret_key_previous=KEY)
 
     response = other.test_client().get(
         BOOKS, query_string={"cursor": cursor}, headers=alice.headers
@@ -156,13 +128,7 @@ def test_a_cursor_survives_a_change_of_the_key(make_app, alice, cursor):
     assert response.status_code == 200
 
 
-@settings(
-    max_examples=50,
-    derandomize=True,
-    database=None,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@EXAMPLES
 @given(query=st.text(st.characters(codec="ascii"), max_size=40))
 def test_no_query_is_more_than_a_422(client, alice, query):
     response = client.get(BOOKS, query_string=query, headers=alice.headers)
