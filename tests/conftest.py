@@ -1,6 +1,9 @@
 """Real servers for each test process, an application on them, and makers of accounts and books."""
 
+import io
 import itertools
+import json
+import logging
 import re
 import shutil
 import tempfile
@@ -189,6 +192,28 @@ def no_secret_in_the_log(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
         for record in caplog.get_records(phase):
             line = FORMATTERS["json"].format(record)
             assert not re.search(rf"eyJ[\w-]+\.|scrypt:\d|{PASSWORD}|{KEY}", line), line
+
+
+@pytest.fixture
+def log(app: Flask) -> Iterator[io.StringIO]:
+    """What has been logged so far, as production writes it."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(FORMATTERS["json"])
+    logging.getLogger().addHandler(handler)
+    yield stream
+    logging.getLogger().removeHandler(handler)
+
+
+@pytest.fixture
+def lines(log: io.StringIO) -> Callable[..., list[dict[str, Any]]]:
+    """Return the lines that have been logged so far, of one logger or of all."""
+
+    def lines(logger: str = "") -> list[dict[str, Any]]:
+        found = [json.loads(line) for line in log.getvalue().splitlines()]
+        return [line for line in found if logger in ("", line["logger"])]
+
+    return lines
 
 
 @pytest.fixture

@@ -69,6 +69,25 @@ def fail_to_log_in(client, email, address="192.0.2.1"):
     return log_in(client, email, "wrong password", address)
 
 
+def log_out(client, account):
+    return client.post(f"{AUTH}/logout", headers=account.headers)
+
+
+def log_out_everywhere(client, account):
+    return client.post(f"{AUTH}/logout-all", headers=account.headers)
+
+
+def end_session(client, account, token=None):
+    """End the session of the token, as the account: its own by default."""
+    session_id = claims_of(token or account.access_token)["sid"]
+    return client.delete(f"{SESSIONS}/{session_id}", headers=account.headers)
+
+
+def reuse_refresh_token(client, account):
+    rotate(client, rotate(client, account.refresh_token).json["refresh_token"])
+    return rotate(client, account.refresh_token)
+
+
 def make_script_token(client, account, **values):
     values = {"name": "backup", "expires_in_days": 30, **values}
     return client.post(SESSIONS, json=values, headers=account.headers)

@@ -24,10 +24,9 @@ from books_api.deadlines import DEADLINE, PAUSE, TICK, DeadlineConnection
 from books_api.extensions import db
 from development.embedded import Postgres
 from tests.conftest import Account, Servers
-from tests.helpers import BOOKS
+from tests.helpers import BOOKS, MOMO, within
 from tests.processes import running_gunicorn, wait_until
 
-MOMO = {"title": "Momo", "author": "Michael Ende"}
 SHORT = 0.3
 CONNECTING = 3  # seconds
 CSV = b"title,author\n" + b"Momo,Ende\n" * 20_000
@@ -74,13 +73,6 @@ def app_in_haste(
             pass
         yield app
         db.engine.dispose()
-
-
-@contextmanager
-def within(seconds: float) -> Iterator[None]:
-    begun = time.monotonic()
-    yield
-    assert time.monotonic() - begun < seconds
 
 
 @pytest.mark.parametrize(("method", "path", "options"), REQUESTS)

@@ -9,15 +9,13 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from flask import Flask
 from sqlalchemy import Connection, event, text
 
 from books_api import PREFIX
 from books_api.database import autocommit
 from books_api.extensions import db, redis
-from tests.helpers import BOOKS
+from tests.helpers import BOOKS, MOMO, locked
 
-MOMO = {"title": "Momo", "author": "Michael Ende"}
 REQUESTS = [
     ("GET", "/books/{book}", None),
     ("GET", "/books/", None),
@@ -49,15 +47,6 @@ def away(server: Any) -> Iterator[None]:
         server.start()
 
 
-@contextmanager
-def held(app: Flask, statement: str, **parameters: Any) -> Iterator[None]:
-    """A transaction of somebody else that holds what the statement locks."""
-    with app.app_context(), db.engine.connect() as connection:
-        connection.execute(text(statement), parameters)
-        yield
-        connection.rollback()
-
-
 def answers(client, account, book):
     """The status and Retry-After of every kind of request."""
     found = {}
@@ -73,15 +62,9 @@ def assert_unavailable(response):
     assert response.headers["Retry-After"].isdigit()
 
 
-def test_every_request_is_503_while_postgres_is_away(servers, client, alice, book):
-    with away(servers.postgres):
-        found = answers(client, alice, book)
-
-    assert set(found.values()) == {(503, True)}, found
-
-
-def test_every_request_is_503_while_redis_is_away(servers, client, alice, book):
-    with away(servers.redis):
+@pytest.mark.parametrize("server", ["postgres", "redis"])
+def test_every_request_is_503_while_a_server_is_away(servers, client, alice, book, server):
+    with away(getattr(servers, server)):
         found = answers(client, alice, book)
 
     assert set(found.values()) == {(503, True)}, found
@@ -96,21 +79,11 @@ def test_the_first_request_after_a_restart_of_postgres_succeeds(servers, client,
     assert (response.status_code, response.json) == (200, book)
 
 
-def test_the_first_request_after_a_failed_one_succeeds_once_postgres_is_back(
-    servers, client, alice, book
+@pytest.mark.parametrize("server", ["postgres", "redis"])
+def test_the_first_request_after_a_failed_one_succeeds_once_the_server_is_back(
+    servers, client, alice, book, server
 ):
-    with away(servers.postgres):
-        client.get(f"{BOOKS}/{book['id']}", headers=alice.headers)
-
-    response = client.get(f"{BOOKS}/{book['id']}", headers=alice.headers)
-
-    assert response.status_code == 200
-
-
-def test_the_first_request_after_a_failed_one_succeeds_once_redis_is_back(
-    servers, client, alice, book
-):
-    with away(servers.redis):
+    with away(getattr(servers, server)):
         client.get(f"{BOOKS}/{book['id']}", headers=alice.headers)
 
     response = client.get(f"{BOOKS}/{book['id']}", headers=alice.headers)
@@ -161,16 +134,16 @@ def test_a_redis_that_has_forgotten_all_is_filled_again(app, client, alice, book
 def test_a_pool_without_a_free_connection_is_503(make_app, alice, book):
     app = make_app(database_pool_size=1)
 
-    with held(app, "SELECT 1"):
+    with app.app_context(), db.engine.connect():
         response = app.test_client().get(f"{BOOKS}/{book['id']}", headers=alice.headers)
 
     assert_unavailable(response)
 
 
-def test_a_statement_over_its_time_is_503(app, make_impatient_app, alice, book):
+def test_a_statement_over_its_time_is_503(servers, make_impatient_app, alice, book):
     impatient = make_impatient_app(statement_timeout=100).test_client()
 
-    with held(app, "LOCK TABLE books IN ACCESS EXCLUSIVE MODE"):
+    with locked(servers, "LOCK TABLE books IN ACCESS EXCLUSIVE MODE"):
         response = impatient.get(f"{BOOKS}/{book['id']}", headers=alice.headers)
 
     assert_unavailable(response)
@@ -178,12 +151,12 @@ def test_a_statement_over_its_time_is_503(app, make_impatient_app, alice, book):
 
 @pytest.mark.parametrize(("method", "values"), [("PATCH", MOMO), ("DELETE", None)])
 def test_a_wait_for_a_lock_over_its_time_is_503(
-    app, make_impatient_app, alice, book, method, values
+    servers, make_impatient_app, alice, book, method, values
 ):
     impatient = make_impatient_app(lock_timeout=100).test_client()
     path = f"{BOOKS}/{book['id']}"
 
-    with held(app, "SELECT FROM books WHERE id = :id FOR UPDATE", id=book["id"]):
+    with locked(servers, "SELECT FROM books FOR UPDATE"):
         response = impatient.open(path, method=method, json=values, headers=alice.headers)
 
     assert_unavailable(response)
@@ -229,22 +202,22 @@ def test_a_crash_of_postgres_before_the_answer_leaves_makes_no_other_answer(
     assert response.status_code == status
 
 
-def test_what_was_503_is_not_done(app, client, make_impatient_app, alice, book):
+def test_what_was_503_is_not_done(servers, client, make_impatient_app, alice, book):
     impatient = make_impatient_app(lock_timeout=100).test_client()
     path = f"{BOOKS}/{book['id']}"
 
-    with held(app, "SELECT FROM books WHERE id = :id FOR UPDATE", id=book["id"]):
+    with locked(servers, "SELECT FROM books FOR UPDATE"):
         impatient.patch(path, json=MOMO, headers=alice.headers)
 
     assert client.get(path, headers=alice.headers).json == book
 
 
 def test_a_connection_works_after_its_statement_was_over_its_time(
-    app, make_impatient_app, alice, book
+    servers, make_impatient_app, alice, book
 ):
     impatient = make_impatient_app(statement_timeout=100).test_client()
     path = f"{BOOKS}/{book['id']}"
-    with held(app, "LOCK TABLE books IN ACCESS EXCLUSIVE MODE"):
+    with locked(servers, "LOCK TABLE books IN ACCESS EXCLUSIVE MODE"):
         impatient.get(path, headers=alice.headers)
 
     response = impatient.get(path, headers=alice.headers)

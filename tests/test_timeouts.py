@@ -4,7 +4,6 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,8 @@ from books_api.database import CONNECT, SESSION, autocommit
 from books_api.extensions import db, redis
 from books_api.observability import health
 from books_api.redis_client import REDIS_TIMEOUT
-from tests.conftest import Account
-from tests.helpers import BOOKS
+from tests.conftest import Account, Servers
+from tests.helpers import BOOKS, locked, within
 from tests.processes import gunicorn_config, running_gunicorn
 
 THREADS = gunicorn_config()["threads"]
@@ -34,22 +33,6 @@ def silent() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
-@contextmanager
-def locked_books(app: Flask) -> Iterator[None]:
-    """Somebody else's transaction, which every statement on books waits for."""
-    with app.app_context(), db.engine.connect() as connection:
-        connection.execute(text("LOCK TABLE books IN ACCESS EXCLUSIVE MODE"))
-        yield
-        connection.rollback()
-
-
-@contextmanager
-def within(seconds: float) -> Iterator[None]:
-    begin = time.monotonic()
-    yield
-    assert time.monotonic() - begin < seconds
-
-
 @pytest.fixture
 def url(app: Flask, settings: Settings, tmp_path: Path) -> Iterator[str]:
     """The service with one worker."""
@@ -59,13 +42,13 @@ def url(app: Flask, settings: Settings, tmp_path: Path) -> Iterator[str]:
 
 @pytest.mark.long
 def test_stuck_queries_are_503_in_seconds_and_free_their_worker(
-    app: Flask, url: str, alice: Account
+    servers: Servers, url: str, alice: Account
 ) -> None:
     def get(_: object = None) -> requests.Response:
         return requests.get(f"{url}{BOOKS}/", headers=alice.headers, timeout=30)
 
     with (
-        locked_books(app),
+        locked(servers, "LOCK TABLE books IN ACCESS EXCLUSIVE MODE"),
         ThreadPoolExecutor(THREADS) as clients,
         within(SESSION["lock_timeout"] / 1000 + 2),
     ):

@@ -8,12 +8,11 @@ import pytest
 from books_api.auth import resets, service
 from books_api.extensions import redis
 from tests.conftest import PASSWORD, bearer
-from tests.helpers import AUTH, NEW_PASSWORD, REFRESH, log_in, together
+from tests.helpers import AUTH, CAROL, NEW_PASSWORD, REFRESH, log_in, together
 from tests.processes import wait_until
 
-NEWCOMER = {"username": "carol", "email": "carol@example.com", "password": PASSWORD}
 ROUTES = {  # setting: method, path, body
-    "signup_limit": ("POST", f"{AUTH}/signup", NEWCOMER),
+    "signup_limit": ("POST", f"{AUTH}/signup", CAROL),
     "login_limit": (
         "POST",
         f"{AUTH}/login",
@@ -142,8 +141,8 @@ def test_requests_at_once_are_all_counted(make_app):
     [
         ("signup_limit", {"data": "username=carol"}, 415),
         ("signup_limit", {"data": "{", "content_type": "application/json"}, 400),
-        ("signup_limit", {"json": {**NEWCOMER, "email": "carol"}}, 422),
-        ("signup_limit", {"json": {**NEWCOMER, "password": "password1"}}, 422),
+        ("signup_limit", {"json": {**CAROL, "email": "carol"}}, 422),
+        ("signup_limit", {"json": {**CAROL, "password": "password1"}}, 422),
         ("login_limit", {"json": {"email": "nobody@example.com"}}, 422),
         ("password_reset_limit", {"json": {"token": "forged"}}, 422),
     ],

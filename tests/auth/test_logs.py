@@ -1,41 +1,35 @@
 """Security events, and what is never in the log."""
 
-import io
 import json
-import logging
 import re
 from typing import get_args
-from uuid import UUID
 
 import pytest
 
-from books_api.auth import resets, service
-from books_api.observability.logs import FORMATTERS, Event
+from books_api.observability.logs import Event
 from tests.conftest import KEY, PASSWORD, bearer
 from tests.helpers import (
     AUTH,
     BOOKS,
     NEW_PASSWORD,
     REFRESH,
+    change_password,
     claims_of,
+    delete_account,
+    end_session,
     execute,
     forge,
+    log_out,
+    log_out_everywhere,
+    make_script_token,
+    reset_password,
+    reuse_refresh_token,
     rotate,
+    sign_up,
 )
 from tests.processes import ROOT
 
 WRONG_PASSWORD = "not the right passphrase"
-
-
-@pytest.fixture
-def lines(app):
-    """Return the lines that have been logged so far, as production writes them."""
-    stream = io.StringIO()
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(FORMATTERS["json"])
-    logging.getLogger().addHandler(handler)
-    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
-    logging.getLogger().removeHandler(handler)
 
 
 def find(lines, event):
@@ -47,57 +41,22 @@ def post(client, path, **body):
     return client.post(f"{AUTH}{path}", json=body)
 
 
-def logout(client, alice, **_):
-    return client.post(f"{AUTH}/logout", headers=alice.headers)
-
-
-def logout_all(client, alice, **_):
-    return client.post(f"{AUTH}/logout-all", headers=alice.headers)
-
-
-def end_session(client, alice, **_):
-    session_id = claims_of(alice.access_token)["sid"]
-    return client.delete(f"{AUTH}/sessions/{session_id}", headers=alice.headers)
-
-
-def make_script_token(client, alice, **_):
-    body = {"name": "cron", "expires_in_days": 1}
-    return client.post(f"{AUTH}/sessions", json=body, headers=alice.headers)
-
-
-def refresh(client, alice, **_):
+def refresh(client, alice):
     return client.get(REFRESH, headers=bearer(alice.refresh_token))
 
 
-def reuse_refresh_token(client, alice, **_):
-    successor = rotate(client, alice.refresh_token).json["refresh_token"]
-    rotate(client, successor)
-    return rotate(client, alice.refresh_token)
+def fail_confirmation(client, alice):
+    return delete_account(client, alice, WRONG_PASSWORD)
 
 
-def fail_confirmation(client, alice, **_):
-    body = {"current_password": WRONG_PASSWORD}
-    return client.delete(f"{AUTH}/me", json=body, headers=alice.headers)
-
-
-def change_password(client, alice, **_):
-    body = {"current_password": PASSWORD, "new_password": NEW_PASSWORD}
-    return client.post(f"{AUTH}/password", json=body, headers=alice.headers)
-
-
-def delete_account(client, alice, **_):
-    body = {"current_password": PASSWORD}
-    return client.delete(f"{AUTH}/me", json=body, headers=alice.headers)
-
-
-def change_email(client, alice, **_):
+def change_email(client, alice):
     body = {"email": "new@example.com", "current_password": PASSWORD}
     return client.patch(f"{AUTH}/me", json=body, headers=alice.headers)
 
 
 OF_A_SESSION = {
-    "logout": logout,
-    "logout_everywhere": logout_all,
+    "logout": log_out,
+    "logout_everywhere": log_out_everywhere,
     "session_ended": end_session,
     "script_token_created": make_script_token,
     "refresh_token_reused": reuse_refresh_token,
@@ -163,35 +122,28 @@ def test_change_by_an_operator_is_an_event_without_address(app, alice, lines):
 
 
 def test_signup_is_an_event(client, lines):
-    response = post(
-        client, "/signup", username="carol", email="carol@example.com", password=PASSWORD
-    )
+    response = sign_up(client)
 
     line = find(lines, "user_created")
     assert line["user_id"] == response.json["id"]
     assert line["request_id"] == response.headers["X-Request-ID"]
 
 
-def test_reset_is_an_event(app, client, alice, lines):
-    with app.app_context():
-        token = resets.make_reset_token(service.get_user(UUID(alice.id)))
-
-    response = post(client, "/password-reset", token=token, new_password=NEW_PASSWORD)
+def test_reset_is_an_event(client, alice, make_reset_token, lines):
+    response = reset_password(client, make_reset_token(alice))
 
     assert find(lines, "password_reset_issued")["user_id"] == alice.id
     line = find(lines, "password_set")
     assert (line["user_id"], line["request_id"]) == (alice.id, response.headers["X-Request-ID"])
 
 
-def script_token(client, alice):
-    body = {"name": "x", "expires_in_days": 1, "read_only": True}
-    response = client.post(f"{AUTH}/sessions", json=body, headers=alice.headers)
-    return response.json["access_token"]
-
-
 def revoked_token(client, alice):
-    logout(client, alice)
+    log_out(client, alice)
     return alice.access_token
+
+
+def script_token(client, alice):
+    return make_script_token(client, alice).json["access_token"]
 
 
 REFUSED_TOKENS = [
@@ -257,7 +209,7 @@ def test_each_event_of_the_list_is_logged_somewhere():
 
 
 def test_failed_reset_is_an_event(client, lines):
-    response = post(client, "/password-reset", token="nonsense", new_password=NEW_PASSWORD)
+    response = reset_password(client, "nonsense")
 
     line = find(lines, "password_reset_failed")
     assert line["level"] == "warning"
@@ -281,7 +233,9 @@ def test_client_cannot_write_lines_of_its_own(client, lines):
     assert [line["message"] for line in lines()] == ["login_failed", "request"]
 
 
-def test_log_of_a_whole_tour_has_no_secret(app, client, alice, admin, make_user, lines):
+def test_log_of_a_whole_tour_has_no_secret(
+    client, alice, admin, make_user, make_reset_token, lines
+):
     """Everything that handles a secret, in turn; then the log is searched for each."""
     secrets = {KEY, PASSWORD, NEW_PASSWORD, WRONG_PASSWORD, "scrypt:"}
 
@@ -304,14 +258,13 @@ def test_log_of_a_whole_tour_has_no_secret(app, client, alice, admin, make_user,
     keep(make_script_token(client, alice))
     fail_confirmation(client, alice)
     keep(change_password(client, alice))
-    with app.app_context():
-        reset = resets.make_reset_token(service.get_user(UUID(alice.id)))
+    reset = make_reset_token(alice)
     secrets |= {reset, reset.rpartition(".")[2]}
     post(client, "/password-reset", token=reset, new_password="password")
     post(client, "/password-reset", token=reset, new_password=PASSWORD)
     post(client, "/password-reset", token=reset, new_password=PASSWORD)
     client.patch(f"{AUTH}/users/{alice.id}", json={"role": "admin"}, headers=admin.headers)
-    logout(client, make_user())
+    log_out(client, make_user())
     delete_account(client, make_user())
 
     log = json.dumps(lines())
@@ -322,9 +275,7 @@ def test_log_of_a_whole_tour_has_no_secret(app, client, alice, admin, make_user,
 def test_log_of_a_database_error_has_no_hash(app, client, lines):
     execute(app, "ALTER TABLE users ADD CONSTRAINT unforeseen CHECK (username <> 'carol')")
     try:
-        response = post(
-            client, "/signup", username="carol", email="carol@example.com", password=PASSWORD
-        )
+        response = sign_up(client)
     finally:
         execute(app, "ALTER TABLE users DROP CONSTRAINT unforeseen")
 

@@ -1,5 +1,6 @@
 """Revocation: what has ended stays ended, whatever happens to Redis."""
 
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from time import perf_counter, time
 from uuid import UUID
@@ -9,11 +10,12 @@ import time_machine
 from redis import Redis
 from sqlalchemy import Engine, event
 
-from books_api.auth import resets, service
+from books_api.auth import service
 from books_api.auth.blocklist import FRESH, MARKER, PENDING, PREFIX
 from books_api.auth.revocation import Entry, revoking
 from books_api.config import CLOCK_LEEWAY
 from books_api.extensions import db, redis
+from tests import helpers
 from tests.conftest import PASSWORD, bearer
 from tests.helpers import (
     AUTH,
@@ -24,6 +26,8 @@ from tests.helpers import (
     elsewhere,
     execute,
     forge,
+    log_out,
+    make_script_token,
     released_together,
     rotate,
     snapshot,
@@ -37,13 +41,11 @@ from tests.statements import statements
 class World:
     """Alice, whose session is to be ended, and those who can do it."""
 
-    def __init__(self, app, alice, admin, other, book_owner):
+    def __init__(self, app, alice, admin, other, book_owner, reset_token):
         self.app, self.client = app, app.test_client()
         self.alice, self.admin, self.bob = alice, admin, book_owner
         self.other = other  # another session of Alice's
-        with app.app_context():
-            user = service.get_user(UUID(alice.id))
-            self.reset_token = resets.make_reset_token(user)
+        self.reset_token = reset_token
         assert status_of(self.client, alice.access_token) == 200
 
     def patch_alice(self, **changes):
@@ -53,12 +55,12 @@ class World:
 
 
 @pytest.fixture
-def world(app, alice, admin, bob, open_session):
-    return World(app, alice, admin, open_session(alice), bob)
+def world(app, alice, admin, bob, open_session, make_reset_token):
+    return World(app, alice, admin, open_session(alice), bob, make_reset_token(alice))
 
 
 def logout(world):
-    return world.client.post(f"{AUTH}/logout", headers=world.alice.headers)
+    return log_out(world.client, world.alice)
 
 
 def logout_with_refresh_token(world):
@@ -92,14 +94,11 @@ def change_password(world):
 
 
 def reset_password(world):
-    body = {"token": world.reset_token, "new_password": NEW_PASSWORD}
-    return world.client.post(f"{AUTH}/password-reset", json=body)
+    return helpers.reset_password(world.client, world.reset_token)
 
 
 def delete_account(world):
-    return world.client.delete(
-        f"{AUTH}/me", json={"current_password": PASSWORD}, headers=world.alice.headers
-    )
+    return helpers.delete_account(world.client, world.alice)
 
 
 REVOCATIONS = [
@@ -466,11 +465,7 @@ def test_value_that_redis_gets_late_does_not_hide_a_revocation_that_crashed(worl
 
 
 def test_later_revocation_does_not_shorten_an_earlier_one(world):
-    script = world.client.post(
-        f"{AUTH}/sessions",
-        json={"name": "cron", "expires_in_days": 365},
-        headers=world.alice.headers,
-    ).json
+    script = make_script_token(world.client, world.alice, expires_in_days=365).json
     logout_all(world)
 
     world.patch_alice(role="admin")
@@ -494,15 +489,11 @@ def test_revocation_under_way_holds_when_redis_forgets_it(world):
 # Redis is away.
 
 
+@contextmanager
 def listening(target, name, listener):
-    class Listening:
-        def __enter__(self):
-            event.listen(target, name, listener)
-
-        def __exit__(self, *error):
-            event.remove(target, name, listener)
-
-    return Listening()
+    event.listen(target, name, listener)
+    yield
+    event.remove(target, name, listener)
 
 
 def test_protected_route_answers_503_while_redis_is_away(world, redis_server):

@@ -1,7 +1,6 @@
 """Idempotency-Key: a book that is sent again is added once."""
 
 import json
-import time
 from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
@@ -13,10 +12,9 @@ from sqlalchemy.dialects import postgresql
 from books_api.books import idempotency
 from books_api.database import autocommit
 from books_api.extensions import db
-from tests.helpers import BOOKS
+from tests.helpers import BOOKS, MOMO, locked, together
 from tests.processes import TIMEOUT, running_gunicorn
 
-MOMO = {"title": "Momo", "author": "Michael Ende"}
 KEY = "9f1c3f5e-1f4b-4d6e-8a53-4b1d8f0c2a77"
 
 
@@ -247,38 +245,27 @@ def test_a_key_is_free_again_when_pruned(app, send, count):
 def test_of_simultaneous_requests_with_a_key_one_adds_a_book(app, alice, count):
     headers = {**alice.headers, "Idempotency-Key": KEY}
 
-    def post(_):
+    def post():
         return app.test_client().post(BOOKS, json=MOMO, headers=headers).status_code
 
-    with ThreadPoolExecutor(8) as pool:
-        statuses = set(pool.map(post, range(16)))
+    statuses = set(together(*[post] * 16))
 
     assert count() == 1
     assert statuses <= {201, 409}
 
 
-def test_a_request_while_the_first_is_running_is_409(app, client, alice, send):
+def test_a_request_while_the_first_is_running_is_409(app, servers, alice, send):
     headers = {**alice.headers, "Idempotency-Key": KEY}
 
-    with ThreadPoolExecutor(1) as pool, app.app_context(), db.engine.connect() as connection:
-        connection.execute(text("LOCK TABLE books IN EXCLUSIVE MODE"))
+    lock = "LOCK TABLE books IN EXCLUSIVE MODE"
+    with ThreadPoolExecutor(1) as pool, locked(servers, lock) as held:
         first = pool.submit(app.test_client().post, BOOKS, json=MOMO, headers=headers)
-        wait_until_somebody_waits(connection)
+        held.wait_for(1)
         second = send()
-        connection.rollback()
+        held.release()
 
     assert (second.status_code, second.mimetype) == (409, "application/problem+json")
     assert first.result().status_code == 201
-
-
-def wait_until_somebody_waits(connection):
-    """Until a statement of another connection waits for a lock that this one holds."""
-    blocked = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
-    for _ in range(500):
-        if connection.execute(blocked).scalar():
-            return
-        time.sleep(0.01)
-    raise AssertionError("nobody waits")
 
 
 @pytest.mark.parametrize(

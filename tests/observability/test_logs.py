@@ -1,39 +1,20 @@
 """One line for each request, and its id in every line of it."""
 
-import io
-import json
 import logging
 
 import pytest
 
 from books_api.observability.logs import FORMATTERS
 from tests.conftest import KEY
-from tests.helpers import AUTH, BOOKS
+from tests.helpers import AUTH, BOOKS, NOBODY
 
 A_BOOK = f"{BOOKS}/<uuid:book_id>"
-NO_BOOK = "00000000-0000-0000-0000-000000000000"
 
 
 @pytest.fixture
-def log(app):
-    """What has been logged so far, as production writes it."""
-    stream = io.StringIO()
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(FORMATTERS["json"])
-    logging.getLogger().addHandler(handler)
-    yield stream
-    logging.getLogger().removeHandler(handler)
-
-
-@pytest.fixture
-def lines(log):
-    """Return the lines of one logger."""
-
-    def lines(name="books_api.requests"):
-        found = [json.loads(line) for line in log.getvalue().splitlines()]
-        return [line for line in found if line["logger"] == name]
-
-    return lines
+def requests(lines):
+    """Return the lines of requests."""
+    return lambda: lines("books_api.requests")
 
 
 @pytest.fixture
@@ -52,76 +33,76 @@ def broken(app, monkeypatch):
         ("GET", f"{BOOKS}/", 200, f"{BOOKS}/"),
         ("POST", f"{BOOKS}/", 415, f"{BOOKS}/"),
         ("GET", f"{BOOKS}/export", 200, f"{BOOKS}/export"),
-        ("GET", f"{BOOKS}/{NO_BOOK}", 404, A_BOOK),
+        ("GET", f"{BOOKS}/{NOBODY}", 404, A_BOOK),
         ("GET", f"{BOOKS}/?limit=0", 422, f"{BOOKS}/"),
         ("GET", "/nothing", 404, "unknown"),
         ("PUT", f"{BOOKS}/", 405, "unknown"),
         ("GET", f"{AUTH}/sessions", 500, f"{AUTH}/sessions"),
     ],
 )
-def test_a_request_is_one_line(client, alice, broken, lines, method, path, status, route):
+def test_a_request_is_one_line(client, alice, broken, requests, method, path, status, route):
     client.open(path, method=method, headers=alice.headers).get_data()
 
-    (line,) = lines()
+    (line,) = requests()
     assert (line["method"], line["route"], line["status"]) == (method, route, status)
     assert line["level"] == "info"
     assert 0 < line["milliseconds"] < 10_000
 
 
-def test_the_line_names_the_user(client, alice, lines):
+def test_the_line_names_the_user(client, alice, requests):
     client.get(f"{BOOKS}/", headers=alice.headers)
 
-    assert lines()[0]["user_id"] == alice.id
+    assert requests()[0]["user_id"] == alice.id
 
 
-def test_the_line_of_a_forbidden_request_names_the_user(client, alice, lines):
+def test_the_line_of_a_forbidden_request_names_the_user(client, alice, requests):
     client.get(f"{AUTH}/users", headers=alice.headers)
 
-    assert (lines()[0]["status"], lines()[0]["user_id"]) == (403, alice.id)
+    assert (requests()[0]["status"], requests()[0]["user_id"]) == (403, alice.id)
 
 
-def test_the_line_of_a_stranger_names_nobody(client, lines):
+def test_the_line_of_a_stranger_names_nobody(client, requests):
     client.get(f"{BOOKS}/")
 
-    assert (lines()[0]["status"], lines()[0]["user_id"]) == (401, None)
+    assert (requests()[0]["status"], requests()[0]["user_id"]) == (401, None)
 
 
-def test_the_line_has_the_id_that_the_answer_has(client, lines):
+def test_the_line_has_the_id_that_the_answer_has(client, requests):
     response = client.get(f"{BOOKS}/")
 
-    assert lines()[0]["request_id"] == response.json["request_id"]
-    assert lines()[0]["request_id"] == response.headers["X-Request-ID"]
+    assert requests()[0]["request_id"] == response.json["request_id"]
+    assert requests()[0]["request_id"] == response.headers["X-Request-ID"]
 
 
-def test_the_line_has_the_id_that_the_proxy_set(make_app, lines):
+def test_the_line_has_the_id_that_the_proxy_set(make_app, requests):
     proxied = make_app(trusted_proxies=1).test_client()
 
     proxied.get(f"{BOOKS}/", headers={"X-Request-ID": "0123456789abcdef"})
 
-    assert lines()[0]["request_id"] == "0123456789abcdef"
+    assert requests()[0]["request_id"] == "0123456789abcdef"
 
 
 def test_a_path_and_its_query_string_are_not_logged(client, alice, log):
-    client.get(f"{BOOKS}/{NO_BOOK}?access_token={KEY}", headers=alice.headers)
+    client.get(f"{BOOKS}/{NOBODY}?access_token={KEY}", headers=alice.headers)
     client.get(f"/{KEY}?password={KEY}")
 
     assert "books_api.requests" in log.getvalue()
     assert KEY not in log.getvalue()
-    assert NO_BOOK not in log.getvalue()
+    assert NOBODY not in log.getvalue()
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
-def test_a_probe_that_succeeds_is_no_line(client, lines, path):
+def test_a_probe_that_succeeds_is_no_line(client, requests, path):
     assert client.get(path).status_code == 200
-    assert lines() == []
+    assert requests() == []
 
 
-def test_a_probe_that_fails_is_a_line(make_app, settings, lines):
+def test_a_probe_that_fails_is_a_line(make_app, settings, requests):
     away = make_app(database_url=settings.database_url.replace("5432", "1")).test_client()
 
     away.get("/readyz")
 
-    assert [(line["route"], line["status"]) for line in lines()] == [("/readyz", 503)]
+    assert [(line["route"], line["status"]) for line in requests()] == [("/readyz", 503)]
 
 
 def test_an_unforeseen_error_has_the_id_of_its_request(client, alice, broken, lines):

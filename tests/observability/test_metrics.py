@@ -16,7 +16,15 @@ from sqlalchemy import text
 from books_api.config import Settings
 from books_api.extensions import db
 from tests.conftest import PASSWORD, Account, bearer
-from tests.helpers import AUTH, BOOKS, NEW_PASSWORD, rotate
+from tests.helpers import (
+    BOOKS,
+    change_password,
+    log_in,
+    log_out,
+    log_out_everywhere,
+    make_script_token,
+    reuse_refresh_token,
+)
 from tests.processes import TIMEOUT, Gunicorn, running_gunicorn, wait_until, wait_until_serving
 
 IN_USE = "books_api_database_connections_in_use"
@@ -82,45 +90,29 @@ def test_a_login_that_fails_is_counted(client, alice, risen):
     risen("books_api_logins_failed_total")
 
     for password in ("not the right passphrase", PASSWORD):
-        client.post(f"{AUTH}/login", json={"email": alice.email, "password": password})
+        log_in(client, password=password)
 
     assert risen("books_api_logins_failed_total") == 1
 
 
-def logout(client, alice):
-    client.post(f"{AUTH}/logout", headers=alice.headers)
+def log_in_and(act):
+    """Do it with two sessions."""
 
+    def act_with_two(client, alice):
+        log_in(client)
+        act(client, alice)
 
-def logout_everywhere(client, alice):
-    client.post(f"{AUTH}/login", json={"email": alice.email, "password": PASSWORD})
-    client.post(f"{AUTH}/logout-all", headers=alice.headers)
-
-
-def reuse(client, alice):
-    successor = rotate(client, alice.refresh_token).json["refresh_token"]
-    rotate(client, successor)
-    rotate(client, alice.refresh_token)
-
-
-def change_password(client, alice):
-    client.post(f"{AUTH}/login", json={"email": alice.email, "password": PASSWORD})
-    body = {"current_password": PASSWORD, "new_password": NEW_PASSWORD}
-    client.post(f"{AUTH}/password", json=body, headers=alice.headers)
-
-
-def make_only_a_token(client, alice):
-    body = {"name": "cron", "expires_in_days": 1}
-    client.post(f"{AUTH}/sessions", json=body, headers=alice.headers)
+    return act_with_two
 
 
 @pytest.mark.parametrize(
     ("act", "reason", "ended"),
     [
-        (logout, "logout", 1),
-        (logout_everywhere, "logout_everywhere", 2),
-        (reuse, "refresh_token_reused", 1),
-        (change_password, "password_changed", 1),  # the one that changes it goes on
-        (make_only_a_token, "logout", 0),
+        (log_out, "logout", 1),
+        (log_in_and(log_out_everywhere), "logout_everywhere", 2),
+        (reuse_refresh_token, "refresh_token_reused", 1),
+        (log_in_and(change_password), "password_changed", 1),  # the one that changes it goes on
+        (make_script_token, "logout", 0),
     ],
 )
 def test_sessions_that_end_are_counted_by_reason(client, alice, risen, act, reason, ended):
