@@ -129,6 +129,19 @@ def app(migrated_app: Flask, servers: Servers) -> Flask:
 
 
 @pytest.fixture
+def redis_server(app: Flask, servers: Servers) -> Iterator[Redis]:
+    """Redis, to be broken: it runs again afterwards, empty and with its settings."""
+    with app.app_context():
+        data = Path(redis.client.config_get("dir")["dir"])
+    try:
+        yield servers.redis
+    finally:
+        servers.redis.kill()
+        (data / "dump.rdb").unlink(missing_ok=True)
+        servers.redis.start()
+
+
+@pytest.fixture
 def make_app(app: Flask, settings: Settings) -> Callable[..., Flask]:
     """Make another application on the same servers, with other settings."""
 
@@ -230,8 +243,26 @@ def logged_client(make_app: Callable[..., Flask], settings: Settings) -> Iterato
         db.engine.dispose()
 
 
+QUICK = "scrypt:1024:8:1"
+
+
 @pytest.fixture(scope="session")
 def password_hash() -> str:
+    """A hash that is quick to check."""
+    return generate_password_hash(PASSWORD, QUICK)
+
+
+@pytest.fixture(autouse=True)
+def quick_hashing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hash a hundred times faster; where the strength is the point, see full_strength."""
+    monkeypatch.setattr(passwords, "METHOD", QUICK)
+    monkeypatch.setattr(passwords, "NOBODYS_HASH", QUICK + "$salt$")
+
+
+@pytest.fixture
+def full_strength(quick_hashing: None, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Hash as production does. Returns a hash of PASSWORD."""
+    monkeypatch.undo()
     return generate_password_hash(PASSWORD, passwords.METHOD)
 
 

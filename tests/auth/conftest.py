@@ -3,39 +3,14 @@
 import os
 import signal
 from itertools import dropwhile
-from pathlib import Path
 from uuid import UUID
 
 import pytest
 from redis import Redis
-from werkzeug.security import generate_password_hash
 
-from books_api.auth import passwords, resets, service, sessions
+from books_api.auth import resets, service, sessions
 from books_api.auth.models import User
 from books_api.extensions import db, redis
-from tests.conftest import PASSWORD
-
-QUICK = "scrypt:1024:8:1"
-
-
-@pytest.fixture(scope="session")
-def password_hash():
-    """A hash that is quick to check."""
-    return generate_password_hash(PASSWORD, QUICK)
-
-
-@pytest.fixture(autouse=True)
-def quick_hashing(monkeypatch):
-    """Hash a hundred times faster; where the strength is the point, see full_strength."""
-    monkeypatch.setattr(passwords, "METHOD", QUICK)
-    monkeypatch.setattr(passwords, "NOBODYS_HASH", QUICK + "$salt$")
-
-
-@pytest.fixture
-def full_strength(quick_hashing, monkeypatch):
-    """Hash as production does. Returns a hash of PASSWORD."""
-    monkeypatch.undo()
-    return generate_password_hash(PASSWORD, passwords.METHOD)
 
 
 @pytest.fixture
@@ -87,19 +62,6 @@ def events(caplog):
         ]
 
     return events
-
-
-@pytest.fixture
-def redis_server(app, servers):
-    """Redis, to be broken: it runs again afterwards, empty and with its settings."""
-    with app.app_context():
-        data = Path(redis.client.config_get("dir")["dir"])
-    try:
-        yield servers.redis
-    finally:
-        servers.redis.kill()
-        (data / "dump.rdb").unlink(missing_ok=True)
-        servers.redis.start()
 
 
 @pytest.fixture

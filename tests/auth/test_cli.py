@@ -1,18 +1,12 @@
-"""`flask users`, and `flask doctor`: what an operator does and is told."""
+"""`flask users`: what an operator does and is told."""
 
 import json
-from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
-import time_machine
 
-from books_api import __version__
-from books_api.extensions import redis
-from books_api.observability import doctor
 from tests.conftest import PASSWORD
 from tests.helpers import NEW_PASSWORD, execute, log_in, reset_password, snapshot, status_of
-from tests.processes import wait_until
 
 CREATE = ["users", "create", "--email", "carol@example.com", "--username", "carol"]
 
@@ -412,138 +406,6 @@ def test_command_says_that_postgres_is_away(make_app, arguments):
 
     assert result.exit_code == 1
     assert len(result.stderr.splitlines()) == 1
-
-
-# doctor
-
-
-@pytest.fixture
-def persistent(redis_server, app):
-    """Redis as production has it."""
-    with app.app_context():
-        redis.client.config_set("appendonly", "yes")
-        # Killed before, it would leave behind a child that waits for it for 5 seconds.
-        wait_until(lambda: not redis.client.info("persistence")["aof_rewrite_in_progress"], 5)
-
-
-def findings(result):
-    """Return the findings that `flask doctor` has printed: True for those that are well."""
-    lines = [line.partition(" ") for line in result.stdout.splitlines()]
-    return {rest.strip().partition(":")[0]: verdict == "ok" for verdict, _, rest in lines}
-
-
-def test_doctor_finds_nothing_wrong(app, persistent):
-    result = run(app, "doctor")
-
-    assert set(findings(result).values()) == {True}, result.stdout
-    assert (result.exit_code, result.stderr) == (0, "")
-
-
-def test_doctor_looks_at_all_that_the_contract_names(app):
-    names = findings(run(app, "doctor")).keys()
-
-    assert names >= {
-        "database",
-        "extensions",
-        "migrations",
-        "redis",
-        "redis persistence",
-        "clocks",
-    }
-
-
-def assert_doctor_finds(app, *names):
-    result = run(app, "doctor")
-
-    assert {name for name, well in findings(result).items() if not well} == set(names)
-    assert result.exit_code == 1
-
-
-def test_doctor_finds_that_redis_forgets_at_restart(app):
-    assert_doctor_finds(app, "redis persistence")
-
-
-def test_doctor_finds_that_redis_evicts(app, persistent):
-    with app.app_context():
-        redis.client.config_set("maxmemory-policy", "allkeys-lru")
-
-    assert_doctor_finds(app, "redis")
-
-
-def test_doctor_finds_clocks_that_differ(app, persistent):
-    with time_machine.travel(datetime.now(UTC) + timedelta(seconds=5)):
-        assert_doctor_finds(app, "clocks")
-
-
-def test_doctor_finds_a_schema_of_another_version(app, persistent):
-    ((version,),) = execute(app, "SELECT version_num FROM alembic_version")
-    execute(app, "UPDATE alembic_version SET version_num = '0001'")
-    try:
-        assert_doctor_finds(app, "migrations")
-    finally:
-        execute(app, "UPDATE alembic_version SET version_num = :version", version=version)
-
-
-def test_doctor_finds_a_database_that_knows_ascii_only(make_database, persistent):
-    assert_doctor_finds(make_database("C"), "database", "migrations")
-
-
-@pytest.mark.parametrize(
-    ("version", "well"), [("6.0.16", False), ("6.2.0", True), ("7.0.15", True), ("10.0.0", True)]
-)
-def test_doctor_finds_a_redis_that_is_too_old(app, monkeypatch, version, well):
-    with app.app_context():
-        known = redis.client.info("server") | {"redis_version": version}
-        monkeypatch.setattr(redis.client, "info", lambda section: known)
-
-        (finding,) = doctor.run([doctor.redis_version])
-
-    assert finding.ok is well
-    assert version in finding.detail
-
-
-def test_doctor_finds_that_redis_is_away(app, redis_server):
-    redis_server.kill()
-
-    result = run(app, "doctor")
-
-    wrong = {name for name, well in findings(result).items() if not well}
-    assert wrong >= {"redis", "redis persistence", "clocks"}
-    assert result.exit_code == 1
-
-
-def test_findings_have_the_same_names_whether_well_or_not(app, redis_server):
-    well = findings(run(app, "doctor")).keys()
-    redis_server.kill()
-
-    assert findings(run(app, "doctor")).keys() == well
-
-
-def test_doctor_finds_that_postgres_is_away(make_app, persistent):
-    app = make_app(database_url="postgresql+psycopg2://postgres@/books?host=/nowhere")
-
-    assert_doctor_finds(app, "database", "migrations", "extensions", "clocks")
-
-
-def test_doctor_says_which_version_this_is(app):
-    assert run(app, "doctor").stdout.startswith(f"ok    version: {__version__}\n")
-
-
-def test_doctor_tells_no_secret(app, settings):
-    output = run(app, "doctor").output
-
-    assert settings.jwt_secret_key not in output
-
-
-def test_readiness_stands_on_the_same_checks(app, client):
-    execute(app, "UPDATE alembic_version SET version_num = '0001' || version_num")
-    try:
-        response = client.get("/readyz")
-    finally:
-        execute(app, "UPDATE alembic_version SET version_num = substr(version_num, 5)")
-
-    assert response.status_code == 503
-    assert not response.json["checks"]["migrations"]["ok"]
 
 
 def test_id_in_the_answer_of_create_is_the_users(app):

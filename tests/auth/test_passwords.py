@@ -9,8 +9,21 @@ import pytest
 from books_api.auth import passwords
 from books_api.auth.exceptions import TooBusy, WeakPassword
 from books_api.auth.schemas import SignupSchema
-from tests.conftest import PASSWORD
-from tests.helpers import AUTH, execute, fail_to_log_in, log_in, sign_up, together
+from tests.conftest import PASSWORD, bearer
+from tests.helpers import (
+    AUTH,
+    NEW_PASSWORD,
+    change_password,
+    claims_of,
+    execute,
+    fail_to_log_in,
+    log_in,
+    rotate,
+    sign_up,
+    snapshot,
+    status_of,
+    together,
+)
 
 PERSON = {"username": "Ada.Lovelace", "email": "countess@example.com"}
 
@@ -187,3 +200,55 @@ def test_logins_do_not_starve_other_requests(app, alice, full_strength):
     together(read, *[lambda: fail_to_log_in(app.test_client(), "nobody@example.com")] * 5)
 
     assert median(seconds) < 0.2
+
+
+# A new password.
+
+
+def test_password_is_changed(client, alice):
+    response = change_password(client, alice)
+
+    assert response.status_code == 200
+    assert response.json.keys() == {"access_token", "refresh_token"}
+    assert log_in(client, password=NEW_PASSWORD).status_code == 200
+    assert log_in(client).status_code == 401
+
+
+def test_session_that_changes_the_password_goes_on(client, alice):
+    pair = change_password(client, alice).json
+
+    assert claims_of(pair["access_token"])["sid"] == claims_of(alice.access_token)["sid"]
+    assert rotate(client, pair["refresh_token"]).status_code == 200
+    (session,) = client.get(f"{AUTH}/sessions", headers=bearer(pair["access_token"])).json
+    assert session["current"]
+
+
+@pytest.mark.parametrize(
+    ("field", "values"),
+    [
+        ("current_password", {"current_password": "wrong password"}),
+        ("current_password", {"current_password": f" {PASSWORD}"}),
+        ("current_password", {"current_password": ""}),
+        ("new_password", {"new_password": "short"}),
+        ("new_password", {"new_password": "x" * 129}),
+        ("new_password", {"new_password": "password"}),
+        ("new_password", {"new_password": "Alice@example.com"}),
+        ("new_password", {"new_password": None}),
+        ("token", {"token": "x"}),
+    ],
+)
+def test_password_is_not_changed(app, client, alice, field, values):
+    before = snapshot(app)
+
+    response = change_password(client, alice, **values)
+
+    assert response.status_code == 422
+    assert response.json["errors"][0]["pointer"] == f"/{field}"
+    assert snapshot(app) == before
+    assert status_of(client, alice.access_token) == 200
+
+
+def test_password_confirmation_that_fails_is_a_security_event(client, alice, events):
+    change_password(client, alice, current_password="wrong password")
+
+    assert len(events("password_confirmation_failed")) == 1

@@ -2,8 +2,17 @@
 
 import pytest
 
-from tests.conftest import PASSWORD
-from tests.helpers import AUTH, CAROL, execute, pointers_of, sign_up, together
+from tests.conftest import PASSWORD, bearer
+from tests.helpers import (
+    AUTH,
+    CAROL,
+    execute,
+    forge,
+    log_in,
+    pointers_of,
+    sign_up,
+    together,
+)
 
 
 def test_signup_answers_with_the_user(client):
@@ -160,3 +169,70 @@ def test_signup_changes_nobody_else(app, client, alice):
     sign_up(client)
 
     assert execute(app, "SELECT * FROM users WHERE username = 'alice'") == before
+
+
+# Sign-up closed.
+
+
+def test_closed_signup_makes_no_account(app, make_app):
+    client = make_app(signup_enabled=False).test_client()
+
+    response = sign_up(client)
+
+    assert response.status_code == 403
+    assert execute(app, "SELECT FROM users") == []
+
+
+def test_closed_signup_is_open_to_an_admin(app, make_app, admin):
+    client = make_app(signup_enabled=False).test_client()
+
+    response = sign_up(client, admin.headers)
+
+    assert response.status_code == 201
+    assert response.json["role"] == "user"
+
+
+@pytest.mark.parametrize(
+    ("token", "status"),
+    [
+        ("user", 403),
+        ("revoked", 401),
+        ("read-only", 403),
+        ("script", 403),
+        ("refresh", 401),
+        ("nonsense", 401),
+    ],
+)
+def test_closed_signup_is_open_to_no_other_token(
+    app, client, make_app, admin, alice, token, status
+):
+    tokens = {
+        "user": alice.access_token,
+        "revoked": admin.access_token,
+        "read-only": forge(admin.access_token, scope="read"),
+        "script": forge(admin.access_token, scope="full"),
+        "refresh": admin.refresh_token,
+        "nonsense": "nonsense",
+    }
+    if token == "revoked":
+        client.post(f"{AUTH}/logout", headers=admin.headers)
+
+    response = sign_up(make_app(signup_enabled=False).test_client(), bearer(tokens[token]))
+
+    assert response.status_code == status
+    assert len(execute(app, "SELECT FROM users")) == 2
+
+
+def test_operator_makes_accounts_when_signup_is_closed(make_app):
+    app = make_app(signup_enabled=False)
+
+    result = app.test_cli_runner().invoke(
+        args=[
+            *("users", "create", "--email", "carol@example.com", "--username", "carol"),
+            "--password-stdin",
+        ],
+        input=f"{PASSWORD}\n",
+    )
+
+    assert result.exit_code == 0
+    assert log_in(app.test_client(), "carol@example.com").status_code == 200
