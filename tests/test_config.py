@@ -174,7 +174,7 @@ REFUSED = {
     "SESSION_EXPIRE_DAYS": ["0", "3651", "x"],
     "SIGNUP_ENABLED": ["yes", "no", "1", "0", "on", "off", "t", "enabled", " ", "true "],
     "TRUSTED_PROXIES": ["-1", "11", "all", "*", "true"],
-    "LOGIN_LIMIT": ["often", "10", "ten per minute", "10 per age"],
+    "LOGIN_LIMIT": ["often", "10", "ten per minute", "10 per age", "10 per 9 year"],
     "LOGIN_ACCOUNT_LIMIT": ["often"],
     "LOGIN_ACCOUNT_TOTAL_LIMIT": ["often"],
     "SESSION_LIMIT": ["often"],
