@@ -25,6 +25,10 @@ NOBODY = str(UUID(int=0))
 MOMO = {"title": "Momo", "author": "Michael Ende"}
 CAROL = {"username": "carol", "email": "carol@example.com", "password": PASSWORD}
 NEW_PASSWORD = "a quite different passphrase"
+USER_FIELDS = {
+    *("id", "username", "email", "first_name", "last_name", "role", "is_verified", "is_active"),
+    *("created_at", "updated_at"),
+}
 # For @given: the same examples in every run, and fixtures that last for all of them.
 EXAMPLES = settings(
     max_examples=60,

@@ -5,27 +5,24 @@ import pytest
 from tests.conftest import PASSWORD
 from tests.helpers import (
     ME,
+    USER_FIELDS,
     delete_account,
     execute,
     get_me,
     locked,
     log_in,
+    pointers_of,
     released_together,
     rotate,
     snapshot,
     status_of,
 )
 
-FIELDS = {
-    *("id", "username", "email", "first_name", "last_name", "role", "is_verified", "is_active"),
-    *("created_at", "updated_at", "book_count", "books"),
-}
-
 
 def test_an_account_has_exactly_the_fields_of_the_contract(client, alice):
     response = client.get(ME, headers=alice.headers)
 
-    assert set(response.json) == FIELDS
+    assert response.json.keys() == {*USER_FIELDS, "book_count", "books"}
 
 
 def test_an_account_is_the_callers(client, alice, bob):
@@ -133,8 +130,7 @@ def test_email_is_not_changed_without_the_password(app, client, alice, values):
 
     response = patch_me(client, alice, **values)
 
-    assert response.status_code == 422
-    assert response.json["errors"][0]["pointer"] == "/current_password"
+    assert (response.status_code, pointers_of(response)) == (422, ["/current_password"])
     assert snapshot(app) == before
 
 
@@ -173,8 +169,7 @@ def test_change_to_what_another_has_is_refused(app, client, alice, bob, field, s
         client, alice, **{field: spell(getattr(bob, field))}, current_password=PASSWORD
     )
 
-    assert response.status_code == 409
-    assert response.json["errors"][0]["pointer"] == f"/{field}"
+    assert (response.status_code, pointers_of(response)) == (409, [f"/{field}"])
     assert snapshot(app) == before
 
 

@@ -262,12 +262,9 @@ def test_every_constraint_has_a_name(app):
 @pytest.mark.parametrize(
     "statement",
     [
-        "UPDATE books SET page_count = 0",
-        "UPDATE books SET page_count = 100001",
-        "UPDATE books SET isbn = '0306406152'",
-        "UPDATE books SET isbn = '9770306406158'",
-        "UPDATE books SET title = NULL",
-        "UPDATE books SET published_date = '2021-02-29'",
+        *("UPDATE books SET page_count = 0", "UPDATE books SET page_count = 100001"),
+        *("UPDATE books SET isbn = '0306406152'", "UPDATE books SET isbn = '9770306406158'"),
+        *("UPDATE books SET title = NULL", "UPDATE books SET published_date = '2021-02-29'"),
         "UPDATE users SET role = 'root'",
         "UPDATE users SET email = upper((SELECT min(email) FROM users))",
         "UPDATE users SET username = upper((SELECT min(username) FROM users))",

@@ -186,15 +186,9 @@ def test_listed_origin_is_let_in(cors_client, alice, origin):
 @pytest.mark.parametrize(
     "origin",
     [
-        "https://evil.example",
-        "http://app.example",
-        "https://app.example.evil.example",
-        "https://app.example:8443",
-        "https://appxexample",
-        "https://sub.app.example",
-        "http://localhost:30000",
-        "null",
-        "*",
+        *("https://evil.example", "http://app.example", "https://app.example.evil.example"),
+        *("https://app.example:8443", "https://appxexample", "https://sub.app.example"),
+        *("http://localhost:30000", "null", "*"),
     ],
 )
 def test_other_origin_is_not_let_in(cors_client, origin):

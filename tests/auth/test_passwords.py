@@ -18,6 +18,7 @@ from tests.helpers import (
     execute,
     fail_to_log_in,
     log_in,
+    pointers_of,
     rotate,
     sign_up,
     snapshot,
@@ -31,43 +32,18 @@ PERSON = {"username": "Ada.Lovelace", "email": "countess@example.com"}
 @pytest.mark.parametrize(
     "password",
     [
-        "password",
-        "12345678",
-        "123456789",
-        "qwertyuiop",
-        "iloveyou",
-        "trustno1",
-        "11111111",
-        "PASSWORD",
-        "Password1",
-        "sunshine",
-        "football",
+        *("password", "12345678", "123456789", "qwertyuiop", "iloveyou", "trustno1", "11111111"),
+        *("PASSWORD", "Password1", "sunshine", "football"),
+        *("Ada.Lovelace", "ada.lovelace", "ADA.LOVELACE", "countess"),
+        *("countess@example.com", "Countess@Example.Com"),
+        *("x", "seven77", "e\u0301" * 7, "x" * 129, "long enough\0"),
+        *(None, 12345678, ["long enough"]),
     ],
 )
-def test_common_password_is_refused(app, client, password):
+def test_password_that_is_common_or_ones_name_or_out_of_form_is_refused(app, client, password):
     response = sign_up(client, **PERSON, password=password)
 
-    assert response.status_code == 422
-    assert response.json["errors"][0]["pointer"] == "/password"
-    assert execute(app, "SELECT FROM users") == []
-
-
-@pytest.mark.parametrize(
-    "password",
-    [
-        "Ada.Lovelace",
-        "ada.lovelace",
-        "ADA.LOVELACE",
-        "countess@example.com",
-        "Countess@Example.Com",
-        "countess",
-    ],
-)
-def test_username_or_email_as_password_is_refused(app, client, password):
-    response = sign_up(client, **PERSON, password=password)
-
-    assert response.status_code == 422
-    assert response.json["errors"][0]["pointer"] == "/password"
+    assert (response.status_code, pointers_of(response)) == (422, ["/password"])
     assert execute(app, "SELECT FROM users") == []
 
 
@@ -77,8 +53,7 @@ def test_a_name_of_the_service_or_its_organisation_is_refused(make_app, password
 
     response = sign_up(client, **PERSON, password=password)
 
-    assert response.status_code == 422
-    assert response.json["errors"][0]["pointer"] == "/password"
+    assert (response.status_code, pointers_of(response)) == (422, ["/password"])
 
 
 def test_username_as_password_is_refused_in_any_unicode_form():
@@ -88,17 +63,6 @@ def test_username_as_password_is_refused_in_any_unicode_form():
         passwords.check_password_strength(
             unicodedata.normalize("NFD", username).upper(), username=username, email="e@example.com"
         )
-
-
-@pytest.mark.parametrize(
-    "password",
-    ["x", "seven77", "e\u0301" * 7, "x" * 129, "long enough\0", None, 12345678, ["long enough"]],
-)
-def test_password_out_of_form_is_refused(client, password):
-    response = sign_up(client, **PERSON, password=password)
-
-    assert response.status_code == 422
-    assert response.json["errors"][0]["pointer"] == "/password"
 
 
 @pytest.mark.parametrize("escaped", [r"\ud800", r"long enough \udfff"])
@@ -113,16 +77,9 @@ def test_password_with_a_lone_surrogate_is_refused(client, escaped):
 @pytest.mark.parametrize(
     "password",
     [
-        "alllowercaseletters",
-        "no digits, no rules",
-        "94750284",
-        "        spaces   ",
-        "пароль не из списка",
-        "三体三体三体三体",
-        "😀😁😂🤣😃😄😅😆",
-        "é" * 128,
-        "e\u0301" * 128,
-        "\u200b" * 8,
+        *("alllowercaseletters", "no digits, no rules", "94750284", "        spaces   "),
+        *("пароль не из списка", "三体三体三体三体", "😀😁😂🤣😃😄😅😆", "é" * 128),
+        *("e\u0301" * 128, "\u200b" * 8, "x" * 8 + "yzzy" * 30),
         "x" * 8 + "yzzy" * 30,
     ],
 )
@@ -242,8 +199,7 @@ def test_password_is_not_changed(app, client, alice, field, values):
 
     response = change_password(client, alice, **values)
 
-    assert response.status_code == 422
-    assert response.json["errors"][0]["pointer"] == f"/{field}"
+    assert (response.status_code, pointers_of(response)) == (422, [f"/{field}"])
     assert snapshot(app) == before
     assert status_of(client, alice.access_token) == 200
 

@@ -50,8 +50,7 @@ def test_reset_token_works_once(app, client, reset_token):
 
     response = reset_password(client, reset_token, "yet another passphrase")
 
-    assert response.status_code == 422
-    assert response.json["errors"][0]["pointer"] == "/token"
+    assert (response.status_code, pointers_of(response)) == (422, ["/token"])
     assert snapshot(app) == before
 
 
@@ -128,8 +127,7 @@ def test_reset_token_is_dead_after(app, client, alice, reset_token, event):
 
     response = reset_password(client, reset_token, "yet another passphrase")
 
-    assert response.status_code == 422
-    assert response.json["errors"][0]["pointer"] == "/token"
+    assert (response.status_code, pointers_of(response)) == (422, ["/token"])
 
 
 def test_newest_reset_token_works(client, alice, reset_token, make_reset_token):
@@ -172,8 +170,7 @@ def test_forged_reset_token_is_refused(app, client, alice, reset_token, forged):
 
     response = reset_password(client, forged(reset_token, alice))
 
-    assert response.status_code == 422
-    assert response.json["errors"][0]["pointer"] == "/token"
+    assert (response.status_code, pointers_of(response)) == (422, ["/token"])
     assert snapshot(app) == before
 
 

@@ -9,11 +9,13 @@ from tests.helpers import (
     AUTH,
     BOOKS,
     NEW_PASSWORD,
+    USER_FIELDS,
     delete_account,
     execute,
     ids_of,
     log_in,
     next_link,
+    pointers_of,
     released_together,
     snapshot,
     status_of,
@@ -78,18 +80,7 @@ def test_admin_reads_a_user(client, admin, alice):
     response = client.get(f"{AUTH}/users/{alice.id}", headers=admin.headers)
 
     assert response.status_code == 200
-    assert response.json.keys() == {
-        "id",
-        "username",
-        "email",
-        "first_name",
-        "last_name",
-        "role",
-        "is_verified",
-        "is_active",
-        "created_at",
-        "updated_at",
-    }
+    assert response.json.keys() == USER_FIELDS
 
 
 @pytest.mark.parametrize("path", ["/users", "/users/{id}"])
@@ -152,8 +143,7 @@ def test_change_out_of_form_is_refused(app, client, admin, alice, values):
 
     response = patch_user(client, admin, alice, **values)
 
-    assert response.status_code == 422
-    assert response.json["errors"][0]["pointer"] == f"/{next(iter(values))}"
+    assert (response.status_code, pointers_of(response)) == (422, [f"/{next(iter(values))}"])
     assert snapshot(app) == before
 
 

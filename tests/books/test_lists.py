@@ -399,12 +399,8 @@ def test_a_cursor_is_good_for_another_limit(shelf, cursor_of, status_of):
     "query",
     [
         *("", "sort=-title", "sort=author", "sort=title&q=emma", "sort=title&author=austen"),
-        *(
-            "sort=title&publisher=gallimard",
-            "sort=title&published_to=2000",
-            "sort=title&language=en",
-        ),
-        "sort=title&user_uid={alice}",
+        *("sort=title&publisher=gallimard", "sort=title&published_to=2000"),
+        *("sort=title&language=en", "sort=title&user_uid={alice}"),
     ],
 )
 def test_a_cursor_of_another_sort_or_other_filters_is_refused(

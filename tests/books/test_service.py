@@ -109,13 +109,8 @@ def test_a_refused_body_costs_no_statement(folder, client, alice, warm):
 @pytest.mark.parametrize(
     "path",
     [
-        "/books/{book}",
-        "/books/",
-        "/books/user/{user}",
-        "/books/user/{idle}",
-        "/books/user/{idle}?count=true",
-        "/auth/me",
-        "/auth/sessions",
+        *("/books/{book}", "/books/", "/books/user/{user}", "/books/user/{idle}"),
+        *("/books/user/{idle}?count=true", "/auth/me", "/auth/sessions"),
     ],
 )
 def test_a_read_needs_one_connection_at_a_time(make_app, alice, bob, make_book, path):

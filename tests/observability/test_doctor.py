@@ -41,14 +41,7 @@ def test_doctor_finds_nothing_wrong(app, persistent):
 def test_doctor_looks_at_all_that_the_contract_names(app):
     names = findings(run(app, "doctor")).keys()
 
-    assert names >= {
-        "database",
-        "extensions",
-        "migrations",
-        "redis",
-        "redis persistence",
-        "clocks",
-    }
+    assert names >= {"database", "extensions", "migrations", "redis", "redis persistence", "clocks"}
 
 
 def assert_doctor_finds(app, *names):

@@ -1,4 +1,4 @@
-"""Whatever a client or an operator sends: an answer that says what is wrong, never a 500."""
+"""Whatever a client sends: an answer that says what is wrong, never a 500."""
 
 import datetime
 import io
@@ -370,25 +370,11 @@ def test_an_id_that_is_none_is_404_in_every_path(client, admin, value):
 @pytest.mark.parametrize(
     "path",
     [
-        *(
-            "",
-            "*",
-            "\0",
-            "/\0",
-            "/\xff",
-            "/\xed\xa0\x80",
-            "//",
-            "///",
-            "/.",
-            "/..",
-            "/%",
-            "/%00",
-            "/\\",
-            "?",
-        ),
-        *("http://example.com/", "/docs/assets/\0", "/docs/assets/../index.html", "/docs/assets/"),
-        *("/docs/assets/..%2fstart.js", "/docs/assets/" + "x" * 5_000, "/docs/assets//etc/passwd"),
-        *("/docs/assets/\\..\\x", "/docs/assets/\xff", "/" + "a/" * 10_000, "/" + "x" * 100_000),
+        *("", "*", "\0", "/\0", "/\xff", "/\xed\xa0\x80", "//", "///", "/.", "/..", "/%", "/%00"),
+        *("/\\", "?", "http://example.com/", "/docs/assets/\0", "/docs/assets/../index.html"),
+        *("/docs/assets/", "/docs/assets/..%2fstart.js", "/docs/assets/" + "x" * 5_000),
+        *("/docs/assets//etc/passwd", "/docs/assets/\\..\\x", "/docs/assets/\xff"),
+        *("/" + "a/" * 10_000, "/" + "x" * 100_000),
     ],
     ids=lambda path: f"{ascii(path)[1:30]}~{len(path)}",
 )
@@ -509,94 +495,6 @@ def test_a_session_is_opened_by_whatever_calls_itself_anything(app, alice, user_
     answer = run_wsgi_app(app, {**builder.get_environ(), "HTTP_USER_AGENT": user_agent})
 
     assert answer[1] == "201 CREATED"
-
-
-# The command line
-
-BAD_TEXTS = ["\0", "a\0b", "\udcff", "a\udcffb", "", " ", "\n", "x" * 10_000, "\u0958" * 50]
-GOOD = {"--email": "ada@example.com", "--username": "ada"}
-
-
-def assert_fails_plainly(result):
-    """A line that says what is wrong and status 1 or 2; no traceback."""
-    assert isinstance(result.exception, SystemExit), result.exception
-    assert result.exit_code in (1, 2)
-    assert "Error: " in result.output
-    assert "Traceback" not in result.output
-
-
-@pytest.mark.parametrize("option", ["--email", "--username"])
-@pytest.mark.parametrize("value", BAD_TEXTS, ids=lambda value: f"{ascii(value)[1:16]}~{len(value)}")
-def test_a_command_refuses_a_bad_option(app, option, value):
-    arguments = [part for pair in {**GOOD, option: value}.items() for part in pair]
-
-    result = app.test_cli_runner().invoke(
-        args=["users", "create", *arguments, "--password-stdin"],
-        input="correct horse battery staple\n",
-    )
-
-    assert_fails_plainly(result)
-
-
-@pytest.mark.parametrize("option", ["--first-name", "--last-name"])
-@pytest.mark.parametrize("value", ["\0", "a\0b", "\ud800", "a\udcffb", "x" * 10_000], ids=ascii)
-def test_a_command_refuses_a_bad_name(app, option, value):
-    arguments = [part for pair in {**GOOD, option: value}.items() for part in pair]
-
-    result = app.test_cli_runner().invoke(
-        args=["users", "create", *arguments, "--password-stdin"],
-        input="correct horse battery staple\n",
-    )
-
-    assert_fails_plainly(result)
-
-
-@pytest.mark.parametrize(
-    "password",
-    [
-        b"",
-        b"\n",
-        b"short\n",
-        b"with a \0 in it\n",
-        b"password\n",
-        b"x" * 129,
-        b"\xff\xfe not text\n",
-    ],
-)
-def test_a_command_refuses_a_bad_password(app, password):
-    arguments = [part for pair in GOOD.items() for part in pair]
-
-    result = app.test_cli_runner().invoke(
-        args=["users", "create", *arguments, "--password-stdin"], input=password
-    )
-
-    assert_fails_plainly(result)
-
-
-@pytest.mark.parametrize(
-    "command",
-    [
-        ["set-role", "{}", "admin"],
-        ["set-role", "alice@example.com", "{}"],
-        ["activate", "{}"],
-        ["deactivate", "{}"],
-        ["set-password", "{}", "--password-stdin"],
-        ["reset-link", "{}"],
-        ["delete", "{}", "--yes"],
-        ["create", "--role", "{}", "--email", "ada@example.com", "--username", "ada"],
-        ["{}"],
-    ],
-    ids=lambda command: "_".join(command[:2]),
-)
-@pytest.mark.parametrize(
-    "value", ["\0", "a\udcffb", "", "x" * 10_000], ids=lambda value: ascii(value)[:12]
-)
-def test_a_command_for_nobody_fails_plainly(app, alice, command, value):
-    arguments = [argument.replace("{}", value) for argument in command]
-
-    result = app.test_cli_runner().invoke(args=["users", *arguments], input="correct horse\n")
-
-    assert_fails_plainly(result)
 
 
 # Anything at all
