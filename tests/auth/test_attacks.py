@@ -11,14 +11,17 @@ from flask_jwt_extended import jwt_required
 
 from books_api import PREFIX
 from books_api.auth import identity
-from tests.conftest import KEY, PASSWORD, bearer
+from tests.conftest import KEY, bearer
 from tests.helpers import (
     AUTH,
     BOOKS,
+    CAROL,
+    MOMO,
     REFRESH,
     claims_of,
     forge,
     get_me,
+    make_script_token,
     snapshot,
     status_of,
 )
@@ -211,9 +214,7 @@ def test_a_refresh_token_is_refused_by_the_librarys_decorator(library_client, al
 
 
 def test_a_read_only_token_writes_nothing_past_the_librarys_decorator(library_client, alice):
-    options = {"name": "backup", "expires_in_days": 1, "read_only": True}
-    made = library_client.post(f"{AUTH}/sessions", json=options, headers=alice.headers)
-    headers = bearer(made.json["access_token"])
+    headers = bearer(make_script_token(library_client, alice).json["access_token"])
 
     assert library_client.get("/theirs", headers=headers).status_code == 200
     response = library_client.post("/theirs", headers=headers)
@@ -256,7 +257,7 @@ def test_what_is_wrong_with_a_token_is_not_told_but_that_it_expired(client, alic
 def test_token_of_a_user_that_never_was_is_refused_where_it_would_write(app, client, alice):
     token = forge(alice.access_token, sub=str(uuid4()))
 
-    response = client.post(f"{BOOKS}/", json={"title": "x", "author": "y"}, headers=bearer(token))
+    response = client.post(f"{BOOKS}/", json=MOMO, headers=bearer(token))
 
     assert response.status_code == 401
 
@@ -400,12 +401,7 @@ def test_access_token_is_no_refresh_token(app, client, admin):
 @pytest.fixture
 def read_only_token(client, admin):
     """What may read all that an admin may but other users, and change nothing."""
-    response = client.post(
-        f"{AUTH}/sessions",
-        json={"name": "reader", "expires_in_days": 1, "read_only": True},
-        headers=admin.headers,
-    )
-    return response.json["access_token"]
+    return make_script_token(client, admin).json["access_token"]
 
 
 def test_read_only_token_is_refused_on_every_write(app, client, read_only_token):
@@ -533,13 +529,9 @@ def test_no_write_takes_what_the_server_decides(app, client, admin, alice, make_
 @pytest.mark.parametrize(
     ("method", "path", "body"),
     [
-        (
-            "POST",
-            f"{AUTH}/signup",
-            {"username": "mallory", "email": "mallory@example.com", "password": PASSWORD},
-        ),
+        ("POST", f"{AUTH}/signup", CAROL),
         ("PATCH", f"{AUTH}/me", {"first_name": "Mallory"}),
-        ("POST", f"{BOOKS}/", {"title": "Momo", "author": "Michael Ende"}),
+        ("POST", f"{BOOKS}/", MOMO),
     ],
 )
 def test_good_write_with_one_field_too_many_is_refused_whole(

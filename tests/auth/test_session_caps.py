@@ -5,16 +5,17 @@ import pytest
 from tests.conftest import bearer
 from tests.helpers import (
     AUTH,
+    NOBODY,
+    SESSIONS,
     claims_of,
     execute,
     log_in,
+    make_script_token,
     released_together,
     status_of,
     together,
 )
 
-SESSIONS = f"{AUTH}/sessions"
-SCRIPT = {"name": "backup", "expires_in_days": 30}
 LOCK_USERS = "SELECT 1 FROM users FOR UPDATE"
 
 
@@ -56,7 +57,7 @@ def test_login_makes_room_of_the_users_own_only(capped, alice, bob):
 
 def test_login_ends_no_token_of_a_script(capped, alice):
     client = capped.test_client()
-    script = client.post(SESSIONS, json=SCRIPT, headers=alice.headers).json["access_token"]
+    script = make_script_token(client, alice).json["access_token"]
     for _ in range(3):
         log_in(client, alice.email)
 
@@ -110,7 +111,7 @@ def test_login_that_makes_room_is_refused_while_redis_cannot_revoke(
 def test_token_over_the_cap_is_refused_with_the_reason(app, capped, alice):
     client = capped.test_client()
 
-    answers = [client.post(SESSIONS, json=SCRIPT, headers=alice.headers) for _ in range(3)]
+    answers = [make_script_token(client, alice) for _ in range(3)]
 
     assert [answer.status_code for answer in answers] == [201, 201, 409]
     assert "2 tokens for scripts" in answers[-1].json["detail"]
@@ -120,18 +121,18 @@ def test_token_over_the_cap_is_refused_with_the_reason(app, capped, alice):
 def test_ended_token_makes_room_for_another(capped, alice):
     client = capped.test_client()
     for _ in range(3):
-        response = client.post(SESSIONS, json=SCRIPT, headers=alice.headers)
+        response = make_script_token(client, alice)
     listed = client.get(SESSIONS, headers=alice.headers).json
     client.delete(f"{SESSIONS}/{listed[0]['id']}", headers=alice.headers)
 
-    response = client.post(SESSIONS, json=SCRIPT, headers=alice.headers)
+    response = make_script_token(client, alice)
 
     assert response.status_code == 201
 
 
 def test_cap_is_not_exceeded_by_tokens_at_once(app, servers, capped, alice):
     def create():
-        return capped.test_client().post(SESSIONS, json=SCRIPT, headers=alice.headers)
+        return make_script_token(capped.test_client(), alice)
 
     answers = released_together(servers, LOCK_USERS, create, create, create)
 
@@ -148,8 +149,6 @@ def test_sessions_that_have_ended_leave_no_row(app, client, alice, open_session)
 
 # How often.
 
-NO_SESSION = "00000000-0000-7000-8000-000000000000"
-
 
 @pytest.fixture
 def twice(make_app):
@@ -162,7 +161,7 @@ def test_tokens_made_and_sessions_ended_share_a_limit_by_user(twice, alice, bob)
     def make(account, address):
         return client.post(
             SESSIONS,
-            json=SCRIPT,
+            json={"name": "backup", "expires_in_days": 30},
             headers=account.headers,
             environ_overrides={"REMOTE_ADDR": address},
         )
@@ -182,7 +181,7 @@ def test_malformed_request_for_a_token_does_not_count(twice, alice):
 
     statuses = [
         client.post(SESSIONS, json=body, headers=alice.headers).status_code
-        for body in ({}, {}, {}, SCRIPT)
+        for body in ({}, {}, {}, {"name": "backup", "expires_in_days": 30})
     ]
 
     assert statuses == [422, 422, 422, 201]
@@ -196,7 +195,7 @@ def test_logins_have_as_many(twice, alice):
 
 def test_token_that_ends_sessions_without_a_pause_keeps_no_owner_from_logging_in(twice, alice):
     client = twice.test_client()
-    url = f"{SESSIONS}/{NO_SESSION}"
+    url = f"{SESSIONS}/{NOBODY}"
 
     statuses = [client.delete(url, headers=alice.headers).status_code for _ in range(3)]
 
@@ -206,7 +205,7 @@ def test_token_that_ends_sessions_without_a_pause_keeps_no_owner_from_logging_in
 
 def test_limit_by_user_holds_for_requests_at_once(twice, alice):
     def create():
-        return twice.test_client().post(SESSIONS, json=SCRIPT, headers=alice.headers)
+        return make_script_token(twice.test_client(), alice)
 
     answers = together(*[create] * 5)
 

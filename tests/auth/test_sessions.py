@@ -16,8 +16,10 @@ from tests.helpers import (
     SESSIONS,
     change_password,
     claims_of,
+    end_session,
     execute,
     get_me,
+    log_out_everywhere,
     make_script_token,
     next_link,
     pointers_of,
@@ -190,9 +192,7 @@ def test_refresh_counts_as_use(app, client, alice):
 def test_one_session_is_ended(client, alice, open_session):
     other = open_session(alice)
 
-    response = client.delete(
-        f"{SESSIONS}/{claims_of(other.access_token)['sid']}", headers=alice.headers
-    )
+    response = end_session(client, alice, other.access_token)
 
     assert response.status_code == 204
     assert status_of(client, other.access_token) == 401
@@ -201,7 +201,7 @@ def test_one_session_is_ended(client, alice, open_session):
 
 
 def test_own_session_can_be_ended(client, alice):
-    client.delete(f"{SESSIONS}/{claims_of(alice.access_token)['sid']}", headers=alice.headers)
+    end_session(client, alice)
 
     assert status_of(client, alice.access_token) == 401
 
@@ -210,9 +210,7 @@ def test_own_session_can_be_ended(client, alice):
 def test_somebody_elses_session_cannot_be_ended(request, client, alice, who):
     stranger = request.getfixturevalue(who)
 
-    response = client.delete(
-        f"{SESSIONS}/{claims_of(alice.access_token)['sid']}", headers=stranger.headers
-    )
+    response = end_session(client, stranger, alice.access_token)
 
     assert response.status_code == 404
     assert status_of(client, alice.access_token) == 200
@@ -460,8 +458,11 @@ def test_script_token_is_not_refreshed(client, writer, method):
     assert response.status_code == 401
 
 
-def test_script_token_dies_with_its_session(client, alice, reader):
-    client.delete(f"{SESSIONS}/{claims_of(reader)['sid']}", headers=alice.headers)
+@pytest.mark.parametrize("end", [end_session, log_out_everywhere, change_password])
+def test_script_token_dies_with_its_session_all_sessions_or_the_old_password(
+    client, alice, reader, end
+):
+    end(*(client, alice, reader) if end is end_session else (client, alice))
 
     assert status_of(client, reader) == 401
 
@@ -470,18 +471,6 @@ def test_script_token_outlives_the_login_that_made_it(client, alice, reader):
     client.post(f"{AUTH}/logout", headers=alice.headers)
 
     assert status_of(client, reader) == 200
-
-
-def test_script_token_dies_when_its_user_logs_out_everywhere(client, alice, reader):
-    client.post(f"{AUTH}/logout-all", headers=alice.headers)
-
-    assert status_of(client, reader) == 401
-
-
-def test_script_token_dies_with_the_old_password(client, alice, writer):
-    change_password(client, alice)
-
-    assert status_of(client, writer) == 401
 
 
 def test_writing_script_token_logs_itself_out(client, alice, writer):
