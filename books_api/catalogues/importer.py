@@ -144,7 +144,7 @@ def import_records(
                 if not in_batches and HOPELESS <= report.read == report.rejected:
                     raise UnreadableCatalogue(
                         f"None of the first {report.read:,} records is a book."
-                        f" Line {report.last_line:,}: {report.last_reason}"
+                        f" Line {report.last_line:,}: {report.last_reason:.300}"
                     )
                 if dry_run:
                     on_batch(report)

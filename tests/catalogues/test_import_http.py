@@ -96,6 +96,15 @@ def test_a_file_is_given_up_when_its_first_10_000_records_are_no_books(send):
     )
 
 
+def test_a_file_is_given_up_without_repeating_a_cell_of_any_length(send):
+    number = f'{{"title": "Momo", "author": "Ende", "isbn": "{"9" * 100_000}e5"}}\n'
+
+    response = send("{}\n" * 9_999 + number, "application/x-ndjson")
+
+    assert response.status_code == 422
+    assert len(response.data) < 1_500
+
+
 def test_a_small_file_without_a_book_is_reported(send):
     response = send("{}\n" * 9_999, "application/x-ndjson")
 
