@@ -3,7 +3,8 @@
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import jwt
@@ -12,6 +13,7 @@ from hypothesis import HealthCheck, settings
 from sqlalchemy import text
 
 from books_api import PREFIX
+from books_api.auth.revocation import Entry, revoking
 from books_api.extensions import db
 from tests.conftest import KEY, PASSWORD, bearer
 from tests.processes import wait_until
@@ -119,6 +121,24 @@ def status_of(client, token):
     """Return the status with which a protected route answers the access or refresh token."""
     url = REFRESH if claims_of(token)["type"] == "refresh" else f"{BOOKS}/"
     return client.get(url, headers=bearer(token)).status_code
+
+
+class Crash(Exception):
+    pass
+
+
+def entry_of(token, kind="sid", value=1):
+    """Return what revokes the token: itself, its session or all that its user has."""
+    claim = {"jti": "jti", "sid": "sid", "epoch": "sub"}[kind]
+    key = f"{kind}:{claims_of(token)[claim]}"
+    return Entry(key, value, datetime.now(UTC) + timedelta(hours=1))
+
+
+def crash_while_revoking(app, entry, *, commit):
+    with app.app_context(), suppress(Crash), revoking([entry], "logout"):
+        if commit:
+            db.session.commit()
+        raise Crash
 
 
 def execute(app, statement, **parameters):

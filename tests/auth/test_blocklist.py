@@ -4,7 +4,6 @@ import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
 
 import pytest
 from flask_jwt_extended import jwt_required
@@ -17,14 +16,15 @@ from redis.exceptions import RedisError
 
 from books_api.auth import blocklist, blocklist_filling
 from books_api.auth.blocklist import FILLING, FRESH, MARKER, PREFIX, Change, merge
-from books_api.auth.revocation import Entry, revoking
+from books_api.auth.revocation import revoking
 from books_api.extensions import db, redis
 from development.embedded import redis_binary
 from tests.helpers import (
     AUTH,
     BOOKS,
-    claims_of,
+    crash_while_revoking,
     elsewhere,
+    entry_of,
     execute,
     locked,
     status_of,
@@ -48,12 +48,6 @@ def in_an_hour():
 
 def text_of(key=KEY):
     return redis.client.get(PREFIX + key)
-
-
-def entry_of(account, kind="sid", value=1):
-    claim = {"sid": "sid", "epoch": "sub"}[kind]
-    key = f"{kind}:{claims_of(account.access_token)[claim]}"
-    return Entry(key, value, datetime.now(UTC) + timedelta(hours=1))
 
 
 # The laws of MERGE.
@@ -183,23 +177,12 @@ def test_no_order_and_no_repetition_of_messages_hides_what_is_committed(context)
 # Pendings.
 
 
-class Crash(Exception):
-    pass
-
-
-def crash_while_revoking(app, entry, *, commit):
-    with app.app_context(), suppress(Crash), revoking([entry], "logout"):
-        if commit:
-            db.session.commit()
-        raise Crash
-
-
 @pytest.mark.parametrize(("commit", "status", "left"), [(True, 401, "1"), (False, 200, None)])
 @pytest.mark.parametrize("kind", ["sid", "epoch"])
 def test_pending_of_a_crash_ends_with_the_next_request(
     app, client, alice, kind, commit, status, left
 ):
-    entry = entry_of(alice, kind)
+    entry = entry_of(alice.access_token, kind)
     crash_while_revoking(app, entry, commit=commit)
 
     assert status_of(client, alice.access_token) == status
@@ -208,7 +191,7 @@ def test_pending_of_a_crash_ends_with_the_next_request(
 
 
 def test_pending_of_a_running_transaction_stays(app, client, alice):
-    entry = entry_of(alice)
+    entry = entry_of(alice.access_token)
     with app.app_context(), revoking([entry], "logout"):
         under_way = text_of(entry.key)
         elsewhere(status_of, client, alice.access_token)
@@ -218,7 +201,7 @@ def test_pending_of_a_running_transaction_stays(app, client, alice):
 
 def test_request_that_meets_a_pending_makes_one_statement(app, folder, logged_client, alice):
     logged_client.get(f"{BOOKS}/", headers=alice.headers)  # connects
-    crash_while_revoking(app, entry_of(alice), commit=False)
+    crash_while_revoking(app, entry_of(alice.access_token), commit=False)
 
     with statements(folder) as sent:
         logged_client.get(f"{BOOKS}/?limit=0", headers=alice.headers)
@@ -228,12 +211,12 @@ def test_request_that_meets_a_pending_makes_one_statement(app, folder, logged_cl
 
 def test_every_pending_of_a_key_is_ended(app, client, alice):
     for _ in range(3):
-        crash_while_revoking(app, entry_of(alice), commit=False)
-    crash_while_revoking(app, entry_of(alice), commit=True)
+        crash_while_revoking(app, entry_of(alice.access_token), commit=False)
+    crash_while_revoking(app, entry_of(alice.access_token), commit=True)
 
     assert status_of(client, alice.access_token) == 401
     with app.app_context():
-        assert text_of(entry_of(alice).key) == "1"
+        assert text_of(entry_of(alice.access_token).key) == "1"
 
 
 # Filling.
@@ -246,7 +229,10 @@ def forget(app):
 
 def test_nobody_waits_for_a_fill(app, client, alice, bob):
     client.post(f"{AUTH}/logout", headers=alice.headers)
-    with app.app_context(), revoking([entry_of(bob)], "logout"):  # so that no fill ends
+    with (
+        app.app_context(),
+        revoking([entry_of(bob.access_token)], "logout"),
+    ):  # so that no fill ends
         redis.client.flushall()
         begin = time.perf_counter()
         statuses = [elsewhere(status_of, client, account.access_token) for account in (alice, bob)]
@@ -291,7 +277,7 @@ def test_fill_that_waits_does_not_hold_up_revocations(context, servers, fill_els
     with locked(servers, LOCK) as under_way:
         filled = fill_elsewhere()
         wait_until(lambda: redis.client.exists(FILLING), 5)
-        with revoking([entry_of(bob)], "logout"):
+        with revoking([entry_of(bob.access_token)], "logout"):
             db.session.commit()
         waits = not filled.done()
         under_way.release()

@@ -20,9 +20,8 @@ from books_api.auth import blocklist_filling
 from books_api.auth.models import User
 from books_api.auth.revocation import revoking
 from books_api.extensions import db, redis
-from tests.auth.test_blocklist import Crash, entry_of
 from tests.conftest import bearer
-from tests.helpers import AUTH, BOOKS, status_of
+from tests.helpers import AUTH, BOOKS, Crash, entry_of, status_of
 from tests.processes import ROOT, clean_environ, settings_environ, wait_until
 from tests.redis_proxy import RedisProxy
 
@@ -149,7 +148,7 @@ def end_a_pending_of_a_commit(world, token):
 def crash(world, *, commit):
     with world.app.app_context(), suppress(Crash):
         db.session.get(User, UUID(world.alice.id)).token_epoch = 2
-        with revoking([entry_of(world.alice, "epoch", 2)], "logout"):
+        with revoking([entry_of(world.alice.access_token, "epoch", 2)], "logout"):
             if commit:
                 db.session.commit()
             raise Crash

@@ -16,6 +16,7 @@ from sqlalchemy import create_engine, text
 
 from books_api import create_app
 from books_api.auth.models import User
+from books_api.books.lists import list_books
 from books_api.books.schemas import parse_isbn
 from books_api.config import Settings
 from books_api.database import allow_long, autocommit
@@ -98,3 +99,13 @@ def _load() -> None:
     db.session.commit()
     with autocommit() as connection:
         connection.execute(text("VACUUM ANALYZE books"))
+
+
+def walk_through(limit: int = 100, **query: Any) -> list[dict[str, Any]]:
+    """The rows of every page."""
+    page = list_books(limit=limit, **query)
+    rows = list(page.rows)
+    while page.cursor:
+        page = list_books(limit=limit, cursor=page.cursor, **query)
+        rows += page.rows
+    return rows

@@ -11,7 +11,7 @@ from books_api.books.models import Book
 from books_api.books.schemas import BookSchema
 from books_api.database import autocommit
 from books_api.extensions import db
-from tests.books.catalogue import catalogue
+from tests.books.catalogue import catalogue, walk_through
 
 pytestmark = pytest.mark.long
 
@@ -36,16 +36,6 @@ def with_a_typo(rng, title):
 
 def find(q, **query):
     return list_books(limit=20, filters={"q": q}, **query).rows
-
-
-def walk_through(limit=100, **query):
-    """The rows of every page."""
-    page = list_books(limit=limit, **query)
-    rows = list(page.rows)
-    while page.cursor:
-        page = list_books(limit=limit, cursor=page.cursor, **query)
-        rows += page.rows
-    return rows
 
 
 def test_95_of_100_titles_are_found_in_spite_of_a_typo(titles):

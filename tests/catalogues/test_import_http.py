@@ -16,6 +16,8 @@ from books_api.catalogues.exceptions import ImportRunning
 from books_api.catalogues.importer import import_records
 from books_api.database import autocommit
 from books_api.extensions import db
+from tests.conftest import bearer
+from tests.helpers import locked, make_script_token, together
 from tests.processes import ROOT, running_gunicorn
 
 pytestmark = pytest.mark.long
@@ -153,12 +155,7 @@ def test_a_stranger_is_401(client):
 
 
 def test_a_read_only_token_is_403(client, alice, stored):
-    token = client.post(
-        f"{PREFIX}/auth/sessions",
-        json={"name": "script", "expires_in_days": 1, "read_only": True},
-        headers=alice.headers,
-    ).json["access_token"]
-    headers = {"Authorization": f"Bearer {token}"}
+    headers = bearer(make_script_token(client, alice).json["access_token"])
 
     response = client.post(IMPORT, data=MOMO, content_type="text/csv", headers=headers)
 
@@ -259,20 +256,18 @@ def test_a_dry_run_does_not_use_the_key(send, stored):
     assert (send(key="k").status_code, len(stored("id"))) == (200, 1)
 
 
-def test_a_request_while_the_first_is_running_is_409(app, alice, send, stored):
+def test_a_request_while_the_first_is_running_is_409(app, servers, alice, send, stored):
     def post():
         headers = {**alice.headers, "Idempotency-Key": "k"}
         options = {"data": MOMO, "content_type": "text/csv", "headers": headers}
         return app.test_client().post(IMPORT, **options)
 
-    with ThreadPoolExecutor(1) as pool, app.app_context(), db.engine.connect() as connection:
-        connection.execute(text("LOCK TABLE books IN EXCLUSIVE MODE"))
+    lock = "LOCK TABLE books IN EXCLUSIVE MODE"
+    with ThreadPoolExecutor(1) as pool, locked(servers, lock) as held:
         first = pool.submit(post)
-        blocked = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
-        while not connection.execute(blocked).scalar():
-            time.sleep(0.01)
+        held.wait_for(1)
         second = send(key="k")
-        connection.rollback()
+        held.release()
 
     assert (first.result().status_code, second.status_code) == (200, 409)
     assert len(stored("id")) == 1
@@ -313,12 +308,11 @@ def test_the_import_of_another_user_keeps_nobody_waiting(send, bob, running_impo
 def test_imports_at_once_make_no_duplicates(app, alice, stored):
     body = CSV + "".join(f"Book {number},Somebody,5\n" for number in range(200))
 
-    def post(_):
+    def post():
         options = {"data": body, "content_type": "text/csv", "headers": alice.headers}
         return app.test_client().post(IMPORT, **options).status_code
 
-    with ThreadPoolExecutor(4) as pool:
-        statuses = set(pool.map(post, range(4)))
+    statuses = set(together(*[post] * 4))
 
     assert statuses <= {200, 409}
     assert len(stored("id")) == 200
