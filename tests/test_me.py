@@ -63,12 +63,6 @@ def test_an_account_counts_all_its_books_and_shows_the_newest_20(client, alice, 
     assert (response.json["book_count"], shown) == (21, books[:0:-1])
 
 
-def test_a_strangers_account_is_401(client):
-    response = client.get(ME)
-
-    assert response.status_code == 401
-
-
 def patch_me(client, account, **values):
     return client.patch(ME, json=values, headers=account.headers)
 

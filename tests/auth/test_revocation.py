@@ -2,7 +2,7 @@
 
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from time import perf_counter, time
+from time import time
 from uuid import UUID
 
 import pytest
@@ -381,17 +381,13 @@ def test_redis_that_turns_into_a_replica_lets_nobody_in(world, redis_server):
 
 
 @pytest.mark.parametrize("kind", ["jti", "sid", "epoch"])
-def test_revocation_holds_when_the_process_dies_after_the_commit(world, kind):
-    crash_while_revoking(world.app, entry_of(world.alice.access_token, kind), commit=True)
+@pytest.mark.parametrize(("commit", "status"), [(True, 401), (False, 200)])
+def test_revocation_holds_when_the_process_dies_after_the_commit_and_only_then(
+    world, kind, commit, status
+):
+    crash_while_revoking(world.app, entry_of(world.alice.access_token, kind), commit=commit)
 
-    assert status_of(world.client, world.alice.access_token) == 401
-
-
-@pytest.mark.parametrize("kind", ["jti", "sid", "epoch"])
-def test_revocation_that_is_rolled_back_refuses_nobody(world, kind):
-    crash_while_revoking(world.app, entry_of(world.alice.access_token, kind), commit=False)
-
-    assert status_of(world.client, world.alice.access_token) == 200
+    assert status_of(world.client, world.alice.access_token) == status
 
 
 @pytest.mark.parametrize("kind", ["jti", "sid", "epoch"])
@@ -479,16 +475,6 @@ def listening(target, name, listener):
     event.remove(target, name, listener)
 
 
-def test_protected_route_answers_503_while_redis_is_away(world, redis_server):
-    redis_server.kill()
-
-    response = world.client.get(f"{BOOKS}/", headers=world.alice.headers)
-
-    assert response.status_code == 503
-    assert int(response.headers["Retry-After"]) >= 1
-    assert response.content_type == "application/problem+json"
-
-
 def test_revoked_token_is_not_let_in_while_redis_is_away(world, redis_server):
     logout(world)
     redis_server.kill()
@@ -513,15 +499,6 @@ def test_good_token_works_within_a_second_of_redis_being_back(world, redis_serve
     assert_dead(world)
 
 
-def test_silent_redis_is_503_soon(world, silent_redis):
-    start = perf_counter()
-    response = world.client.get(f"{BOOKS}/", headers=world.alice.headers)
-    seconds = perf_counter() - start
-
-    assert response.status_code == 503
-    assert seconds < 1.5
-
-
 @each_revocation
 def test_nothing_is_revoked_while_redis_is_away(world, redis_server, revoke):
     def die(connection, cursor, statement, parameters, context, executemany):
@@ -540,15 +517,6 @@ def test_nothing_is_revoked_while_redis_is_away(world, redis_server, revoke):
 
 
 # What it costs, and what it leaves behind.
-
-
-def test_protected_get_makes_one_round_trip_to_redis(client, alice, commands):
-    client.get(f"{BOOKS}/", headers=alice.headers)  # connects, and fills Redis
-
-    first, *others = commands(lambda: client.get(f"{BOOKS}/", headers=alice.headers))
-
-    assert first.startswith("MGET ")
-    assert set(others) <= {"INFO"}  # sent along, once a second
 
 
 def test_keys_of_the_round_trip_are_in_one_slot_of_a_cluster(client, alice, commands):

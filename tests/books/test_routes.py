@@ -250,23 +250,6 @@ def test_a_path_answers_with_and_without_a_slash(
     assert response.status_code == status
 
 
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [
-        ("GET", "/"),
-        ("POST", "/"),
-        ("GET", f"/{NOBODY}"),
-        ("PATCH", f"/{NOBODY}"),
-        ("DELETE", f"/{NOBODY}"),
-        ("GET", f"/user/{NOBODY}"),
-    ],
-)
-def test_a_stranger_is_refused_before_the_body_is_read(client, method, path):
-    response = client.open(BOOKS + path, method=method, data=b"{", content_type="text/plain")
-
-    assert response.status_code == 401
-
-
 def test_who_is_deleted_adds_no_book(app, client, alice):
     delete_account(app, alice)
 
