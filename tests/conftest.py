@@ -4,8 +4,10 @@ import io
 import itertools
 import json
 import logging
+import os
 import re
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -139,6 +141,31 @@ def redis_server(app: Flask, servers: Servers) -> Iterator[Redis]:
         servers.redis.kill()
         (data / "dump.rdb").unlink(missing_ok=True)
         servers.redis.start()
+
+
+@pytest.fixture
+def silent_redis(app: Flask, redis_server: Redis) -> Iterator[None]:
+    """Redis takes connections and answers nothing."""
+    with app.app_context():
+        process = redis.client.info("server")["process_id"]
+    os.kill(process, signal.SIGSTOP)
+    yield
+    os.kill(process, signal.SIGCONT)
+
+
+@pytest.fixture
+def events(caplog: pytest.LogCaptureFixture) -> Callable[[str], list[Any]]:
+    """Return the security events of one kind that have been logged so far."""
+    caplog.set_level("INFO", "books_api.security")
+
+    def events(kind: str) -> list[Any]:
+        return [
+            record.fields
+            for record in caplog.records
+            if record.name == "books_api.security" and record.fields["event"] == kind
+        ]
+
+    return events
 
 
 @pytest.fixture

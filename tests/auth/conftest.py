@@ -1,7 +1,5 @@
 """Fixtures for the tests of accounts and sessions."""
 
-import os
-import signal
 from itertools import dropwhile
 from uuid import UUID
 
@@ -10,7 +8,7 @@ from redis import Redis
 
 from books_api.auth import resets, service, sessions
 from books_api.auth.models import User
-from books_api.extensions import db, redis
+from books_api.extensions import db
 
 
 @pytest.fixture
@@ -37,31 +35,6 @@ def make_reset_token(app):
             return resets.make_reset_token(service.get_user(UUID(account.id)))
 
     return make
-
-
-@pytest.fixture
-def silent_redis(app, redis_server):
-    """Redis takes connections and answers nothing."""
-    with app.app_context():
-        process = redis.client.info("server")["process_id"]
-    os.kill(process, signal.SIGSTOP)
-    yield
-    os.kill(process, signal.SIGCONT)
-
-
-@pytest.fixture
-def events(caplog):
-    """Return the security events of one kind that have been logged so far."""
-    caplog.set_level("INFO", "books_api.security")
-
-    def events(kind):
-        return [
-            record.fields
-            for record in caplog.records
-            if record.name == "books_api.security" and record.fields["event"] == kind
-        ]
-
-    return events
 
 
 @pytest.fixture
