@@ -114,12 +114,8 @@ def expired_by_deletion(app, client, alice):
 @pytest.mark.parametrize(
     "event",
     [
-        expired_by_new_password,
-        expired_by_logout_everywhere,
-        expired_by_a_newer_one,
-        expired_by_new_email,
-        expired_by_deactivation,
-        expired_by_deletion,
+        *(expired_by_new_password, expired_by_logout_everywhere, expired_by_a_newer_one),
+        *(expired_by_new_email, expired_by_deactivation, expired_by_deletion),
     ],
 )
 def test_reset_token_is_dead_after(app, client, alice, reset_token, event):

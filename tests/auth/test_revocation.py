@@ -104,15 +104,8 @@ def delete_account(world):
 
 
 REVOCATIONS = [
-    logout,
-    logout_with_refresh_token,
-    logout_all,
-    end_session,
-    change_role,
-    deactivate,
-    change_password,
-    reset_password,
-    delete_account,
+    *(logout, logout_with_refresh_token, logout_all, end_session, change_role, deactivate),
+    *(change_password, reset_password, delete_account),
 ]
 ANSWER_204 = [end_session, reset_password, delete_account]
 each_revocation = pytest.mark.parametrize("revoke", REVOCATIONS)
