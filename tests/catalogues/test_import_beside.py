@@ -13,7 +13,7 @@ from books_api.catalogues.importer import import_records
 from books_api.catalogues.readers import Record
 from books_api.extensions import db
 from tests.conftest import PASSWORD
-from tests.helpers import AUTH, BOOKS, NEW_PASSWORD, elsewhere, execute, released_together
+from tests.helpers import AUTH, BOOKS, NEW_PASSWORD, elsewhere, execute, locked, released_together
 
 MOMO = Record(2, ["Momo", "Ende"], {"title": "Momo", "author": "Ende"})
 CONTENT = b"title,author\nMomo,Ende\n"
@@ -146,11 +146,9 @@ def test_an_import_beside_one_of_the_same_user_is_409(impatient, importer, under
     assert response.headers["Retry-After"].isdigit()
 
 
-def test_an_import_that_waits_for_another_lock_is_503(app, impatient, importer):
-    with app.app_context(), db.engine.connect() as connection:
-        connection.execute(text("LOCK TABLE books IN EXCLUSIVE MODE"))
+def test_an_import_that_waits_for_another_lock_is_503(servers, impatient, importer):
+    with locked(servers, "LOCK TABLE books IN EXCLUSIVE MODE"):
         response = send_import(impatient, importer)
-        connection.rollback()
 
     assert response.status_code == 503
 
