@@ -5,7 +5,7 @@ import importlib
 
 from benchmarks import page, report
 
-SUBJECTS = ("ratio", "parts", "startup", "served", "logins", "sizes", "transfer")
+SUBJECTS = ("ratio", "parts", "startup", "served", "logins", "refill", "sizes", "transfer")
 
 
 def main() -> None:
