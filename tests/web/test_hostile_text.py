@@ -115,6 +115,7 @@ def costs(cost):
     return costs
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("method", "path", "make"), BODIES.values(), ids=BODIES)
 def test_a_body_takes_a_second_at_most(costs, method, path, make):
     def options(text):
@@ -157,6 +158,7 @@ def test_text_that_fits_when_it_is_normalized_is_taken(client, alice, length, st
     assert response.status_code == status
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["q", "author", "cursor", "x"])
 def test_a_query_takes_a_second_at_most(costs, name):
     def options(text):
@@ -175,6 +177,7 @@ def test_many_parameters_take_a_second_at_most(cost, parameter):
     assert seconds < SECONDS
 
 
+@pytest.mark.long
 def test_a_path_takes_a_second_at_most(costs):
     def options(text):
         return {"environ": {"PATH_INFO": f"{BOOKS}/{text.encode().decode('latin-1')}"}}
@@ -182,6 +185,7 @@ def test_a_path_takes_a_second_at_most(costs):
     assert max(costs("GET", "/", options, statuses={400, 404})) < SECONDS
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", HEADERS)
 @pytest.mark.parametrize("method", ["GET", "PATCH"])
 def test_a_header_takes_a_second_at_most(costs, method, name):
@@ -193,6 +197,7 @@ def test_a_header_takes_a_second_at_most(costs, method, name):
     assert max(costs(method, f"{BOOKS}/{{book}}", options, statuses=statuses)) < SECONDS
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("field", FIELDS)
 def test_an_import_takes_a_second_at_most(costs, field):
     def options(text):
@@ -203,6 +208,7 @@ def test_an_import_takes_a_second_at_most(costs, field):
     assert max(costs("POST", f"{BOOKS}/import", options, statuses={200, 422})) < SECONDS
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("start", ["", "title,author\n", 'title,author\n"', "title,author,"])
 def test_an_import_of_csv_takes_a_second_at_most(costs, start):
     def options(text):
