@@ -217,6 +217,7 @@ def test_an_import_of_csv_takes_a_second_at_most(costs, start):
     assert max(costs("POST", f"{BOOKS}/import", options, statuses={200, 422})) < SECONDS
 
 
+@pytest.mark.long
 def test_quotes_that_never_match_take_a_second_at_most(cost):
     body = ("title,author\n" + 'a","\n' * (MEBIBYTE // 5)).encode()
 
