@@ -63,7 +63,7 @@ bench: .venv/installed ## Measure speed and memory, and write docs/performance.m
 	@exec $(BIN)/python -m benchmarks --write
 
 clean: ## Remove the virtual environment (the data in instance/ stays)
-	rm -rf .venv .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .mypy_cache .ruff_cache .hypothesis .coverage
 
 .venv/installed: requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.version_info < (3, 11) and sys.exit("Python 3.11 or later is needed: make PYTHON=...")'
