@@ -29,7 +29,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     """Build the application: the one place where the parts meet. Raises ConfigError."""
     settings = settings or Settings.from_environ()
     app = Flask(__name__, static_folder=None)
-    # No view or hook is a coroutine; asking each of them takes a fiftieth of a read.
+    # No view or hook is a coroutine; asking each of them takes a fiftieth of a read. (To mypy it is
+    # a method, as wsgi_app is below.)
     app.ensure_sync = lambda func: func  # type: ignore[method-assign]
     app.config.from_mapping(flask_config(settings))
     app.url_map.strict_slashes = False  # /books and /books/ both answer, no redirect

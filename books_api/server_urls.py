@@ -56,7 +56,7 @@ def redis_url(url: str) -> str:
             *_, options = sentinel_address(url)
             (SSLConnection if options.pop("ssl", False) else Connection)(**options)
         else:
-            options = parse_url(url)  # type: ignore[no-untyped-call]
+            options = parse_url(url)  # type: ignore[no-untyped-call]  # it has no types
             options.pop("connection_class", Connection)(**options)  # connects when first used
     except (TypeError, ValueError):
         raise ValidationError("is not a valid URL.") from None
@@ -80,7 +80,7 @@ def sentinel_address(url: str) -> tuple[list[tuple[str, int]], str, dict[str, An
         if not host:
             raise ValueError("a Sentinel without a host")
         nodes.append((host, int(port or 26379)))
-    options: dict[str, Any] = parse_url(  # type: ignore[no-untyped-call]
+    options: dict[str, Any] = parse_url(  # type: ignore[no-untyped-call]  # it has no types
         f"{scheme}://{credentials}@sentinel/{int(db or 0)}?{query}"
     )
     options.pop("host")

@@ -15,7 +15,7 @@ _FIND_UNUSED = text(
     f"SELECT id, {_IS_UNUSED} AS is_unused FROM ("  # noqa: S608  # of our own
     " SELECT id, word FROM book_words WHERE id > :after ORDER BY id LIMIT :rows) AS b ORDER BY id"
 )
-_DELETE_UNUSED = text(f"DELETE FROM book_words WHERE id = ANY(:ids) AND {_IS_UNUSED}")  # noqa: S608
+_DELETE_UNUSED = text(f"DELETE FROM book_words WHERE id = ANY(:ids) AND {_IS_UNUSED}")  # noqa: S608  # as above
 _BY_INDEX = text("SET LOCAL enable_seqscan = off")
 # A transaction that has not ended may have brought a book with a word that it found here. None is
 # under way while this is held: whoever writes waits for it, for the milliseconds of one DELETE.

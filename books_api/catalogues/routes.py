@@ -91,7 +91,7 @@ def receive(body: IO[bytes]) -> None:
 
 
 def _fingerprint(body: IO[bytes], query: dict[str, Any]) -> bytes:
-    digest = hashlib.file_digest(body, "sha256")  # type: ignore[arg-type]
+    digest = hashlib.file_digest(body, "sha256")  # type: ignore[arg-type]  # a binary file
     body.seek(0)
     request_line = f"POST /books/import {request.mimetype} {sorted(query.items())}"
     digest.update(request_line.encode())

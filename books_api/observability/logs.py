@@ -78,7 +78,7 @@ FORMATTERS = {
 
 def request_id() -> str:
     """Return the id of the current request."""
-    identifier: str = request.id  # type: ignore[attr-defined]  # of access.Request
+    identifier: str = request.id  # type: ignore[attr-defined]  # of requests.Request
     return identifier
 
 
