@@ -147,7 +147,7 @@ def test_the_idle_connections_go_with_an_overdue_one(app_in_haste, servers):
             read.rows()
         with within(SHORT):
             for _ in range(10):
-                with pytest.raises(OperationalError):
+                with pytest.raises(OperationalError, match="did not answer a moment ago"):
                     read.rows()
 
 
