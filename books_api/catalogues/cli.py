@@ -44,11 +44,20 @@ group = OperatorGroup("books", help="Import and export catalogues.")
     metavar="FIELD=COLUMN",
     help="Where a field is, when its column is not known by name: title=Titel.",
 )
+@click.option("--encoding", metavar="NAME", help="Where it is not recognised: cp1250, gbk.")
+@click.option("--strict", is_flag=True, help="Reject a record for a cell that cannot be read.")
 @click.option("--duplicates", is_flag=True, help="Import also what is already there.")
 @click.option("--dry-run", is_flag=True, help="Say what would happen; change nothing.")
 @click.option("--quiet", is_flag=True, help="No progress; the summary only.")
 def import_(
-    file: str, owner: str, mappings: tuple[str, ...], duplicates: bool, dry_run: bool, quiet: bool
+    file: str,
+    owner: str,
+    mappings: tuple[str, ...],
+    encoding: str | None,
+    strict: bool,
+    duplicates: bool,
+    dry_run: bool,
+    quiet: bool,
 ) -> None:
     """Import FILE: CSV or JSON Lines, maybe with gzip, or - for standard input.
 
@@ -65,7 +74,13 @@ def import_(
     user_id = owner_id(owner)
     with opened(file) as raw:
         try:
-            catalogue = open_catalogue(raw, format=named_format(file), mapping=mapping)
+            catalogue = open_catalogue(
+                raw,
+                format=named_format(file),
+                mapping=mapping,
+                encoding=encoding,
+                strict=strict,
+            )
         except UnreadableCatalogue as error:
             fail(f"{file}: {error}")
         except UnknownColumn as error:

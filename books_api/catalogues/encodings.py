@@ -31,13 +31,13 @@ UTF_16 = Encoding("UTF-16", "utf-16", "surrogatepass")
 WINDOWS_1252 = Encoding("Windows-1252", "cp1252", "strict")
 
 
-def open_text(raw: IO[bytes]) -> tuple[TextIOWrapper, str]:
+def open_text(raw: IO[bytes], name: str | None = None) -> tuple[TextIOWrapper, str]:
     """Return the text of a seekable binary file, and the name of its encoding.
 
-    Raises UnreadableCatalogue.
+    It is recognised when no name of a codec is given. Raises UnreadableCatalogue.
     """
     try:
-        encoding = _recognise(raw)
+        encoding = _recognise(raw) if name is None else _named(raw, name)
         raw.seek(0)
     except (OSError, EOFError, zlib.error) as error:
         raise UnreadableCatalogue(f"The file cannot be read: {error}.") from None
@@ -77,6 +77,17 @@ def _recognise(raw: IO[bytes]) -> Encoding:
         if _decodes(raw, encoding):
             return encoding
     raise UnreadableCatalogue("The file is neither UTF-8, UTF-16 nor Windows-1252.")
+
+
+def _named(raw: IO[bytes], name: str) -> Encoding:
+    try:
+        codec = codecs.lookup(name)
+    except (LookupError, ValueError):
+        raise UnreadableCatalogue(f"No encoding is called {name!a}.") from None
+    encoding = Encoding(name, codec.name, "strict")
+    if not codec._is_text_encoding or not _decodes(raw, encoding):
+        raise UnreadableCatalogue(f"The file is not {name}.")
+    return encoding
 
 
 def _decodes(raw: IO[bytes], encoding: Encoding) -> bool:

@@ -13,7 +13,6 @@ from typing import Any
 from uuid import UUID
 
 import psycopg2
-from marshmallow import ValidationError
 from psycopg2.errorcodes import LOCK_NOT_AVAILABLE
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError, OperationalError
@@ -22,7 +21,6 @@ from books_api.books.models import FIELDS
 from books_api.books.service import owner_must_exist
 from books_api.catalogues.exceptions import ImportRunning, UnreadableCatalogue
 from books_api.catalogues.readers import Record
-from books_api.catalogues.repair import to_book
 from books_api.database import transaction
 from books_api.models import new_id
 
@@ -176,21 +174,19 @@ def _import_batch(
     on_outcome: OnOutcome,
     duplicates: bool,
 ) -> None:
-    good: dict[int, tuple[Record, dict[str, Any]]] = {}
+    good: dict[int, Record] = {}
     for record in batch:
-        try:
-            if record.reason is not None:
-                raise ValidationError(record.reason)
-            report.repairs.update(record.repairs)
-            good[record.line] = (record, to_book(record.values, report.repairs, typed=record.typed))
-        except ValidationError as error:
+        if record.reason is None:
+            report.repairs.update(note.kind for note in record.notes)
+            good[record.line] = record
+        else:
             report.rejected += 1
-            report.last_reason = reason(error)
-            on_outcome(record, REJECTED, report.last_reason)
+            report.last_reason = record.reason
+            on_outcome(record, REJECTED, record.reason)
     report.last_line = batch[-1].line
     there = _write(good, owner, connection, duplicates) if good else []
     for line in there:
-        on_outcome(good[line][0], ALREADY_THERE, "You have this book.")
+        on_outcome(good[line], ALREADY_THERE, "You have this book.")
     report.already_there += len(there)
     report.imported += len(good) - len(there)
 
@@ -208,7 +204,7 @@ def _take_turn(owner: UUID, connection: Connection, *, wait: bool) -> None:
 
 
 def _write(
-    good: dict[int, tuple[Record, dict[str, Any]]],
+    good: dict[int, Record],
     owner: UUID,
     connection: Connection,
     duplicates: bool,
@@ -216,8 +212,8 @@ def _write(
     """Write the books, and return the lines of those that are already there."""
     rows, owned_by = io.StringIO(), str(owner)
     connection.execute(_STAGE)
-    for line, (_, book) in good.items():
-        values = (line, new_id(), owned_by, *(book.get(name) for name in FIELDS))
+    for line, record in good.items():
+        values = (line, new_id(), owned_by, *(record.book.get(name) for name in FIELDS))
         rows.write("\t".join(map(_copied, values)) + "\n")
     rows.seek(0)
     try:
@@ -234,16 +230,3 @@ def _copied(value: Any) -> str:
         return "\\N"
     copied = str(value)
     return copied.translate(_ESCAPES) if _ESCAPED.search(copied) else copied
-
-
-def reason(error: ValidationError) -> str:
-    """Return the API's words in one line: field, and what is wrong with it."""
-    messages: dict[str, list[str]] = (
-        error.messages_dict
-        if isinstance(error.messages, dict)
-        else {error.field_name: error.messages}
-    )
-    return " ".join(
-        " ".join(texts) if name == "_schema" else f"{name}: {' '.join(texts)}"
-        for name, texts in messages.items()
-    )

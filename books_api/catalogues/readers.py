@@ -5,19 +5,20 @@ What is recognised is said, never guessed silently.
 
 import csv
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import TextIOWrapper
 from itertools import chain, islice
 from typing import IO, Any, Literal
 
 import orjson
+from marshmallow import ValidationError
 
 from books_api.books.models import FIELDS
 from books_api.catalogues.columns import check_fields, find_columns, shown
 from books_api.catalogues.encodings import LINE_MAX, open_text, read_lines
 from books_api.catalogues.exceptions import UnknownColumn, UnreadableCatalogue
-from books_api.catalogues.repair import QUOTES, date_form
+from books_api.catalogues.repair import QUOTES, Note, date_form, read_book
 
 Format = Literal["csv", "jsonl"]
 LOOKED_AT = 100  # records whose dates are looked at to name their form
@@ -30,27 +31,56 @@ JSON_COLUMNS = ["record"]
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A record as it was: where it began, its cells, and why it cannot be read, if so.
+    """A record: where it begins, its cells as they were, its book or the reason why it has none.
 
-    `typed` values are JSON's; the others are text, in which an empty cell means unknown.
+    A field that the record has not, or whose cell was left out, is no member of `book`; one whose
+    cell is empty is None. `id` is the book's, in a file that we exported; `notes` are what was left
+    out or repaired.
     """
+
+    line: int
+    cells: list[str]
+    book: Mapping[str, Any] = field(default_factory=dict)
+    reason: str | None = None
+    id: str | None = None
+    notes: Sequence[Note] = ()
+
+
+@dataclass(slots=True)
+class Catalogue:
+    """A catalogue that is recognised and not yet read. `header` names the cells of a record.
+
+    `columns` leads from fields to the columns that they are read from; `unused` are the others.
+    """
+
+    header: list[str]
+    records: Iterator[Record]
+    text: TextIOWrapper  # which closes its file when it is let go
+    encoding: str
+    form: str  # CSV or JSON Lines, and its delimiter
+    columns: dict[str, str] = field(default_factory=dict)
+    unused: list[str] = field(default_factory=list)
+    dates: str = ""
+
+    @property
+    def description(self) -> str:
+        """What was recognised, for the first line of a report."""
+        used = ", ".join(f"{name} from {column!r}" for name, column in self.columns.items())
+        parts = [f"{self.form}, {self.encoding}", used, self.dates and f"dates as {self.dates}"]
+        parts.append(f"not used: {shown(self.unused)}" if self.unused else "")
+        return "; ".join(filter(None, parts))
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """What stands in a record, by the names of columns.KNOWN_COLUMNS. `typed` values are JSON's."""
 
     line: int
     cells: list[str]
     values: Mapping[str, Any] = field(default_factory=dict)
     reason: str | None = None
     typed: bool = False
-    repairs: tuple[str, ...] = ()
-
-
-@dataclass(slots=True)
-class Catalogue:
-    """A catalogue that is recognised and not yet read. `description` says what was recognised."""
-
-    header: list[str]
-    records: Iterator[Record]
-    description: str
-    text: TextIOWrapper  # which closes its file when it is let go
+    notes: tuple[Note, ...] = ()
 
 
 def open_catalogue(
@@ -58,15 +88,19 @@ def open_catalogue(
     *,
     format: Format | None = None,
     mapping: Mapping[str, str] | None = None,
+    encoding: str | None = None,
+    strict: bool = False,
 ) -> Catalogue:
     """Recognise a seekable binary file.
 
     `mapping` leads from fields of a book to columns of the file, besides those known by name.
-    Raises UnreadableCatalogue and UnknownColumn.
+    `encoding` is the name of a codec; without it, it is recognised. `strict` rejects a record for
+    a cell that cannot be read, which otherwise is left out. Raises UnreadableCatalogue and
+    UnknownColumn.
     """
     mapping = mapping or {}
     check_fields(mapping)
-    text, encoding = open_text(raw)
+    text, found = open_text(raw, encoding)
     first = next((line for line in read_lines(text) if line.strip("\ufeff \t\r\n")), None)
     if first is None:
         raise UnreadableCatalogue("The file is empty.")
@@ -74,17 +108,44 @@ def open_catalogue(
     if format is None:
         format = "jsonl" if first.lstrip("\ufeff \t").startswith("{") else "csv"
     if format == "csv":
-        return _described(_open_csv(text, first, encoding, mapping))
-    lines = enumerate(read_lines(text), 1)
-    records = _read_jsonl(
-        ((number, line.strip("\ufeff \t\r\n")) for number, line in lines), mapping
-    )
-    return _described(Catalogue(JSON_COLUMNS, records, f"JSON Lines, {encoding}", text))
+        catalogue, rows = _open_csv(text, first, found, mapping)
+    else:
+        lines = enumerate(read_lines(text), 1)
+        rows = _read_jsonl(
+            ((number, line.strip("\ufeff \t\r\n")) for number, line in lines), mapping
+        )
+        catalogue = Catalogue(JSON_COLUMNS, iter(()), text, found, "JSON Lines")
+    start = list(islice(rows, LOOKED_AT))
+    if not start:
+        raise UnreadableCatalogue("The file has a header and no records.")
+    forms = {date_form(row.values.get("published_date", "")) for row in start} - {None}
+    catalogue.dates = " or ".join(sorted(map(str, forms)))
+    catalogue.records = _read_records(chain(start, rows), strict)
+    return catalogue
+
+
+def _read_records(rows: Iterable[_Row], strict: bool) -> Iterator[Record]:
+    for row in rows:
+        if row.reason is not None:
+            yield Record(row.line, row.cells, reason=row.reason)
+            continue
+        try:
+            book, notes = read_book(row.values, strict=strict, typed=row.typed)
+        except ValidationError as error:
+            yield Record(row.line, row.cells, reason=reason(error))
+        else:
+            yield Record(row.line, row.cells, book, notes=[*row.notes, *notes])
+
+
+def reason(error: ValidationError) -> str:
+    """Return the API's words in one line: field, and what is wrong with it."""
+    messages: dict[str, list[str]] = error.messages_dict
+    return " ".join(f"{name}: {' '.join(texts)}" for name, texts in messages.items())
 
 
 def _open_csv(
     text: TextIOWrapper, first: str, encoding: str, mapping: Mapping[str, str]
-) -> Catalogue:
+) -> tuple[Catalogue, Iterator[_Row]]:
     csv.field_size_limit(LINE_MAX)
 
     def known(delimiter: str) -> tuple[int, int]:
@@ -95,15 +156,16 @@ def _open_csv(
             return len(header), len(header)
 
     delimiter = max(DELIMITERS, key=known)
-    described = f"CSV, {DELIMITERS[delimiter]}, {encoding}"
+    form = f"CSV, {DELIMITERS[delimiter]}"
     rows = _read_rows(read_lines(text), delimiter)
     _, header, reason = next(row for row in rows if row[1])
     if reason:
         raise UnreadableCatalogue(f"The header {reason[0].lower()}{reason[1:]}")
     if header == REJECTED_COLUMNS + JSON_COLUMNS:
         lines = ((number, row[-1]) for number, row, _ in rows if row)
-        described += ", of rejected JSON Lines"
-        return Catalogue(JSON_COLUMNS, _read_jsonl(lines, mapping), described, text)
+        form += ", of rejected JSON Lines"
+        catalogue = Catalogue(JSON_COLUMNS, iter(()), text, encoding, form)
+        return catalogue, _read_jsonl(lines, mapping)
     columns = find_columns(header, mapping)
     missing = [name for name in ("title", "author") if name not in columns]
     if missing:
@@ -111,21 +173,10 @@ def _open_csv(
             f"No column is known as the {' or the '.join(missing)} among: {shown(header)}."
             f" Name the columns {', '.join(FIELDS)}."
         )
-    used = ", ".join(f"{name} from {header[index]!r}" for name, index in columns.items())
-    records = _read_csv(rows, delimiter, len(header), columns)
-    return Catalogue(header, records, f"{described}; {used}", text)
-
-
-def _described(catalogue: Catalogue) -> Catalogue:
-    """Add to the description in which forms the first dates are."""
-    first = list(islice(catalogue.records, LOOKED_AT))
-    if not first:
-        raise UnreadableCatalogue("The file has a header and no records.")
-    forms = {date_form(record.values.get("published_date", "")) for record in first} - {None}
-    if forms:
-        catalogue.description += f"; dates as {' or '.join(sorted(map(str, forms)))}"
-    catalogue.records = chain(first, catalogue.records)
-    return catalogue
+    used = {name: header[index] for name, index in columns.items()}
+    unused = [name for index, name in enumerate(header) if index not in columns.values()]
+    catalogue = Catalogue(header, iter(()), text, encoding, form, used, unused)
+    return catalogue, _read_csv(rows, delimiter, len(header), columns)
 
 
 def _read_rows(lines: Iterator[str], delimiter: str) -> Iterator[tuple[int, list[str], str | None]]:
@@ -171,19 +222,19 @@ def _read_csv(
     delimiter: str,
     width: int,
     columns: Mapping[str, int],
-) -> Iterator[Record]:
+) -> Iterator[_Row]:
     for line, row, reason in rows:
-        repairs: tuple[str, ...] = ()
+        notes: tuple[Note, ...] = ()
         if reason is not None and len(cells := row[0].split(delimiter)) == width:
-            row, reason, repairs = cells, None, (QUOTES,)
+            row, reason, notes = cells, None, (QUOTES,)
         if reason is None and len(row) == width:
             values = {name: row[index] for name, index in columns.items()}
-            yield Record(line, row, values, repairs=repairs)
+            yield _Row(line, row, values, notes=notes)
         elif row:
-            yield Record(line, row, reason=reason or f"Has {len(row)} columns in place of {width}.")
+            yield _Row(line, row, reason=reason or f"Has {len(row)} columns in place of {width}.")
 
 
-def _read_jsonl(lines: Iterator[tuple[int, str]], mapping: Mapping[str, str]) -> Iterator[Record]:
+def _read_jsonl(lines: Iterator[tuple[int, str]], mapping: Mapping[str, str]) -> Iterator[_Row]:
     keys: list[str] = []
     columns: dict[str, int] = {}
     for number, line in lines:
@@ -198,10 +249,10 @@ def _read_jsonl(lines: Iterator[tuple[int, str]], mapping: Mapping[str, str]) ->
                 used = {name: column for name, column in mapping.items() if column in found}
                 columns = find_columns(keys, used)
         except orjson.JSONDecodeError as error:
-            yield Record(number, [line], reason=f"Is not JSON: {error}.")
+            yield _Row(number, [line], reason=f"Is not JSON: {error}.")
         except UnknownColumn as error:
             keys = []
-            yield Record(number, [line], reason=str(error))
+            yield _Row(number, [line], reason=str(error))
         else:
             values = {name: found[keys[index]] for name, index in columns.items()}
-            yield Record(number, [line], values, typed=True)
+            yield _Row(number, [line], values, typed=True)

@@ -155,7 +155,7 @@ def test_goodbooks_10k(book_of, isbn, isbn13, year, expected):
 def test_what_goodbooks_10k_has_lost_is_rejected(
     run_import, stored, tmp_path, isbn13, year, reason
 ):
-    run_import(f'{GOODBOOKS}1,1,9,,"{isbn13}",Homer,{year},,The Iliad,eng,4\n')
+    run_import(f'{GOODBOOKS}1,1,9,,"{isbn13}",Homer,{year},,The Iliad,eng,4\n', "--strict")
 
     assert stored("id") == []
     assert reason in (tmp_path / "books.csv.rejected.csv").read_text()

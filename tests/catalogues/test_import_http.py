@@ -66,8 +66,9 @@ def test_the_answer_has_the_counts_and_what_was_recognised(send):
 def test_defects_are_reported_by_line(send):
     report = send(DEFECTS.read_bytes()).json
 
-    assert (report["read"], report["imported"], report["rejected"]) == (36, 30, 6)
-    assert [record["line"] for record in report["records"]] == [18, 21, 25, 27, 29, 37]
+    assert (report["read"], report["imported"], report["rejected"]) == (36, 32, 4)
+    assert [record["line"] for record in report["records"]] == [18, 21, 25, 29]
+    assert report["repairs"]["published_date that cannot be read left out"] == 2
     assert report["repairs"]["page count 0 taken as unknown"] == 5
 
 
@@ -99,7 +100,7 @@ def test_a_file_is_given_up_when_its_first_10_000_records_are_no_books(send):
 
 
 def test_a_file_is_given_up_without_repeating_a_cell_of_any_length(send):
-    number = f'{{"title": "Momo", "author": "Ende", "isbn": "{"9" * 100_000}e5"}}\n'
+    number = f'{{"title": "Momo", "author": "{"9" * 100_000}"}}\n'
 
     response = send("{}\n" * 9_999 + number, "application/x-ndjson")
 
@@ -114,7 +115,7 @@ def test_a_small_file_without_a_book_is_reported(send):
 
 
 def test_a_reason_does_not_repeat_a_cell_of_any_length(send):
-    response = send(f"title,author,isbn\nMomo,Ende,{'9' * 100_000}e5\n")
+    response = send(f"title,author\nMomo,{'9' * 100_000}\n")
 
     assert response.json["rejected"] == 1
     assert len(response.data) < 1_000
