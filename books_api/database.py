@@ -8,6 +8,7 @@
 - autocommit(): a connection for the rare statements that are written where they are used.
 """
 
+import os
 import select
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -24,6 +25,7 @@ from books_api.config import Settings
 from books_api.deadlines import DEADLINE, DeadlineConnection, Server
 from books_api.extensions import db
 
+APPLICATION = "books-api"  # what Postgres knows a process by, with its id
 # libpq's words, see its documentation, 32.1.2 and 32.1.1: seconds, but tcp_user_timeout.
 CONNECT = {
     "connect_timeout": 3,
@@ -31,7 +33,6 @@ CONNECT = {
     "keepalives_interval": 5,
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,
-    "application_name": "books-api",
 }
 # Milliseconds. Every wait has an end: a stuck query must not hold its worker.
 SESSION = {
@@ -66,6 +67,7 @@ def engine_options(settings: Settings) -> dict[str, Any]:
         "pool_recycle": 1800,
         "connect_args": {
             **CONNECT,
+            "application_name": f"{APPLICATION} {os.getpid()}",
             "options": f"{ours} {theirs} -c timezone=UTC",
             "connection_factory": DeadlineConnection,
         },

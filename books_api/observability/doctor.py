@@ -3,22 +3,20 @@
 import re
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
 
 import click
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from flask import current_app
 from flask.cli import with_appcontext
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from books_api.commands import FAILED
-from books_api.database import autocommit
+from books_api.commands import FAILED, first_line
+from books_api.config import current_settings
+from books_api.database import APPLICATION, autocommit
 from books_api.extensions import redis
 from books_api.redis_client import UnfitRedis, check_fitness
 from books_api.version import __version__
@@ -30,10 +28,10 @@ REDIS_MIN = [6, 2]  # SET knows EXAT
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a check found: `ok` is False when it needs the operator."""
+    """What a check found: `ok` is False when it needs the operator, None when it was not made."""
 
     name: str
-    ok: bool
+    ok: bool | None
     detail: str
     reason: str = ""  # for the operator only: it may name hosts
 
@@ -42,14 +40,21 @@ Check = Callable[[], Finding]
 
 
 def database() -> Finding:
-    """Postgres answers, is recent enough, and knows letters beyond ASCII."""
+    """Postgres answers, takes writes, is recent enough, and knows letters beyond ASCII."""
     with autocommit() as connection:
-        version, ctype = connection.execute(
+        version, ctype, read_only = connection.execute(
             text(
-                "SELECT current_setting('server_version_num')::integer, datctype"
+                "SELECT current_setting('server_version_num')::integer, datctype,"
+                " current_setting('transaction_read_only')::boolean"
                 " FROM pg_database WHERE datname = current_database()"
             )
         ).one()
+    if read_only:
+        detail = (
+            "Postgres is read-only: logins and every change are refused. Give the address of the"
+            " primary, or unset default_transaction_read_only."
+        )
+        return Finding("database", False, detail)
     if version // 10_000 < POSTGRES_MIN:
         detail = f"Postgres {version // 10_000} is too old; {POSTGRES_MIN} is the oldest supported."
         return Finding("database", False, detail)
@@ -64,19 +69,32 @@ def database() -> Finding:
 
 def redis_() -> Finding:
     """Redis answers, and refuses writes rather than forget a revocation."""
-    check_fitness(redis.client.info())
+    try:
+        info = redis.client.info()
+    except UnfitRedis:
+        raise
+    except RedisError as error:
+        detail = (
+            "Does not answer: protected routes are 503, and each process counts the rate limits in"
+            " its own memory."
+        )
+        return Finding("redis", False, detail, first_line(error))
+    check_fitness(info)
     return Finding("redis", True, "a primary, noeviction")
 
 
 def migrations() -> Finding:
-    """The schema is the one that this code was written for."""
+    """The schema is at least the one that this code was written for."""
     with autocommit() as connection:
-        current = MigrationContext.configure(connection).get_current_heads()
-    head = _heads(str(current_app.extensions["migrate"].directory))
-    if set(current) != set(head):
-        detail = f"The schema is at {_names(current)}, not {_names(head)}: run flask db upgrade."
+        found = connection.execute(text("SELECT to_regclass('alembic_version')")).scalar_one()
+        statement = text("SELECT max(version_num) FROM alembic_version")
+        schema = connection.execute(statement).scalar_one() if found else None
+    expected = current_app.extensions["schema"]
+    if schema is None or schema < expected:
+        detail = f"The schema is at {schema or 'nothing'}, not {expected}: run flask db upgrade."
         return Finding("migrations", False, detail)
-    return Finding("migrations", True, f"at {_names(head)}")
+    newer = f", newer than this version, which needs {expected}" * (schema > expected)
+    return Finding("migrations", True, f"at {schema}{newer}")
 
 
 def extensions() -> Finding:
@@ -122,29 +140,85 @@ def clocks() -> Finding:
     return Finding("clocks", ok, detail if ok else f"{detail}: synchronise them (NTP).")
 
 
-ALL: Sequence[Check] = (
-    database,
-    redis_,
-    migrations,
-    extensions,
-    redis_version,
-    redis_persistence,
-    clocks,
-)
+def writes() -> Finding:
+    """Postgres and Redis do what a login and a logout need: they write."""
+    try:
+        with autocommit() as connection:
+            connection.execute(text("UPDATE alembic_version SET version_num = '' WHERE false"))
+    except DBAPIError as error:
+        detail = "Postgres refuses changes: logins and logouts are 503."
+        return Finding("writes", False, detail, first_line(error))
+    try:
+        redis.client.set("{books}:doctor", 1, ex=1)
+    except ResponseError as error:
+        detail = (
+            "Redis refuses changes: logins and logouts are 503, and each process counts the rate"
+            " limits in its own memory."
+        )
+        return Finding("writes", False, detail, first_line(error))
+    return Finding("writes", True, "tried in Postgres and Redis")
 
 
-def run(checks: Sequence[Check]) -> list[Finding]:
-    """Run each check; one that cannot be made is a finding too."""
-    findings = []
+def connections() -> Finding:
+    """Postgres has room for all that the processes may open."""
+    with autocommit() as connection:
+        processes, ours, all_, most = connection.execute(text(CONNECTIONS)).one()
+    needed = processes * current_settings().database_pool_size
+    detail = (
+        f"{processes} processes may open {needed}, others have {all_ - ours},"
+        f" Postgres allows {most}"
+    )
+    if needed + all_ - ours > most:
+        detail += ": raise max_connections, or lower DATABASE_POOL_SIZE or WEB_CONCURRENCY."
+        return Finding("connections", False, detail)
+    return Finding("connections", True, detail)
+
+
+# A process is known by its name for Postgres, which has its id, and its address.
+CONNECTIONS = f"""
+    SELECT count(DISTINCT (application_name, client_addr)) FILTER (WHERE ours),
+           count(*) FILTER (WHERE ours), count(*),
+           current_setting('max_connections')::integer
+           - current_setting('superuser_reserved_connections')::integer
+    FROM (SELECT *, coalesce(application_name LIKE '{APPLICATION} %', false) AS ours
+          FROM pg_stat_activity WHERE usesysid IS NOT NULL AND datid IS NOT NULL
+                AND pid <> pg_backend_pid()) AS clients
+"""  # noqa: S608  # of a constant
+READINESS: Sequence[Check] = (database, redis_, migrations)
+# Each with those whose failure is its own too, and is reported once.
+ALL: Mapping[Check, tuple[Check, ...]] = {
+    database: (),
+    redis_: (),
+    migrations: (database,),
+    writes: (database, redis_, migrations),
+    extensions: (database,),
+    connections: (database,),
+    redis_version: (redis_,),
+    redis_persistence: (redis_,),
+    clocks: (database, redis_),
+}
+
+
+def run(checks: Iterable[Check]) -> list[Finding]:
+    """Run the checks in their order, but those whose cause of failure has been found."""
+    findings: dict[Check, Finding] = {}
     for check in checks:
-        try:
-            findings.append(check())
-        except UnfitRedis as error:
-            findings.append(Finding(name_of(check), False, str(error)))
-        except (SQLAlchemyError, RedisError) as error:
-            reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
-            findings.append(Finding(name_of(check), False, "Does not answer.", reason))
-    return findings
+        failed = [cause for cause in ALL[check] if cause in findings and not findings[cause].ok]
+        findings[check] = _skip(check, failed[0]) if failed else _make(check)
+    return list(findings.values())
+
+
+def _skip(check: Check, cause: Check) -> Finding:
+    return Finding(name_of(check), None, f"not checked, because of {name_of(cause)}")
+
+
+def _make(check: Check) -> Finding:
+    try:
+        return check()
+    except UnfitRedis as error:
+        return Finding(name_of(check), False, str(error))
+    except (SQLAlchemyError, RedisError) as error:
+        return Finding(name_of(check), False, "Does not answer.", first_line(error))
 
 
 def name_of(check: Check) -> str:
@@ -152,27 +226,18 @@ def name_of(check: Check) -> str:
     return check.__name__.strip("_").replace("_", " ")
 
 
-@cache
-def _heads(directory: str) -> Sequence[str]:
-    # Reading the revisions takes some ten milliseconds, and they are part of this code.
-    return ScriptDirectory(directory).get_heads()
-
-
-def _names(revisions: Sequence[str]) -> str:
-    return ", ".join(sorted(revisions)) or "nothing"
-
-
 @click.command()
+@click.option("--ready", is_flag=True, help="Only what /readyz asks, as a reload does.")
 @with_appcontext
-def doctor() -> None:
+def doctor(ready: bool) -> None:
     """Say, in words, what is wrong with this deployment.
 
     Exits with 1 when something is.
     """
     click.echo(f"ok    version: {__version__}")
-    findings = run(ALL)
+    findings = run(READINESS if ready else ALL)
     for finding in findings:
-        verdict = "ok   " if finding.ok else "WRONG"
+        verdict = {True: "ok   ", False: "WRONG", None: "-    "}[finding.ok]
         click.echo(f"{verdict} {finding.name}: {finding.detail} {finding.reason}".rstrip())
     if not all(finding.ok for finding in findings):
         sys.exit(FAILED)

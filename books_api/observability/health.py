@@ -3,8 +3,9 @@
 import math
 import threading
 import time
+from pathlib import Path
 
-from flask import Blueprint, Flask, Response, current_app, jsonify
+from flask import Blueprint, Flask, Response, current_app, jsonify, request
 
 from books_api.observability import doctor
 from books_api.observability.doctor import Check, Finding
@@ -12,9 +13,9 @@ from books_api.observability.logs import logger
 from books_api.version import __version__
 from books_api.web.problems import RETRY_AFTER
 
-READINESS = (doctor.database, doctor.redis_, doctor.migrations)
 TIMEOUT = 1.0  # seconds that a check has
 FRESH = 1.0  # seconds for which its finding is good
+LOOPBACK = ("127.0.0.1", "::1")
 
 blueprint = Blueprint("health", __name__)
 
@@ -65,10 +66,15 @@ class Prober:
         return self.silence
 
 
+def asked_from_here() -> bool:
+    """Return whether the request came from this machine, and not through a proxy on it."""
+    return "X-Forwarded-For" not in request.headers and request.remote_addr in LOOPBACK
+
+
 @blueprint.get("/healthz")
 def liveness() -> Response:
-    """Say that the process lives."""
-    return jsonify(status="ok", version=__version__)
+    """Say that the process lives, and to this machine its version."""
+    return jsonify(status="ok", **{"version": __version__} if asked_from_here() else {})
 
 
 @blueprint.get("/readyz")
@@ -82,9 +88,13 @@ def readiness() -> tuple[Response, int, dict[str, str]]:
     for finding in findings:
         if not finding.ok:
             logger.warning("not ready: %s: %s %s", finding.name, finding.detail, finding.reason)
+    details = asked_from_here()
     body = jsonify(
         status="ok" if ready else "unavailable",
-        checks={finding.name: {"ok": finding.ok, "detail": finding.detail} for finding in findings},
+        checks={
+            finding.name: {"ok": finding.ok} | ({"detail": finding.detail} if details else {})
+            for finding in findings
+        },
     )
     return (body, 200, {}) if ready else (body, 503, RETRY_AFTER)
 
@@ -92,4 +102,8 @@ def readiness() -> tuple[Response, int, dict[str, str]]:
 def init_app(app: Flask) -> None:
     """Answer probes."""
     app.register_blueprint(blueprint)
-    app.extensions["readiness"] = [Prober(app, check) for check in READINESS]
+    app.extensions["readiness"] = [Prober(app, check) for check in doctor.READINESS]
+    # Now: an upgrade replaces the files while the old code still serves. The name of a migration
+    # begins with its revision.
+    versions = Path(app.extensions["migrate"].directory, "versions")
+    app.extensions["schema"] = max(path.name for path in versions.glob("*.py")).partition("_")[0]

@@ -125,6 +125,16 @@ def test_what_is_outside_the_prefix_is_served(client, path):
     assert response.status_code == 200
 
 
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_a_probe_through_nginx_learns_no_version(client, gunicorn, path):
+    direct = requests.get(f"{gunicorn.url}{path}", timeout=TIMEOUT)
+
+    response = client.get(urljoin(client.url, path), timeout=TIMEOUT)
+
+    assert re.search('"(version|detail)"', direct.text)  # on the machine itself
+    assert not re.search('"(version|detail)"', response.text)
+
+
 @pytest.mark.parametrize("path", ["/metrics", "/metrics/", "/%6detrics"])
 def test_metrics_are_not_public(nginx, path):
     status, headers, body = exchange(nginx, get(path))

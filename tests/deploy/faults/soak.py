@@ -4,7 +4,6 @@ import os
 import statistics
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,12 +39,11 @@ def take(gunicorn: Gunicorn, app: Flask, redis: RedisClient) -> Sample:
     pages, descriptors = [], 0
     for pid in gunicorn.workers():
         process = Path(f"/proc/{pid}")
-        with suppress(FileNotFoundError, ProcessLookupError):  # max_requests has just ended it
-            descriptors += len(list((process / "fd").iterdir()))
-            pages.append(int((process / "statm").read_text().split()[1]))
+        descriptors += len(list((process / "fd").iterdir()))
+        pages.append(int((process / "statm").read_text().split()[1]))
     with app.app_context(), autocommit() as connection:
         backends = connection.execute(
-            text("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'books-api'")
+            text("SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'books-api %'")
         ).scalar_one()
     memory = statistics.mean(pages) * os.sysconf("SC_PAGE_SIZE") / 2**20
     return Sample(memory, descriptors, backends, len(redis.client_list()))
