@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from books_api import PREFIX
 from books_api.config import Settings
 from tests.conftest import KEY, Account
 from tests.deploy.conftest import start_gunicorn
+from tests.helpers import execute
 from tests.processes import ROOT, TIMEOUT, Gunicorn, gunicorn_config, wait_until
 
 pytestmark = pytest.mark.deploy
@@ -101,17 +101,66 @@ def status(started: Gunicorn, account: Account) -> int:
     return requests.get(url, headers=account.headers, timeout=TIMEOUT).status_code
 
 
+def reload(started: Gunicorn) -> subprocess.CompletedProcess[str]:
+    """Run the unit's ExecReload lines as systemd does: one after the other, until one fails."""
+    lines = re.findall(
+        r"(?m)^ExecReload=(.*)$", (ROOT / "deploy" / "books-api.service").read_text()
+    )
+    script = " && ".join(lines).replace(
+        "/opt/books-api/.venv/bin", str(Path(sys.executable).parent)
+    )
+    return subprocess.run(
+        ["sh", "-c", script],
+        cwd=started.log.parent,
+        env={**started.environ, "FLASK_APP": "wsgi", "MAINPID": str(started.process.pid)},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+
+
 def test_a_reload_reads_the_settings_again(started, set_key, alice):
     assert status(started, alice) == 401
 
     set_key(KEY)
-    started.process.send_signal(signal.SIGHUP)
+    result = reload(started)
 
+    assert result.returncode == 0, result.stdout + result.stderr
     wait_until(lambda: status(started, alice) == 200)
 
 
-def test_a_reload_with_a_wrong_setting_stops_the_service(started, set_key):
-    set_key("short")
-    started.process.send_signal(signal.SIGHUP)
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("JWT_SECRET_KEY=short", "JWT_SECRET_KEY must have at least 32 bytes"),
+        ("SIGN_UP_ENABLED=false", "SIGN_UP_ENABLED is not a setting"),
+        ("REDIS_URL=redis://127.0.0.1:1/0", "WRONG redis: Does not answer"),
+        ("DATABASE_URL=postgresql://127.0.0.1:1/books", "WRONG database: Does not answer"),
+    ],
+)
+def test_a_reload_into_settings_that_do_not_work_is_refused(started, tmp_path, alice, line, reason):
+    workers = started.workers()
+    name = line.partition("=")[0]
+    started.environ.pop(name, None)  # what stands there wins over .env
+    with (tmp_path / ".env").open("a") as file:
+        file.write(f"{line}\n")
 
-    assert started.process.wait(TIMEOUT) != 0  # so the page asks `flask doctor` first
+    result = reload(started)
+
+    assert result.returncode != 0
+    assert reason in result.stdout + result.stderr
+    assert "Traceback" not in result.stderr
+    assert started.workers() == workers
+
+
+def test_a_reload_on_a_schema_that_is_too_old_is_refused(app, started):
+    ((version,),) = execute(app, "SELECT version_num FROM alembic_version")
+    execute(app, "UPDATE alembic_version SET version_num = '0001'")
+    try:
+        result = reload(started)
+    finally:
+        execute(app, "UPDATE alembic_version SET version_num = :version", version=version)
+
+    assert result.returncode != 0
+    assert "run flask db upgrade" in result.stdout

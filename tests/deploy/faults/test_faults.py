@@ -94,21 +94,6 @@ def test_sighup_fails_no_request(app, nginx, gunicorn, tokens):
     assert load.failures() == []
 
 
-def test_a_worker_that_is_renewed_fails_no_request(app, start_nginx, tokens, folder, settings):
-    options = ("--max-requests", "100", "--max-requests-jitter", "50")
-    with (
-        start_gunicorn(folder, settings, *options) as gunicorn,
-        start_nginx(gunicorn.port) as nginx,
-        Load(nginx.client, tokens) as load,
-    ):
-        seen = set()  # the workers, and those after them
-        wait_until(lambda: seen.update(gunicorn.workers()) or len(seen) > 8)
-
-    assert len(load.events) > 300
-    assert load.failures() == []
-    assert audit(app, load) == (0, 0)
-
-
 def test_sigterm_finishes_what_is_in_flight(app, nginx, gunicorn, tokens, folder, settings):
     with ExitStack() as stack, fault("SIGTERM, and started again", app, nginx, tokens) as load:
         gunicorn.process.send_signal(signal.SIGTERM)
