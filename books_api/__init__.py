@@ -22,6 +22,7 @@ EXPOSED_HEADERS = [
     *("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "Retry-After"),
     *("WWW-Authenticate", "X-Request-ID", "X-Total-Count"),
 ]
+PREFLIGHT_SECONDS = 24 * 3600  # for which a browser may remember what it may send
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
 
 
@@ -49,7 +50,12 @@ def create_app(settings: Settings | None = None) -> Flask:
     blocklist_filling.init_app(app)
     limits.init_app(app)
     if settings.cors_origins:
-        cors.init_app(app, origins=list(settings.cors_origins), expose_headers=EXPOSED_HEADERS)
+        cors.init_app(
+            app,
+            origins=list(settings.cors_origins),
+            expose_headers=EXPOSED_HEADERS,
+            max_age=PREFLIGHT_SECONDS,
+        )
     api.init_app(app, spec_kwargs=openapi.spec_options())
     errors.init_app(app)  # after the extensions, whose own handlers it replaces
     api.register_blueprint(auth.blueprint, url_prefix=f"{PREFIX}/auth")

@@ -95,7 +95,7 @@ def reuse_refresh_token(client, account):
 
 
 def make_script_token(client, account, **values):
-    values = {"name": "backup", "expires_in_days": 30, **values}
+    values = {"name": "backup", "expires_in_days": 30, "read_only": True, **values}
     return client.post(SESSIONS, json=values, headers=account.headers)
 
 

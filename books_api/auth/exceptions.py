@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from books_api.observability.logs import Event
-from books_api.web.problems import InvalidInput, NotFound, Problem, Unavailable
+from books_api.web.problems import InvalidInput, Message, NotFound, Problem, Unavailable
 
 CHALLENGE = 'Bearer realm="books-api"'
 
@@ -59,7 +59,8 @@ class WeakPassword(Problem):
 
 class PasswordRequired(InvalidInput):
     def __init__(self) -> None:
-        super().__init__({"current_password": ["Is required to change the email."]}, "json")
+        message = Message("required", "Is required to change the email.")
+        super().__init__({"current_password": [message]}, "json")
 
 
 class SignupDisabled(Problem):

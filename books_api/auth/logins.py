@@ -22,7 +22,7 @@ from books_api.auth.sessions import (
     open_session,
     printable,
 )
-from books_api.auth.tokens import Identity, issue_access_token
+from books_api.auth.tokens import AccessToken, Identity, issue_access_token
 from books_api.config import current_settings
 from books_api.database import autocommit
 from books_api.extensions import db
@@ -101,7 +101,7 @@ def _make_room(user: User) -> list[Entry]:
 
 def open_script_session(
     identity: Identity, *, name: str, expires_in_days: int, read_only: bool, user_agent: str
-) -> tuple[Session, str]:
+) -> tuple[Session, AccessToken]:
     """Make a named token for a script: its own session, no refresh token.
 
     Raises TooManyScriptTokens.

@@ -1,5 +1,6 @@
 """Accounts and sessions over HTTP."""
 
+from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
@@ -26,6 +27,7 @@ from books_api.auth.schemas import (
     UserSchema,
     UserUpdateSchema,
 )
+from books_api.auth.tokens import AccessToken
 from books_api.config import AUTH_BODY_MAX, current_settings
 from books_api.web.components import PAGE
 from books_api.web.fields import PageQuery
@@ -77,24 +79,19 @@ def login(credentials: dict[str, str]) -> dict[str, Any]:
     Opens a session. The access token lives for minutes, the refresh token for days.
     """
     user, pair = logins.login(**credentials, user_agent=user_agent(), network=client_network())
-    return {
-        "message": "Logged in.",
-        "access_token": pair.access_token,
-        "refresh_token": pair.refresh_token,
-        "user": user,
-    }
+    return {"message": "Logged in.", "user": user, **asdict(pair)}
 
 
 @blueprint.route("/refresh-token", methods=["GET"])
 @limited("refresh_limit")
 @token_required("refresh")
 @blueprint.response(200, AccessTokenSchema)
-def get_access_token() -> dict[str, str]:
+def get_access_token() -> AccessToken:
     """Get another access token
 
     Changes nothing: the refresh token stays valid.
     """
-    return {"access_token": sessions.new_access_token(identity())}
+    return sessions.new_access_token(identity())
 
 
 @blueprint.route("/refresh-token", methods=["POST"])
@@ -166,7 +163,7 @@ def create_script_token(values: dict[str, Any]) -> dict[str, Any]:
     it.
     """
     session, token = logins.open_script_session(identity(), **values, user_agent=user_agent())
-    return {**vars(session), "current": False, "access_token": token}
+    return {**vars(session), "current": False, **asdict(token)}
 
 
 @blueprint.route("/sessions/<uuid:session_id>", methods=["DELETE"])

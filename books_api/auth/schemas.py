@@ -17,6 +17,8 @@ from books_api.auth.models import (
 )
 from books_api.auth.passwords import PASSWORD_MAX, PASSWORD_MIN
 from books_api.web.fields import (
+    NOT_A_BOOLEAN,
+    OUT_OF_RANGE,
     STORABLE,
     BaseSchema,
     PageQuery,
@@ -24,8 +26,10 @@ from books_api.web.fields import (
     Text,
     Timestamp,
     WholeNumber,
+    choice,
     sort_parameter,
 )
+from books_api.web.problems import Message
 
 RESET_TOKEN_MAX = 500
 PASSWORD = {
@@ -53,14 +57,16 @@ def email(**kwargs: Any) -> Text:
         EMAIL_MAX,
         normalize=True,
         trim=False,
-        validate=Email(error="Must be an email address."),
+        validate=Email(error=Message("not-an-email", "Must be an email address.")),
         metadata={"format": "email", "examples": ["ada@example.com"]},
         **kwargs,
     )
 
 
 class StrictBoolean(fields.Boolean):
-    """true or false, and not the 1 that Python takes for true."""
+    """`true` or `false`, and not the 1 that Python takes for true."""
+
+    default_error_messages = {"invalid": NOT_A_BOOLEAN}
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
@@ -117,17 +123,18 @@ class MessageSchema(ResponseSchema):
 
 class AccessTokenSchema(ResponseSchema):
     access_token = fields.String()
+    token_type = fields.String(metadata={"description": "Always `Bearer`."})
+    expires_in = fields.Integer(
+        metadata={"description": "Seconds for which the access token is still good."}
+    )
 
 
-class TokenPairSchema(ResponseSchema):
-    access_token = fields.String()
+class TokenPairSchema(AccessTokenSchema):
     refresh_token = fields.String()
 
 
-class LoginAnswerSchema(ResponseSchema):
+class LoginAnswerSchema(TokenPairSchema):
     message = fields.String()
-    access_token = fields.String()
-    refresh_token = fields.String()
     user = fields.Nested(LoginUserSchema)
 
 
@@ -167,7 +174,7 @@ class UserQuery(PageQuery):
 class UserUpdateSchema(BaseSchema):
     """What an admin may change."""
 
-    role = fields.String(validate=OneOf(list(Role), error="Must be one of: {choices}."))
+    role = choice(Role)
     is_active = StrictBoolean()
     is_verified = StrictBoolean()
 
@@ -191,11 +198,11 @@ class ScriptTokenRequestSchema(BaseSchema):
     name = Text(1, SESSION_NAME_MAX, required=True, metadata={"examples": ["backup script"]})
     expires_in_days = WholeNumber(
         required=True,
-        validate=Range(1, 365, error="Must be from {min} to {max}."),
+        validate=Range(1, 365, error=OUT_OF_RANGE),
         metadata={"examples": [30]},
     )
-    read_only = StrictBoolean(load_default=True)
+    read_only = StrictBoolean(required=True, metadata={"examples": [True]})
 
 
-class ScriptTokenSchema(SessionSchema):
-    access_token = fields.String()
+class ScriptTokenSchema(SessionSchema, AccessTokenSchema):
+    """A session with its token, which is shown once."""

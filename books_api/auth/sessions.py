@@ -6,7 +6,7 @@ may have is decided where they begin, in logins.py.
 
 import logging
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -17,6 +17,7 @@ from books_api.auth.exceptions import SessionNotFound, TokenRevoked
 from books_api.auth.models import USER_AGENT_MAX, Session, User
 from books_api.auth.revocation import Entry, revoking
 from books_api.auth.tokens import (
+    AccessToken,
     Identity,
     derive_jti,
     issue_access_token,
@@ -33,9 +34,8 @@ LOST_ANSWER = timedelta(seconds=30)
 NO_KEY_UPDATE: dict[str, Any] = {"key_share": True}
 
 
-@dataclass(frozen=True, slots=True)
-class TokenPair:
-    access_token: str
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenPair(AccessToken):
     refresh_token: str
     session_id: UUID
 
@@ -83,7 +83,7 @@ def live_user(identity: Identity, *, for_update: bool = False) -> User:
     return user
 
 
-def new_access_token(identity: Identity) -> str:
+def new_access_token(identity: Identity) -> AccessToken:
     """Return another access token for a refresh token, and change nothing.
 
     Raises TokenRevoked when the refresh token is spent or its session has ended.
@@ -223,9 +223,9 @@ def _pair(user: User, session: Session) -> TokenPair:
     at = session.last_used_at
     jti = derive_jti(session.refresh_jti, "access")
     return TokenPair(
-        issue_access_token(user, session, at=at, jti=jti),
-        issue_refresh_token(user, session, at=at),
-        session.id,
+        **asdict(issue_access_token(user, session, at=at, jti=jti)),
+        refresh_token=issue_refresh_token(user, session, at=at),
+        session_id=session.id,
     )
 
 

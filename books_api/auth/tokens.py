@@ -47,6 +47,15 @@ class Identity:
         return self.role == Role.ADMIN
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessToken:
+    """An access token as it is answered (RFC 6749, 5.1); `expires_in` is in seconds."""
+
+    access_token: str
+    expires_in: int
+    token_type: str = "Bearer"  # noqa: S105  # the name of a scheme
+
+
 def init_app(app: Flask) -> None:
     """Give the application its own memory of verified tokens."""
     # Only the signature's verification is remembered, by the token itself; expiry and
@@ -131,7 +140,7 @@ def derive_jti(jti: UUID, use: TokenType) -> UUID:
     return UUID(bytes=hmac.digest(key, use.encode() + jti.bytes, "sha256")[:16], version=4)
 
 
-def issue_access_token(user: User, session: Session, *, at: datetime, jti: UUID) -> str:
+def issue_access_token(user: User, session: Session, *, at: datetime, jti: UUID) -> AccessToken:
     """Return a token for the API, good for minutes; a script's lives as long as its session."""
     claims = _claims(user, session, at, jti)
     expires_at = session.expires_at
@@ -140,7 +149,9 @@ def issue_access_token(user: User, session: Session, *, at: datetime, jti: UUID)
     else:
         expires_at = min(expires_at, at + current_settings().access_token_expires)
     claims["exp"] = int(expires_at.timestamp())
-    return str(create_access_token(str(user.id), additional_claims=claims, expires_delta=False))
+    token = create_access_token(str(user.id), additional_claims=claims, expires_delta=False)
+    # From when it was issued: who presents the same token again gets the same answer.
+    return AccessToken(access_token=str(token), expires_in=claims["exp"] - claims["iat"])
 
 
 def issue_refresh_token(user: User, session: Session, *, at: datetime) -> str:

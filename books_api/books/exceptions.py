@@ -4,7 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from books_api.books.models import as_answer, etag
-from books_api.web.problems import RETRY_AFTER, InvalidInput, NotFound, Problem, RateLimited
+from books_api.web.problems import (
+    RETRY_AFTER,
+    InvalidInput,
+    Message,
+    NotFound,
+    Problem,
+    RateLimited,
+)
 
 
 class BookNotFound(NotFound):
@@ -27,7 +34,8 @@ class KeyReused(InvalidInput):
     remedy = "Send a new key with each new request."
 
     def __init__(self) -> None:
-        super().__init__({"Idempotency-Key": ["Was used before, with another request."]}, "header")
+        message = Message(self.name, "Was used before, with another request.")
+        super().__init__({"Idempotency-Key": [message]}, "header")
 
 
 class StillRunning(Problem):

@@ -21,7 +21,7 @@ from books_api.books.models import IDEMPOTENCY_KEY_MAX, IdempotencyKey
 from books_api.books.service import owner_must_exist
 from books_api.database import transaction
 from books_api.web.components import IDEMPOTENCY_KEY
-from books_api.web.problems import InvalidInput
+from books_api.web.problems import InvalidInput, Message
 
 KEPT = timedelta(hours=24)
 
@@ -52,7 +52,7 @@ def idempotency_key() -> str | None:
         return None
     if not re.fullmatch(IDEMPOTENCY_KEY, value):
         detail = f"Must have 1 to {IDEMPOTENCY_KEY_MAX} printable ASCII characters."
-        raise InvalidInput({name: [detail]}, "header")
+        raise InvalidInput({name: [Message("not-a-key", detail)]}, "header")
     return value[1:-1] if value[0] == '"' else value
 
 

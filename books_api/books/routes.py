@@ -17,7 +17,7 @@ from books_api.books.models import as_answer, etag
 from books_api.books.schemas import BookInputSchema, BookOfUserQuery, BookQuery, BookSchema
 from books_api.web.components import PAGE
 from books_api.web.openapi import Blueprint, problems, request_headers
-from books_api.web.pagination import Page, link_next
+from books_api.web.pagination import Page, absolute_url, link_next
 from books_api.web.parsing import DUMP_OPTIONS
 
 blueprint = Blueprint("books", __name__, description="The catalogue")
@@ -59,7 +59,7 @@ def create_book(values: dict[str, Any]) -> Response:
         UUID(who.user_id), idempotency_key(), partial(_fingerprint, values), create
     )
     response = book_response({"version": 1, **book}, 201)  # keys of release 1.0 are without it
-    response.headers["Location"] = f"{request.path.rstrip('/')}/{book['id']}"
+    response.headers["Location"] = absolute_url(f"{request.path.rstrip('/')}/{book['id']}")
     return replayed(response) if is_replay else response
 
 

@@ -20,14 +20,17 @@ from books_api.books.models import (
     TITLE_MAX,
 )
 from books_api.web.fields import (
+    OUT_OF_RANGE,
     BaseSchema,
     PageQuery,
     ResponseSchema,
     Text,
     Timestamp,
+    UUIDField,
     WholeNumber,
     sort_parameter,
 )
+from books_api.web.problems import Message
 
 PARTIAL_DATE = r"[0-9]{4}(-[0-9]{2}(-[0-9]{2})?)?"
 # What the document says of it; no pattern knows which months have a day 31.
@@ -42,30 +45,32 @@ MARKS = frozenset(
     mark for mark in map(chr, range(0x300, 0x20000)) if combining(normalize("NFKD", mark)[0])
 )
 TOO_MANY_MARKS = re.compile(f"([{''.join(MARKS)}]{{{MARKS_MAX}}})[{''.join(MARKS)}]+")
+TOO_MANY = Message("too-many-marks", f"Must have at most {MARKS_MAX} combining marks in a row.")
 ISBN = r"(?!0{10})[0-9]{9}[0-9X]|97[89][0-9]{10}"
 
 
 def parse_partial_date(value: str) -> date:
     """Return the first day of YYYY, YYYY-MM or YYYY-MM-DD. Raises ValidationError."""
     if not re.fullmatch(PARTIAL_DATE, value):
-        raise ValidationError("Must be a date: YYYY, YYYY-MM or YYYY-MM-DD.")
+        raise ValidationError(Message("not-a-date", "Must be a date: YYYY, YYYY-MM or YYYY-MM-DD."))
     year, month, day = ([int(part) for part in value.split("-")] + [1, 1])[:3]
     try:
         return date(year, month, day)
     except ValueError:
-        raise ValidationError("Is not a date that exists, of the years 0001 to 9999.") from None
+        text = "Is not a date that exists, of the years 0001 to 9999."
+        raise ValidationError(Message("not-a-date", text)) from None
 
 
 def parse_isbn(value: str) -> str:
     """Return the 13 digits of an ISBN-10 or ISBN-13. Raises ValidationError."""
     digits = re.sub(r"[\s\u2010-\u2015\u2212-]", "", value).upper()
     if not re.fullmatch(ISBN, digits):
-        raise ValidationError("Must be an ISBN of 10 or 13 digits.")
+        raise ValidationError(Message("not-an-isbn", "Must be an ISBN of 10 or 13 digits."))
     # The form is known: of the library only the arithmetic, for an import asks thousands a second.
     first = digits[:12] if len(digits) == 13 else "978" + digits[:9]
     isbn13 = first + str(calc_check_digit(first))
     if not (isbn13 == digits or (len(digits) == 10 and isbn.is_valid(digits))):
-        raise ValidationError("The check digit of the ISBN is wrong.")
+        raise ValidationError(Message("check-digit", "The check digit of the ISBN is wrong."))
     return isbn13
 
 
@@ -78,7 +83,7 @@ class Folded(Text):
         text = super()._deserialize(value, attr, data, **kwargs)
         # One of any so many characters is looked at, and nearly always that is all.
         if not MARKS.isdisjoint(text[MARKS_MAX::MARKS_MAX]) and TOO_MANY_MARKS.search(text):
-            raise ValidationError(f"Must have at most {MARKS_MAX} combining marks in a row.")
+            raise ValidationError(TOO_MANY)
         return text
 
 
@@ -131,7 +136,7 @@ class BookInputSchema(BaseSchema):
     published_date = PartialDate(allow_none=True)
     page_count = WholeNumber(
         allow_none=True,
-        validate=Range(1, PAGE_COUNT_MAX, error="Must be from {min} to {max}."),
+        validate=Range(1, PAGE_COUNT_MAX, error=OUT_OF_RANGE),
         metadata={"examples": [310]},
     )
     language = Text(1, LANGUAGE_MAX, allow_none=True, metadata={"examples": ["en"]})
@@ -183,10 +188,7 @@ class BookQuery(PageQuery):
     publisher = Folded(1, PUBLISHER_MAX, metadata={"description": "Is the publisher."})
     language = Text(1, LANGUAGE_MAX, metadata={"description": "Is the language."})
     isbn = ISBNField(metadata={"description": "Is the ISBN, in any form."})
-    user_uid = fields.UUID(
-        metadata={"description": "Is the owner."},
-        error_messages={"invalid_uuid": "Must be a UUID."},
-    )
+    user_uid = UUIDField(metadata={"description": "Is the owner."})
     published_from = PartialDate(metadata={"description": "Published on its first day or later."})
     published_to = PartialDate(metadata={"description": "Published on its first day or earlier."})
 

@@ -4,7 +4,7 @@ from marshmallow import fields
 from marshmallow.validate import OneOf
 
 from books_api.books.schemas import BookQuery
-from books_api.web.fields import BaseSchema, QueryBoolean, ResponseSchema
+from books_api.web.fields import BaseQuery, QueryBoolean, ResponseSchema, choice
 
 _JSON_LINE = '{"title": "The Hobbit", "author": "J. R. R. Tolkien", "isbn": "9780261102217"}\n'
 EXAMPLES = {
@@ -20,16 +20,11 @@ class ExportQuery(BookQuery):
     class Meta:
         exclude = ("limit", "cursor", "sort", "count")
 
-    format = fields.String(
-        load_default="csv",
-        validate=OneOf(["csv", "ndjson"], error="Must be one of: {choices}."),
-    )
+    format = choice(["csv", "ndjson"], load_default="csv")
 
 
-class ImportQuery(BaseSchema):
+class ImportQuery(BaseQuery):
     """How to import."""
-
-    error_messages = {"unknown": "Is not a parameter of this request."}
 
     dry_run = QueryBoolean(
         load_default=False, metadata={"description": "Say what would happen; change nothing."}

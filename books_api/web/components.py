@@ -3,6 +3,14 @@
 from typing import Any
 
 IDEMPOTENCY_KEY = r'[!#-~]([ -~]{0,253}[!-~])?|"[ -~]{1,255}"'  # as it is, or in quotes
+# Of `errors`: what is wrong with a value.
+CODES = (
+    *("required", "null", "unknown-field", "unknown-parameter", "repeated-parameter"),
+    *("not-an-object", "not-a-string", "not-a-whole-number", "not-a-boolean", "not-a-uuid"),
+    *("not-an-email", "not-a-date", "not-an-isbn", "check-digit", "not-a-choice", "out-of-range"),
+    *("too-long", "too-short", "empty", "not-storable", "too-many-marks", "not-a-cursor"),
+    *("not-a-key", "invalid"),
+)
 
 PROBLEM = {
     "type": "object",
@@ -19,12 +27,18 @@ PROBLEM = {
             "type": "array",
             "items": {
                 "type": "object",
-                "required": ["detail"],
+                "required": ["code", "detail"],
                 "properties": {
                     "pointer": {"type": "string", "description": "JSON pointer (RFC 6901)."},
                     "parameter": {"type": "string", "description": "Name of a query parameter."},
                     "header": {"type": "string", "description": "Name of a request header."},
-                    "detail": {"type": "string"},
+                    "code": {
+                        "type": "string",
+                        "examples": ["required"],
+                        "description": f"Stable, for programs: {', '.join(CODES)}, ...; or the name"
+                        " of the problem type.",
+                    },
+                    "detail": {"type": "string", "description": "A sentence for people."},
                 },
             },
         },

@@ -10,6 +10,7 @@ from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields
 from marshmallow.validate import OneOf, Range
 
 from books_api.web.pagination import LIMIT_DEFAULT, LIMIT_MAX
+from books_api.web.problems import NOT_AN_OBJECT, Message
 
 SURROGATE = re.compile("[\ud800-\udfff]")
 # What is trimmed: ECMA-262's \s, and what Python calls a space besides. The pattern says it so.
@@ -22,9 +23,18 @@ NOT_SPACE = r"[^\s\u001c-\u001f\u0085\u0000]"
 def check_storable(value: str) -> None:
     """Raise ValidationError for text that Postgres cannot hold."""
     if "\0" in value:
-        raise ValidationError("Must not contain a NUL character.")
+        raise ValidationError(Message("not-storable", "Must not contain a NUL character."))
     if SURROGATE.search(value):
-        raise ValidationError("Must not contain a lone surrogate.")
+        raise ValidationError(Message("not-storable", "Must not contain a lone surrogate."))
+
+
+MESSAGES = {
+    "required": Message("required", "Is required."),
+    "null": Message("null", "Must not be null."),
+}
+NOT_A_BOOLEAN = Message("not-a-boolean", "Must be true or false.")
+NOT_A_WHOLE_NUMBER = Message("not-a-whole-number", "Must be a whole number.")
+OUT_OF_RANGE = Message("out-of-range", "Must be from {min} to {max}.")
 
 
 class BaseSchema(Schema):
@@ -34,9 +44,12 @@ class BaseSchema(Schema):
         unknown = RAISE
 
     error_messages = {
-        "unknown": "Is not a field of this request.",
-        "type": "Must be a JSON object.",
+        "unknown": Message("unknown-field", "Is not a field of this request."),
+        "type": NOT_AN_OBJECT,
     }
+
+    def on_bind_field(self, field_name: str, field_obj: fields.Field[Any]) -> None:
+        field_obj.error_messages |= MESSAGES
 
 
 class Text(fields.String):
@@ -45,11 +58,7 @@ class Text(fields.String):
     `normalize` brings it to NFC first, so that what looks the same is the same.
     """
 
-    default_error_messages = {
-        "invalid": "Must be a string.",
-        "required": "Is required.",
-        "null": "Must not be null.",
-    }
+    default_error_messages = {"invalid": Message("not-a-string", "Must be a string.")}
 
     def __init__(
         self, least: int, most: int, *, normalize: bool = False, trim: bool = True, **kwargs: Any
@@ -62,6 +71,7 @@ class Text(fields.String):
         super().__init__(metadata=metadata, **kwargs)
         self.least, self.most = least, most
         self.normalize, self.trim = normalize, trim
+        self._too_long = Message("too-long", f"Must have at most {most} characters.")
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
@@ -70,19 +80,19 @@ class Text(fields.String):
             raise self.make_error("invalid")
         # Before anything else looks at it. NFC makes at most one character of four.
         if len(value) > self.most * (4 if self.normalize else 1):
-            raise ValidationError(f"Must have at most {self.most} characters.")
+            raise ValidationError(self._too_long)
         check_storable(value)
         text: str = unicodedata.normalize("NFC", value) if self.normalize else value
         # Before it is trimmed: the document's maxLength knows of no trimming.
         if len(text) > self.most:
-            raise ValidationError(f"Must have at most {self.most} characters.")
+            raise ValidationError(self._too_long)
         if self.trim:
             text = text.strip(SPACES)
         if len(text) < self.least:
             raise ValidationError(
-                "Must not be empty."
+                Message("empty", "Must not be empty.")
                 if self.least == 1
-                else f"Must have at least {self.least} characters."
+                else Message("too-short", f"Must have at least {self.least} characters.")
             )
         return text
 
@@ -95,10 +105,16 @@ def _trimmed_pattern(least: int) -> str:
     return f"^{SPACE}*{NOT_SPACE}{middle}{NOT_SPACE}{SPACE}*$"
 
 
+class UUIDField(fields.UUID):
+    """A UUID, in any form that Python reads."""
+
+    default_error_messages = {"invalid_uuid": Message("not-a-uuid", "Must be a UUID.")}
+
+
 class WholeNumber(fields.Integer):
     """A JSON number without a fraction: 5, and 5.0 too (JSON Schema Core, 4.2.3)."""
 
-    default_error_messages = {"invalid": "Must be a whole number."}
+    default_error_messages = {"invalid": NOT_A_WHOLE_NUMBER}
 
     def _validated(self, value: Any) -> int:
         if isinstance(value, float) and value.is_integer():
@@ -111,7 +127,7 @@ class WholeNumber(fields.Integer):
 class QueryInteger(fields.Integer):
     """A whole number in a query string: ASCII digits, and not all that int() reads."""
 
-    default_error_messages = {"invalid": "Must be a whole number."}
+    default_error_messages = {"invalid": NOT_A_WHOLE_NUMBER}
 
     def _validated(self, value: Any) -> int:
         if not re.fullmatch("-?[0-9]{1,18}", str(value)):
@@ -122,7 +138,7 @@ class QueryInteger(fields.Integer):
 class QueryBoolean(fields.Boolean):
     """`true` or `false` in a query string."""
 
-    default_error_messages = {"invalid": "Must be true or false."}
+    default_error_messages = {"invalid": NOT_A_BOOLEAN}
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(truthy={"true"}, falsy={"false"}, **kwargs)
@@ -140,14 +156,20 @@ def format_timestamp(value: datetime) -> str:
     return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-class PageQuery(BaseSchema):
-    """Which page of a list."""
+class BaseQuery(BaseSchema):
+    """Refuses unknown parameters."""
 
-    error_messages = {"unknown": "Is not a parameter of this request."}
+    error_messages = {
+        "unknown": Message("unknown-parameter", "Is not a parameter of this request.")
+    }
+
+
+class PageQuery(BaseQuery):
+    """Which page of a list."""
 
     limit = QueryInteger(
         load_default=LIMIT_DEFAULT,
-        validate=Range(1, LIMIT_MAX, error="Must be from {min} to {max}."),
+        validate=Range(1, LIMIT_MAX, error=OUT_OF_RANGE),
         metadata={"description": "Maximum number of items in the page."},
     )
     cursor = Text(
@@ -162,13 +184,20 @@ class PageQuery(BaseSchema):
     )
 
 
+def choice(choices: Iterable[str], **kwargs: Any) -> fields.String:
+    """Return the field of a string that is one of the choices."""
+    error = Message("not-a-choice", "Must be one of: {choices}.")
+    return fields.String(
+        validate=OneOf(list(choices), error=error),
+        error_messages=Text.default_error_messages,
+        **kwargs,
+    )
+
+
 def sort_parameter(names: Iterable[str], description: str) -> fields.String:
     """Return the field of what a list may be sorted by: each name, and with a minus."""
-    return fields.String(
-        validate=OneOf(
-            [sign + name for name in names for sign in ("", "-")],
-            error="Must be one of: {choices}.",
-        ),
+    return choice(
+        [sign + name for name in names for sign in ("", "-")],
         metadata={"description": f"Prefix with `-` for descending order. {description}"},
     )
 

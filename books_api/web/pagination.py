@@ -16,7 +16,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from books_api.database import Statement
 from books_api.keys import get_keys
-from books_api.web.problems import InvalidInput
+from books_api.web.problems import InvalidInput, Message
 
 LIMIT_MAX = 100
 LIMIT_DEFAULT = 20
@@ -29,7 +29,7 @@ R = TypeVar("R")
 class InvalidCursor(InvalidInput):
     def __init__(self) -> None:
         text = "Is not a cursor of this list with this sort and these filters."
-        super().__init__({"cursor": [text]}, "query")
+        super().__init__({"cursor": [Message("not-a-cursor", text)]}, "query")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,4 +139,9 @@ def link_next(cursor: str | None) -> dict[str, str]:
     query = f"cursor={cursor}"
     if request.query_string:
         query = urlencode({**request.args, "cursor": cursor})
-    return {"Link": f'<{request.path}?{query}>; rel="next"'}
+    return {"Link": f'<{absolute_url(request.path)}?{query}>; rel="next"'}
+
+
+def absolute_url(path: str) -> str:
+    """Return the URL of a path here, by the scheme and the host that the client has named."""
+    return f"{request.scheme}://{request.host}{path}"

@@ -10,10 +10,11 @@ from marshmallow import RAISE, Schema, ValidationError
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
 
-from books_api.web.problems import InvalidInput
+from books_api.web.problems import NOT_AN_OBJECT, InvalidInput, Message
 
 DUMP_OPTIONS = orjson.OPT_UTC_Z
 PARAMETERS_MAX = 100
+MERGE_PATCH = ("application/json", "application/merge-patch+json")  # read alike (RFC 7396)
 
 
 class ORJSONProvider(JSONProvider):
@@ -79,7 +80,7 @@ class Parser(FlaskParser):
             raise BadRequest("The query string is not UTF-8.") from None
 
     def load_json(self, req: Request, schema: Schema) -> Any:
-        check_body(req, "application/json")
+        check_body(req, *(MERGE_PATCH if req.method == "PATCH" else MERGE_PATCH[:1]))
         body = req.get_data(cache=False)
         check_end(req, len(body))
         if not body:
@@ -90,14 +91,14 @@ class Parser(FlaskParser):
             # Not UTF-8, nested too deep, NaN or a lone surrogate: orjson has one class for all.
             raise BadRequest(f"The body is not valid JSON: {error}.") from None
         if not isinstance(data, dict):
-            raise InvalidInput(["Must be a JSON object."], "json")
+            raise InvalidInput([NOT_AN_OBJECT], "json")
         return data
 
     def load_querystring(self, req: Request, schema: Schema) -> Any:
         if req.query_string.count(b"&") >= PARAMETERS_MAX:
             raise BadRequest(f"The query string has more than {PARAMETERS_MAX} parameters.")
         repeated = {
-            name: ["Must be given once only."]
+            name: [Message("repeated-parameter", "Must be given once only.")]
             for name, values in req.args.lists()
             if len(values) > 1
         }
@@ -121,3 +122,12 @@ class Parser(FlaskParser):
 def init_app(app: Flask) -> None:
     """Make orjson the application's JSON."""
     app.json = ORJSONProvider(app)
+    app.after_request(_describe_patch)
+
+
+def _describe_patch(response: Response) -> Response:
+    """Name what PATCH reads, to who asks or has sent something else (RFC 5789, 3.1 and 2.2)."""
+    asked = request.method == "OPTIONS" and "PATCH" in response.headers.get("Allow", "")
+    if asked or (request.method == "PATCH" and response.status_code == 415):
+        response.headers["Accept-Patch"] = ", ".join(MERGE_PATCH)
+    return response

@@ -3,7 +3,8 @@
 import logging
 from collections.abc import Iterator, Mapping
 from html import escape
-from typing import Any, ClassVar
+from operator import itemgetter
+from typing import Any, ClassVar, Self
 from urllib.parse import quote
 from uuid import UUID
 
@@ -23,6 +24,27 @@ PAGE = """<!doctype html>
 """
 
 blueprint = Blueprint("problems", __name__)
+
+
+class Message(str):
+    """What is wrong with a value: a sentence for people, and a stable code for programs."""
+
+    code: str
+
+    def __new__(cls, code: str, text: str) -> Self:
+        message = super().__new__(cls, text)
+        message.code = code
+        return message
+
+    def __getnewargs__(self) -> tuple[str, str]:  # type: ignore[override]  # two of its own
+        return self.code, str(self)  # marshmallow copies fields with their messages
+
+    def format(self, *args: object, **kwargs: object) -> "Message":
+        """Format the sentence, as marshmallow does with its limits."""
+        return Message(self.code, super().format(*args, **kwargs))
+
+
+NOT_AN_OBJECT = Message("not-an-object", "Must be a JSON object.")
 
 
 class Problem(Exception):
@@ -66,7 +88,8 @@ class Problem(Exception):
         """Further members of the document."""
         if self.field is None:
             return {}
-        return {"errors": [{"pointer": f"/{self.field}", "detail": str(self)}]}
+        error = {"pointer": f"/{self.field}", "code": self.name, "detail": str(self)}
+        return {"errors": [error]}
 
 
 class MalformedRequest(Problem):
@@ -115,7 +138,8 @@ class UnsupportedMediaType(Problem):
 class InvalidInput(Problem):
     """A field of the body, a query parameter or a header has a wrong value.
 
-    `messages` is marshmallow's tree of messages; `location` is json, query or header.
+    `messages` is marshmallow's tree of messages; `location` is json, query or header. Their order
+    does not depend on the order in which the members were sent.
     """
 
     name, status, title = "validation", 422, "Invalid input"
@@ -127,7 +151,11 @@ class InvalidInput(Problem):
         else:
             kind = "parameter" if location == "query" else "header"
             found = [(name, text) for name, texts in messages.items() for text in texts]
-        self.errors = [{kind: where, "detail": text} for where, text in found]
+        found.sort(key=itemgetter(0))
+        self.errors = [
+            {kind: where, "code": getattr(text, "code", "invalid"), "detail": text}
+            for where, text in found
+        ]
         (where, text), *more = found
         where = where.removeprefix("/") if kind == "pointer" else where
         detail = f"{where}: {text}" if where else text

@@ -22,6 +22,8 @@ from tests.helpers import (
 )
 from tests.processes import running_gunicorn
 
+TOKENS = {"access_token", "refresh_token"}
+
 
 def age_rotation(app, seconds):
     execute(
@@ -42,7 +44,7 @@ def test_get_answers_with_a_new_access_token(client, alice):
     response = client.get(REFRESH, headers=bearer(alice.refresh_token))
 
     assert response.status_code == 200
-    assert response.json.keys() == {"access_token"}
+    assert response.json.keys() == {"access_token", "token_type", "expires_in"}
     assert response.json["access_token"] != alice.access_token
     assert get_me(client, response.json["access_token"]).status_code == 200
 
@@ -61,7 +63,8 @@ def test_post_answers_with_a_new_pair(client, alice):
     response = rotate(client, alice.refresh_token)
 
     assert response.status_code == 200
-    assert response.json.keys() == {"access_token", "refresh_token"}
+    assert response.json.keys() == TOKENS | {"token_type", "expires_in"}
+    assert (response.json["token_type"], response.json["expires_in"]) == ("Bearer", 900)
     assert response.json["refresh_token"] != alice.refresh_token
     assert get_me(client, response.json["access_token"]).status_code == 200
 
@@ -71,7 +74,7 @@ def test_successor_belongs_to_the_same_session_and_user(client, alice):
 
     pair = rotate(client, alice.refresh_token).json
 
-    for token in pair.values():
+    for token in map(pair.get, TOKENS):
         assert claims_of(token)["sid"] == before["sid"]
         assert claims_of(token)["sub"] == before["sub"]
 
@@ -81,7 +84,8 @@ def test_no_token_is_stored(app, client, spent):
 
     stored = str(snapshot(app))
 
-    assert not [part for token in pair.values() for part in token.split(".") if part in stored]
+    parts = [part for name in TOKENS for part in pair[name].split(".")]
+    assert not [part for part in parts if part in stored]
 
 
 def test_lost_answer_is_given_again(client, spent):
@@ -176,7 +180,7 @@ class TestReplay:
 
         client.open(REFRESH, method=method, headers=bearer(stale))
 
-        tokens = (*pair.values(), alice.access_token, stale)
+        tokens = (*map(pair.get, TOKENS), alice.access_token, stale)
         assert [status_of(client, token) for token in tokens] == [401] * 4
 
     def test_is_a_security_event(self, app, client, alice, spent, events, replay, method):

@@ -161,7 +161,7 @@ def test_tokens_made_and_sessions_ended_share_a_limit_by_user(twice, alice, bob)
     def make(account, address):
         return client.post(
             SESSIONS,
-            json={"name": "backup", "expires_in_days": 30},
+            json={"name": "backup", "expires_in_days": 30, "read_only": True},
             headers=account.headers,
             environ_overrides={"REMOTE_ADDR": address},
         )
@@ -181,7 +181,7 @@ def test_malformed_request_for_a_token_does_not_count(twice, alice):
 
     statuses = [
         client.post(SESSIONS, json=body, headers=alice.headers).status_code
-        for body in ({}, {}, {}, {"name": "backup", "expires_in_days": 30})
+        for body in ({}, {}, {}, {"name": "backup", "expires_in_days": 30, "read_only": True})
     ]
 
     assert statuses == [422, 422, 422, 201]

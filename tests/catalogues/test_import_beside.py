@@ -54,7 +54,7 @@ def send_import(client, account, body=None, key=None, **query):
     [
         ("POST", "logout-all", None),
         ("POST", "password", {"current_password": PASSWORD, "new_password": NEW_PASSWORD}),
-        ("POST", "sessions", {"name": "script", "expires_in_days": 1}),
+        ("POST", "sessions", {"name": "script", "expires_in_days": 1, "read_only": True}),
         ("PATCH", "me", {"email": "new@example.com", "current_password": PASSWORD}),
         ("POST", "login", {"email": "{email}", "password": PASSWORD}),
     ],

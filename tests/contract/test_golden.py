@@ -84,7 +84,7 @@ def test_the_examples_of_an_operation_are_accepted(
     session = json.loads(
         client.post(
             "/api/v1.0.0/auth/sessions",
-            json={"name": "backup script", "expires_in_days": 30},
+            json={"name": "backup script", "expires_in_days": 30, "read_only": True},
             headers=account.headers,
         ).data
     )

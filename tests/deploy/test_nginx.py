@@ -319,7 +319,7 @@ def test_what_a_client_says_of_itself_changes_nothing(client, alice, name, value
 
     response = client.call("POST", "/books/", 201, json=LONG_BOOK, headers={name: value})
 
-    assert response.headers["Location"].startswith(f"{PREFIX}/books/")
+    assert response.headers["Location"].startswith(f"https://{NAME}{PREFIX}/books/")
 
 
 def test_gunicorn_is_told_what_nginx_knows_and_nothing_else(start_nginx):

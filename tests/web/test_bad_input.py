@@ -489,7 +489,7 @@ def test_no_header_that_a_trusted_proxy_passes_on_is_a_500(make_app, alice, make
     "user_agent", NASTY[:8], ids=lambda value: f"{ascii(value)[1:16]}~{len(value)}"
 )
 def test_a_session_is_opened_by_whatever_calls_itself_anything(app, alice, user_agent):
-    values = {"name": "script", "expires_in_days": 1}
+    values = {"name": "script", "expires_in_days": 1, "read_only": True}
     builder = EnvironBuilder(f"{AUTH}/sessions", method="POST", json=values, headers=alice.headers)
 
     answer = run_wsgi_app(app, {**builder.get_environ(), "HTTP_USER_AGENT": user_agent})

@@ -9,6 +9,7 @@ from tests.conftest import PASSWORD, bearer
 from tests.helpers import AUTH, BOOKS, REFRESH, rotate
 
 ORIGIN = "https://app.example"
+MERGE_PATCH = "application/json, application/merge-patch+json"
 
 
 NEVER_STORED = [
@@ -29,7 +30,7 @@ NEVER_STORED = [
 ]
 BODIES = {
     "/auth/login": {"email": "alice@example.com", "password": PASSWORD},
-    "/auth/sessions": {"name": "x", "expires_in_days": 1},
+    "/auth/sessions": {"name": "x", "expires_in_days": 1, "read_only": True},
     "/auth/password": {"current_password": PASSWORD, "new_password": f"{PASSWORD} 2"},
     "/books/": {"title": "Momo", "author": "Michael Ende"},
 }
@@ -222,3 +223,78 @@ def test_headers_of_the_contract_can_be_read_by_a_listed_origin(cors_client, nam
     response = cors_client.get(f"{BOOKS}/", headers={"Origin": ORIGIN})
 
     assert name in response.headers["Access-Control-Expose-Headers"].split(", ")
+
+
+def test_preflight_is_remembered_for_a_day(cors_client):
+    headers = {"Origin": ORIGIN, "Access-Control-Request-Method": "POST"}
+
+    response = cors_client.options(f"{BOOKS}/", headers=headers)
+
+    assert response.headers["Access-Control-Max-Age"] == "86400"
+
+
+# What PATCH reads (RFC 5789), and addresses that stand alone.
+
+
+@pytest.mark.parametrize("path", [f"{BOOKS}/{{id}}", f"{BOOKS}/{{id}}/", f"{AUTH}/me"])
+def test_options_name_the_methods_and_what_patch_reads(client, alice, make_book, path):
+    response = client.options(path.format(id=make_book(alice)["id"]))
+
+    methods = set(response.headers["Allow"].split(", "))
+    assert (response.status_code, response.headers["Accept-Patch"]) == (200, MERGE_PATCH)
+    assert methods == {"DELETE", "GET", "HEAD", "OPTIONS", "PATCH"}
+
+
+def test_options_without_patch_name_no_patch(client):
+    assert "Accept-Patch" not in client.options(f"{BOOKS}/").headers
+
+
+def test_merge_patch_removes_what_is_null(client, alice, make_book):
+    book = make_book(alice, page_count=310)
+
+    response = client.patch(
+        f"{BOOKS}/{book['id']}",
+        data=b'{"page_count": null}',
+        content_type="application/merge-patch+json",
+        headers=alice.headers,
+    )
+
+    assert (response.status_code, response.json["page_count"]) == (200, None)
+
+
+@pytest.mark.parametrize(("method", "named"), [("PATCH", MERGE_PATCH), ("POST", None)])
+def test_only_patch_reads_patches(client, alice, make_book, method, named):
+    path = f"{BOOKS}/{make_book(alice)['id']}" if method == "PATCH" else BOOKS
+    content_type = "text/plain" if method == "PATCH" else "application/merge-patch+json"
+
+    response = client.open(
+        path, method=method, data=b"{}", content_type=content_type, headers=alice.headers
+    )
+
+    assert (response.status_code, response.headers.get("Accept-Patch")) == (415, named)
+
+
+def test_location_and_link_are_absolute(make_app, alice, make_book):
+    client = make_app(trusted_proxies=1).test_client()
+    headers = {**alice.headers, "X-Forwarded-Proto": "https", "Host": "books.example:8443"}
+    host = "https://books.example:8443"
+    make_book(alice)
+
+    created = client.post(BOOKS, json=BODIES["/books/"], headers=headers)
+    listed = client.get(f"{BOOKS}?limit=1", headers=headers)
+
+    assert created.headers["Location"] == f"{host}{BOOKS}/{created.json['id']}"
+    assert listed.headers["Link"].startswith(f"<{host}{BOOKS}?limit=1&cursor=")
+
+
+@pytest.mark.parametrize("host", ['evil>; rel="next"', "a b", "\xff", "x" * 9_000, "a\tb", "[::1"])
+def test_strange_host_is_no_failure(client, alice, make_book, host):
+    make_book(alice)
+    make_book(alice)
+
+    response = client.get(
+        f"{BOOKS}?limit=1", headers=alice.headers, environ_overrides={"HTTP_HOST": host}
+    )
+
+    assert response.status_code in (200, 400)
+    assert response.headers.get("Link", "").count(">") <= 1

@@ -7,8 +7,9 @@ import json
 import pytest
 
 from books_api import PREFIX
+from books_api.web.components import CODES
 from books_api.web.problems import TYPES
-from tests.helpers import AUTH, BOOKS, MOMO, NOBODY
+from tests.helpers import AUTH, BOOKS, CAROL, MOMO, NOBODY
 
 MEMBERS = {"type", "title", "status", "detail", "instance", "request_id"}
 MEBIBYTE = 1024 * 1024
@@ -331,7 +332,7 @@ def test_a_422_of_a_body_points_into_it(send):
     response = send("POST", f"{BOOKS}/", json={**MOMO, "page_count": 0})
 
     [error] = response.json["errors"]
-    assert (error["pointer"], error.keys()) == ("/page_count", {"pointer", "detail"})
+    assert (error["pointer"], error.keys()) == ("/page_count", {"pointer", "code", "detail"})
 
 
 def test_a_422_of_a_body_that_is_no_object_points_at_all_of_it(send):
@@ -344,7 +345,7 @@ def test_a_422_of_a_body_that_is_no_object_points_at_all_of_it(send):
 def test_a_422_of_a_catalogue_points_at_all_of_it(send, data):
     problem = send("POST", f"{BOOKS}/import", data=data, content_type="text/csv").json
 
-    assert problem["errors"] == [{"pointer": "", "detail": problem["detail"]}]
+    assert problem["errors"] == [{"pointer": "", "code": "invalid", "detail": problem["detail"]}]
 
 
 def test_unknown_columns_are_told_with_the_names_that_are_known(send):
@@ -371,7 +372,59 @@ def test_a_422_of_a_query_names_its_parameter(send):
     response = send("GET", f"{BOOKS}/?limit=0")
 
     [error] = response.json["errors"]
-    assert (error["parameter"], error.keys()) == ("limit", {"parameter", "detail"})
+    assert (error["parameter"], error.keys()) == ("limit", {"parameter", "code", "detail"})
+
+
+BOOK, TOKEN = f"{BOOKS}/", f"{AUTH}/sessions"
+CODED = {
+    "required": (BOOK, {"title": "Momo"}),
+    "null": (BOOK, {**MOMO, "title": None}),
+    "unknown-field": (BOOK, {**MOMO, "price": 1}),
+    "unknown-parameter": (f"{BOOKS}/?page=2", None),
+    "repeated-parameter": (f"{BOOKS}/?limit=1&limit=2", None),
+    "not-an-object": (BOOK, []),
+    "not-a-string": (BOOK, {**MOMO, "title": 1}),
+    "not-a-whole-number": (BOOK, {**MOMO, "page_count": 1.5}),
+    "not-a-boolean": (TOKEN, {"name": "x", "expires_in_days": 1, "read_only": 1}),
+    "not-a-uuid": (f"{BOOKS}/?user_uid=me", None),
+    "not-an-email": (f"{AUTH}/signup", {**CAROL, "email": "carol"}),
+    "not-a-date": (BOOK, {**MOMO, "published_date": "2021-02-29"}),
+    "not-an-isbn": (BOOK, {**MOMO, "isbn": "12345abcde"}),
+    "check-digit": (BOOK, {**MOMO, "isbn": "9780261102210"}),
+    "not-a-choice": (f"{BOOKS}/?sort=colour", None),
+    "out-of-range": (BOOK, {**MOMO, "page_count": 0}),
+    "too-long": (BOOK, {**MOMO, "title": "x" * 501}),
+    "too-short": (f"{AUTH}/signup", {**CAROL, "username": "ca"}),
+    "empty": (BOOK, {**MOMO, "title": " "}),
+    "not-storable": (BOOK, {**MOMO, "title": "\0"}),
+    "too-many-marks": (BOOK, {**MOMO, "title": "a" + "\u0301" * 31}),
+    "not-a-cursor": (f"{BOOKS}/?cursor=x", None),
+    "not-a-key": (BOOK, MOMO),
+    "weak-password": (f"{AUTH}/signup", {**CAROL, "password": "password1"}),
+}
+
+
+@pytest.mark.parametrize(("code", "path", "body"), [(code, *case) for code, case in CODED.items()])
+def test_what_is_wrong_with_a_value_has_a_code(send, code, path, body):
+    headers = {"Idempotency-Key": "" if code == "not-a-key" else "k"} if path == BOOK else {}
+
+    response = send("GET" if body is None else "POST", path, json=body, headers=headers)
+
+    assert [error["code"] for error in response.json["errors"]] == [code]
+
+
+def test_every_code_is_documented_and_tested():
+    assert set(CODES) - {"invalid"} == set(CODED) - {"weak-password"}
+
+
+def test_errors_have_an_order_of_their_own(send):
+    wrong = {"zz": 1, "page_count": 0, "isbn": "1", "aa": 1, "title": ""}
+    reverse = dict(reversed(wrong.items()))
+
+    first, second = (send("POST", BOOK, json=body).json["errors"] for body in (wrong, reverse))
+
+    assert first == second
+    assert [error["pointer"] for error in first] == sorted(error["pointer"] for error in first)
 
 
 @pytest.mark.parametrize(
