@@ -6,7 +6,7 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from books_api import auth, books, catalogues, cli, database, keys, me
-from books_api.auth import blocklist_filling, tokens
+from books_api.auth import blocklist_filling, blocklist_naming, tokens
 from books_api.config import Settings, flask_config
 from books_api.extensions import api, cors, db, jwt, migrate, redis
 from books_api.observability import health, logs, metrics, requests
@@ -47,6 +47,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     keys.init_app(app)
     jwt.init_app(app)
     tokens.init_app(app)
+    blocklist_naming.init_app(app)
     blocklist_filling.init_app(app)
     limits.init_app(app)
     if settings.cors_origins:

@@ -59,7 +59,8 @@ def init_app(app: Flask) -> None:
 def engine_options(settings: Settings) -> dict[str, Any]:
     """Return SQLAlchemy's engine options. What `options` in DATABASE_URL sets wins over ours."""
     ours = " ".join(f"-c {name}={value}" for name, value in SESSION.items())
-    theirs = make_url(settings.database_url).query.get("options", "")
+    query = make_url(settings.database_url).query
+    theirs = query.get("options", "")
     return {
         "pool_size": settings.database_pool_size,
         "max_overflow": 0,
@@ -68,6 +69,8 @@ def engine_options(settings: Settings) -> dict[str, Any]:
         "connect_args": {
             **CONNECT,
             "application_name": f"{APPLICATION} {os.getpid()}",
+            # A standby is refused: its rows are late, and it takes none.
+            "target_session_attrs": query.get("target_session_attrs", "primary"),
             "options": f"{ours} {theirs} -c timezone=UTC",
             "connection_factory": DeadlineConnection,
         },

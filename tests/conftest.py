@@ -124,6 +124,7 @@ def app(migrated_app: Flask, servers: Servers) -> Flask:
         redis.client.flushall()
         db.session.execute(text("DELETE FROM users"))
         db.session.execute(text("DELETE FROM revocations"))
+        db.session.execute(text("UPDATE blocklist_copy SET name = '', held_until = now()"))
         db.session.commit()
         while not blocklist_filling.fill():  # another test's process is at it
             time.sleep(0.01)

@@ -18,7 +18,10 @@ from books_api.server_urls import database_url
 from tests.processes import ROOT, clean_environ, run, settings_environ
 
 MIGRATIONS = str(Path(__file__).parent.parent / "migrations")
-TABLES = {"books", "users", "sessions", "revocations", "idempotency_keys", "book_words"}
+TABLES = {
+    *("books", "users", "sessions", "revocations", "blocklist_copy"),
+    *("idempotency_keys", "book_words"),
+}
 # What a schema consists of, as Postgres itself writes it down.
 CATALOG = {
     "columns": """

@@ -18,22 +18,20 @@ message may arrive at any time, twice, or never, and any process may stop betwee
 - A merge that comes after the key is gone makes it again, as true as before, unless its life is
   over; a pending that comes late is found to be over by the next reader.
 
-Only the marker makes the copy believed. Its value is the server's identity: run_id, which a restart
-changes, and replication id, which a promotion changes; none returns. A reader believes it when it
-is the identity of the server that the very connection leads to, learnt on connecting and, as a
-primary may become a replica and a primary again meanwhile, each second. So what came by
-replication, out of a file, or back after failing over is not believed, and a loss of memory takes
-the marker along (noeviction is required). Without it Postgres answers, and blocklist_filling.py
-makes the copy whole.
-
-What Redis cannot tell is that another one was promoted while it lives as a primary: two at once, or
-a client sent to the wrong one.
+Only the marker makes the copy believed. Its value is a name with the server's identity in it:
+run_id, which a restart changes, and replication id, which a promotion changes; none returns. A
+reader believes it when Postgres names no other (blocklist_naming.py) and when the identity is that
+of the server that the very connection leads to, learnt on connecting and, as a primary may become a
+replica and a primary again meanwhile, each second. So what came by replication, out of a file, or
+back after failing over is not believed, nor a primary that another has replaced, and a loss of
+memory takes the marker along (noeviction is required). Otherwise Postgres answers, and
+blocklist_filling.py makes the copy whole.
 """
 
 import re
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -43,6 +41,7 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from sqlalchemy import BigInteger, cast, extract, func, text
 
+from books_api.auth.blocklist_naming import trust
 from books_api.auth.models import Revocation
 from books_api.database import Statement
 from books_api.extensions import redis
@@ -50,23 +49,34 @@ from books_api.redis_client import identify
 
 # The braces keep all keys in one slot of a Redis Cluster, as MGET and the scripts need.
 PREFIX = "{books}:"
-MARKER, FRESH, FILLING = PREFIX + "whole", PREFIX + "fresh", PREFIX + "filling"
+MARKER, FRESH, FILLING = PREFIX + "named", PREFIX + "fresh", PREFIX + "filling"
 PENDING = "?"
 FILLING_SECONDS = 15  # without a page: the filler is dead
 TRUST_SECONDS = 1  # how long a connection is taken to lead to the same primary
 ADVISORY_LOCK = 0x626F6F6B  # any number, as long as nothing else locks it
 
-# FILLING and the keys; the name of the fill or "", then value, pending to add, pending to remove
-# and end of life of each key. Ends of life are whole seconds, lives are told in milliseconds.
+IDENTITY = """
+local info = redis.call('INFO')
+assert(string.find(info, 'maxmemory_policy:noeviction', 1, true), 'Redis evicts')
+local identity = string.match(info, 'run_id:(%w+)') .. ':'
+    .. string.match(info, 'master_replid:(%w+)')
+"""
+# FILLING and the keys; the name of the fill or "", the name of the Redis or "", then value, pending
+# to add, pending to remove and end of life of each key. Ends of life are whole seconds, lives are
+# told in milliseconds.
 MERGE = f"""
 if ARGV[1] ~= '' then
     if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
     redis.call('EXPIRE', KEYS[1], {FILLING_SECONDS})
 end
+if ARGV[2] ~= '' then
+    {IDENTITY}
+    if string.sub(ARGV[2], -#identity) ~= identity then return 0 end
+end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + time[2] / 1000
 for i = 2, #KEYS do
-    local key, value, add, drop, expires = KEYS[i], unpack(ARGV, 4 * i - 6, 4 * i - 3)
+    local key, value, add, drop, expires = KEYS[i], unpack(ARGV, 4 * i - 5, 4 * i - 2)
     local before, life = redis.call('GET', key) or '', redis.call('PTTL', key)
     local pendings, after = '', before
     if string.sub(before, 1, 1) == '{PENDING}' then
@@ -97,16 +107,21 @@ COLUMNS = (
     cast(func.ceil(extract("epoch", Revocation.expires_at)), BigInteger),
     Revocation.value,
 )
-# The rows of the keys, and which of the transactions are over, in one snapshot.
+# The rows of the keys, which of the transactions are over, and the name, in one snapshot.
 TRUTH = Statement(
     text(
         "SELECT key, CAST(ceil(extract(epoch FROM expires_at)) AS bigint), value"
         " FROM revocations WHERE key = ANY(:keys) UNION ALL"
         " SELECT xid, 0, 0 FROM unnest(CAST(:xids AS text[])) AS xid"
-        " WHERE pg_visible_in_snapshot(CAST(xid AS xid8), pg_current_snapshot())"
+        " WHERE pg_visible_in_snapshot(CAST(xid AS xid8), pg_current_snapshot()) UNION ALL"
+        " SELECT name, -1, 0 FROM blocklist_copy WHERE NOT pg_is_in_recovery()"
     )
 )
 PENDINGS = re.compile(r"\?(\d+)-\w+")
+
+
+class OtherRedis(RedisError):
+    """Nothing was changed, for this is not the Redis that was meant."""
 
 
 class Change(NamedTuple):
@@ -127,30 +142,38 @@ def pending_of(transaction_id: str) -> str:
 def read(keys: Sequence[str]) -> list[int]:
     """Return the values of the keys, 0 where there is none. Raises RedisError.
 
-    Where the copy is not whole, or a revocation is under way, Postgres answers.
+    Where the copy is not believed, or a revocation is under way, Postgres answers.
     """
     marker, fresh, *found = _read_copy([MARKER, FRESH, *(PREFIX + key for key in keys)])
-    if marker is None or fresh is None:
-        start_filling: Callable[[], None] = current_app.extensions["blocklist_filler"].start
-        start_filling()
-    if marker is None:
-        return _ask_postgres(keys, [""] * len(keys))
     texts = [text or "" for text in found]
-    if any(text.startswith(PENDING) for text in texts):
-        return _ask_postgres(keys, texts)
-    return [int(text or 0) for text in texts]
+    if trust().believes(marker) and not any(text.startswith(PENDING) for text in texts):
+        values = [int(text or 0) for text in texts]
+    else:
+        values = _ask_postgres(keys, texts)
+    if fresh is None or marker != trust().name:
+        current_app.extensions["blocklist_filler"].start()
+    return values
 
 
-def merge(changes: Sequence[Change], fill: str = "") -> None:
-    """Apply the changes; those of a fill only while it is under way. Raises RedisError."""
+def merge(changes: Sequence[Change], fill: str = "", name: str = "") -> None:
+    """Apply the changes: those of a fill while it is under way, with a name in that Redis only.
+
+    Raises OtherRedis, RedisError.
+    """
     keys = [FILLING, *(PREFIX + change.key for change in changes)]
     arguments = [
         word
         for change in changes
         for word in (change.value, change.add, change.drop, change.expires)
     ]
-    if not run(MERGE, keys, fill, *arguments):
-        raise RedisError("Redis is no longer filled by this process.")
+    if not run(MERGE, keys, fill, name, *arguments):
+        raise OtherRedis("Redis is not the one that is named, or no longer filled by this process.")
+
+
+def identity() -> str:
+    """Return which server Redis is, in which of its lives as a primary. Raises RedisError."""
+    found: str = run(f"{IDENTITY} return identity", [])
+    return found
 
 
 def run(script: str, keys: Sequence[str], *arguments: Any) -> Any:
@@ -169,16 +192,20 @@ def _read_copy(names: Sequence[str]) -> list[str | None]:
         except (RedisConnectionError, RedisTimeoutError):
             connection.disconnect()
             values = _mget(connection, names)  # connects
-        if values[0] not in (None, connection.identity):
+        if not _is_of(connection, values[0]):
             # Without a promotion it changes when the first replica comes or the last has gone.
             connection.identified_at = 0
             values = _mget(connection, names)
-        return values if values[0] == connection.identity else [None, *values[1:]]
+        return values if _is_of(connection, values[0]) else [None, *values[1:]]
     except BaseException:
         connection.disconnect()  # or the next to use it would read this one's answer
         raise
     finally:
         pool.release(connection)
+
+
+def _is_of(connection: Any, marker: str | None) -> bool:
+    return marker is None or marker.partition(":")[2] == connection.identity
 
 
 def _mget(connection: Any, names: Sequence[str]) -> list[str | None]:
@@ -200,7 +227,9 @@ def _ask_postgres(keys: Sequence[str], texts: Sequence[str]) -> list[int]:
         for key, text in zip(keys, texts, strict=True)
         for pending in PENDINGS.finditer(text)
     ]
+    asked = time.monotonic()
     rows = TRUTH.rows(keys=list(keys), xids=[xid for _, _, xid in pendings])
+    trust().learn([name for name, expires, _ in rows if expires == -1], asked)
     known = {name: Change(name, expires, value) for name, expires, value in rows}
     over = [
         known.get(key, Change(key))._replace(drop=pending)

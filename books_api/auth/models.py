@@ -119,3 +119,14 @@ class Revocation(Model):
     key: Mapped[str] = mapped_column(String(64), primary_key=True)
     value: Mapped[int]
     expires_at: Mapped[Moment]
+
+
+class BlocklistCopy(Model):
+    """The one row that names the Redis whose copy is believed: see blocklist_naming.py."""
+
+    __tablename__ = "blocklist_copy"
+    __table_args__ = (CheckConstraint("id = 1", name="one"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True, server_default="1")
+    name: Mapped[str] = mapped_column(String(120), server_default="")
+    held_until: Mapped[Timestamp]

@@ -13,8 +13,9 @@ from sqlalchemy import Text, cast, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from books_api.auth import blocklist
-from books_api.auth.blocklist import Change
-from books_api.auth.models import Revocation
+from books_api.auth.blocklist import Change, OtherRedis
+from books_api.auth.blocklist_naming import claim
+from books_api.auth.models import BlocklistCopy, Revocation
 from books_api.auth.tokens import Identity
 from books_api.config import CLOCK_LEEWAY
 from books_api.database import transaction
@@ -67,11 +68,20 @@ def revoking(entries: Sequence[Entry], reason: str) -> Iterator[None]:
                 name: func.greatest(getattr(Revocation, name), statement.excluded[name])
                 for name in ("value", "expires_at")
             },
-        ).returning(*blocklist.COLUMNS, cast(func.pg_current_xact_id(), Text))
+        ).returning(
+            *blocklist.COLUMNS,
+            cast(func.pg_current_xact_id(), Text),
+            select(BlocklistCopy.name).scalar_subquery(),
+        )
     ).all()
-    pending = blocklist.pending_of(rows[0][-1])
-    changes = [Change(*row[:-1]) for row in rows]
-    blocklist.merge([change._replace(value=0, add=pending) for change in changes])
+    *_, transaction_id, name = rows[0]
+    pending = blocklist.pending_of(transaction_id)
+    changes = [Change(*row[:-2]) for row in rows]
+    adding = [change._replace(value=0, add=pending) for change in changes]
+    try:
+        blocklist.merge(adding, name=name or "none")
+    except OtherRedis:  # this one is not named yet
+        blocklist.merge(adding, name=claim(blocklist.identity()))
     yield
     SESSIONS_ENDED.labels(reason).inc(sum(entry.ends for entry in entries))
     with suppress(RedisError):  # it is committed: the pending sends who asks to Postgres

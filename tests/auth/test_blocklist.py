@@ -1,9 +1,7 @@
 """The copy in Redis never says less than the truth, whatever is late, twice, lost or half done."""
 
-import os
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
 
 import pytest
 from flask_jwt_extended import jwt_required
@@ -11,14 +9,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 from hypothesis.stateful import run_state_machine_as_test as run_machine
-from redis import Redis
 from redis.exceptions import RedisError
 
-from books_api.auth import blocklist, blocklist_filling
+from books_api.auth import blocklist, blocklist_filling, blocklist_naming
 from books_api.auth.blocklist import FILLING, FRESH, MARKER, PREFIX, Change, merge
 from books_api.auth.revocation import revoking
 from books_api.extensions import db, redis
-from development.embedded import redis_binary
 from tests.helpers import (
     AUTH,
     BOOKS,
@@ -29,7 +25,7 @@ from tests.helpers import (
     locked,
     status_of,
 )
-from tests.processes import free_port, running_program, wait_until
+from tests.processes import wait_until
 from tests.statements import statements
 
 KEY = "epoch:somebody"
@@ -302,7 +298,7 @@ def test_many_pages_are_filled(app, context, make_user):
 
 
 def test_one_filler_at_a_time(context):
-    blocklist.run(blocklist_filling.START, [FILLING, MARKER], "other")
+    blocklist.run(blocklist_filling.START, [FILLING], "other")
 
     assert not blocklist_filling.fill()
 
@@ -311,7 +307,7 @@ def test_whole_copy_stays_believed_while_it_is_filled_again(app, folder, logged_
     logged_client.get(f"{BOOKS}/?limit=0", headers=alice.headers)
     with app.app_context():
         redis.client.delete(FRESH)
-        blocklist.run(blocklist_filling.START, [FILLING, MARKER], "frozen filler")
+        blocklist.run(blocklist_filling.START, [FILLING], "frozen filler")
 
     with statements(folder) as sent:
         logged_client.get(f"{BOOKS}/?limit=0", headers=alice.headers)
@@ -353,11 +349,12 @@ def test_fill_of_a_whole_copy_writes_no_entry(app, alice, client, context, comma
 
 
 def start(random="random"):
-    return blocklist.run(blocklist_filling.START, [FILLING, MARKER], random)
+    return blocklist.run(blocklist_filling.START, [FILLING], random)
 
 
 def finish(name):
-    return blocklist.run(blocklist_filling.FINISH, [FILLING, MARKER, FRESH], name)
+    keys = [FILLING, MARKER, FRESH]
+    return blocklist.run(blocklist_filling.FINISH, keys, name, blocklist_naming.ask())
 
 
 def test_start_that_arrives_again_names_another_fill(context):
@@ -416,9 +413,6 @@ def test_fill_of_another_server_does_not_hold_up_this_ones(context):
     assert blocklist_filling.fill()
 
 
-# Which Redis is believed.
-
-
 def test_library_decorator_asks_the_same(make_app, alice, bob):
     app = make_app()
     app.add_url_rule("/theirs", view_func=jwt_required()(lambda: "in"))
@@ -431,143 +425,3 @@ def test_library_decorator_asks_the_same(make_app, alice, bob):
     forgotten = [client.get("/theirs", headers=who.headers).status_code for who in (alice, bob)]
 
     assert statuses == forgotten == [401, 200]
-
-
-@pytest.fixture
-def pair(tmp_path):
-    """Two Redis servers."""
-    with start_redis(tmp_path / "a") as first, start_redis(tmp_path / "b") as second:
-        yield first, second
-
-
-@contextmanager
-def start_redis(folder):
-    folder.mkdir()
-    port = free_port()
-    command = [redis_binary(), "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
-    command += ["--repl-diskless-sync-delay", "0", "--dir", str(folder)]
-    with (
-        running_program(command, folder / "log", cwd=folder, env={"PATH": os.environ["PATH"]}),
-        Redis(port=port, decode_responses=True) as client,
-    ):
-        wait_until(lambda: answers(client))
-        client.url = f"redis://127.0.0.1:{port}/0"
-        yield client
-
-
-def answers(client):
-    with suppress(RedisError):
-        return client.ping()
-
-
-def follow(replica, primary):
-    replica.replicaof("127.0.0.1", primary.connection_pool.connection_kwargs["port"])
-    wait_until(lambda: replica.info("replication").get("master_link_status") == "up")
-    primary.set("written", 1)
-    primary.wait(1, 1000)
-
-
-def promote(server):
-    server.replicaof("no", "one")
-
-
-def fill(app):
-    with app.app_context():
-        assert blocklist_filling.fill()
-
-
-def test_copy_that_came_by_replication_is_not_believed(make_app, pair, alice):
-    first, second = pair
-    here, there = make_app(redis_url=first.url), make_app(redis_url=second.url)
-    fill(here)
-    follow(second, first)
-    fill(here)
-    promote(second)  # before it hears of this:
-    here.test_client().post(f"{AUTH}/logout", headers=alice.headers)
-
-    assert second.exists(MARKER)
-    assert status_of(there.test_client(), alice.access_token) == 401
-
-
-@pytest.mark.parametrize("connected", [False, True])
-def test_copy_is_not_believed_after_failing_over_and_back(make_app, pair, alice, bob, connected):
-    first, second = pair
-    app = make_app(redis_url=first.url)
-    client = app.test_client()
-    fill(app)
-    follow(second, first)
-    fill(app)
-    status_of(client, bob.access_token)
-    promote(second)
-    client.post(f"{AUTH}/logout", headers=alice.headers)  # is lost:
-    follow(first, second)
-    promote(first)
-    if not connected:
-        with app.app_context():
-            redis.client.connection_pool.disconnect()
-    time.sleep(blocklist.TRUST_SECONDS)
-
-    assert first.exists(MARKER)
-    assert first.keys(f"{PREFIX}sid:*") == []
-    assert status_of(client, alice.access_token) == 401
-    wait_until(lambda: status_of(client, bob.access_token) == 200, 5)
-
-
-def test_copy_is_whole_again_after_a_failover(make_app, pair, alice, bob):
-    first, second = pair
-    fill(make_app(redis_url=first.url))
-    follow(second, first)
-    promote(second)
-    app = make_app(redis_url=second.url)
-    client = app.test_client()
-    identity = f"{second.info()['run_id']}:{second.info()['master_replid']}"
-
-    client.post(f"{AUTH}/logout", headers=alice.headers)
-
-    wait_until(lambda: second.get(MARKER) == identity, 5)
-    assert status_of(client, alice.access_token) == 401
-    assert status_of(client, bob.access_token) == 200
-
-
-def test_first_replica_costs_nobody_his_session(make_app, pair, alice):
-    first, second = pair
-    app = make_app(redis_url=first.url)
-    client = app.test_client()
-    fill(app)
-    status_of(client, alice.access_token)
-    follow(second, first)  # gives the primary another replication id
-
-    assert status_of(client, alice.access_token) == 200
-
-
-@pytest.mark.parametrize("policy", ["allkeys-lru", "volatile-ttl"])
-def test_redis_that_evicts_is_refused(make_app, pair, alice, policy):
-    server, _ = pair
-    server.config_set("maxmemory-policy", policy)
-    client = make_app(redis_url=server.url).test_client()
-
-    ready = client.get("/readyz")
-
-    assert status_of(client, alice.access_token) == 503
-    assert ready.status_code == 503
-    assert policy in ready.json["checks"]["redis"]["detail"]
-
-
-def test_redis_that_begins_to_evict_is_refused_soon(make_app, pair, alice):
-    server, _ = pair
-    client = make_app(redis_url=server.url).test_client()
-    before = status_of(client, alice.access_token)
-    server.config_set("maxmemory-policy", "allkeys-lru")
-    time.sleep(blocklist.TRUST_SECONDS)
-
-    assert (before, status_of(client, alice.access_token)) == (200, 503)
-    assert client.get("/readyz").status_code == 503
-
-
-def test_replica_is_refused(make_app, pair, alice):
-    first, second = pair
-    follow(second, first)
-    client = make_app(redis_url=second.url).test_client()
-
-    assert status_of(client, alice.access_token) == 503
-    assert "replica" in client.get("/readyz").json["checks"]["redis"]["detail"]
