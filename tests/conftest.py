@@ -9,8 +9,8 @@ import re
 import shutil
 import signal
 import tempfile
-import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from flask_migrate import upgrade
+from redis.exceptions import RedisError
 from sqlalchemy import text
 from werkzeug.security import generate_password_hash
 
@@ -31,6 +32,7 @@ from books_api.database import autocommit
 from books_api.extensions import db, redis
 from books_api.observability.logs import FORMATTERS
 from development.embedded import Postgres, Redis
+from tests.processes import wait_until
 from tests.statements import LOGGED
 
 PASSWORD = "correct horse battery staple"
@@ -126,9 +128,14 @@ def app(migrated_app: Flask, servers: Servers) -> Flask:
         db.session.execute(text("DELETE FROM revocations"))
         db.session.execute(text("UPDATE blocklist_copy SET name = '', held_until = now()"))
         db.session.commit()
-        while not blocklist_filling.fill():  # another test's process is at it
-            time.sleep(0.01)
+        wait_until(_fill, 20)
     return migrated_app
+
+
+def _fill() -> bool:
+    with suppress(RedisError):  # another test's process is at it
+        return blocklist_filling.fill()
+    return False
 
 
 @pytest.fixture
