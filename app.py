@@ -16,17 +16,20 @@ import socket
 import sys
 from pathlib import Path
 
-from dotenv import load_dotenv
 from flask import Flask
 from flask_migrate import upgrade
 from werkzeug.serving import WSGIRequestHandler
 
 from books_api import create_app as create_configured_app
+from books_api.cli import is_help_wanted, make_help_app, read_env_file
 from books_api.config import ConfigError, Settings
 
 INSTANCE = Path(__file__).parent / "instance"
 
-load_dotenv()
+try:
+    read_env_file(Path(__file__).with_name(".env"))
+except ConfigError as unreadable:
+    sys.exit(f"Error: {unreadable}")
 
 
 def development_environ() -> dict[str, str]:
@@ -65,6 +68,8 @@ def development_key() -> str:
 
 def create_app() -> Flask:
     """Build the application for development."""
+    if is_help_wanted():  # which starts no servers
+        return make_help_app()
     try:
         return create_configured_app(Settings.from_environ(development_environ()))
     except (ConfigError, OSError, RuntimeError) as error:

@@ -1,6 +1,11 @@
-"""The commands of `flask`, and `flask maintenance`, which prunes what each part has."""
+"""The commands of `flask`, what they need at their start, and `flask maintenance`."""
+
+import os
+import sys
+from pathlib import Path
 
 import click
+from dotenv import load_dotenv
 from flask import Flask
 
 from books_api.auth import revocation, sessions
@@ -8,6 +13,8 @@ from books_api.auth.cli import group as users
 from books_api.books import idempotency, words
 from books_api.catalogues.cli import group as books
 from books_api.commands import OperatorGroup
+from books_api.config import ConfigError
+from books_api.extensions import migrate
 from books_api.observability.doctor import doctor
 
 maintenance = OperatorGroup("maintenance", help="Keep the database small.")
@@ -29,3 +36,26 @@ def init_app(app: Flask) -> None:
     """Add the commands to `flask`."""
     for command in (users, books, maintenance, doctor):
         app.cli.add_command(command)
+
+
+def read_env_file(path: Path) -> None:
+    """Add what the file sets to the environment, unless it is there; raises ConfigError."""
+    try:
+        load_dotenv(path)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is not UTF-8 text.") from None
+
+
+def is_help_wanted() -> bool:
+    """Return whether `flask` was called for its help, which needs no settings and no server."""
+    return "FLASK_RUN_FROM_CLI" in os.environ and (len(sys.argv) == 1 or "--help" in sys.argv)
+
+
+def make_help_app() -> Flask:
+    """Build an application that has the commands, and can run none of them."""
+    app = Flask(__name__, static_folder=None)
+    migrate.init_app(app)
+    init_app(app)
+    return app

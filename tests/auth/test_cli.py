@@ -383,6 +383,23 @@ def test_reset_link_alone_ends_no_session(app, client, alice):
     assert execute(app, "SELECT token_epoch FROM users") == [(0,)]
 
 
+def test_reset_link_leads_to_the_page(app, client, alice):
+    page = "https://books.example/reset"
+
+    result = run(app, "users", "reset-link", alice.email, "--page", page)
+
+    link, _, token = result.stdout.strip().partition("#token=")
+    assert (link, result.stderr) == (page, "")
+    assert reset_password(client, token).status_code == 204
+
+
+def test_reset_link_without_a_page_says_what_the_token_is_for(app, alice):
+    result = run(app, "users", "reset-link", alice.email)
+
+    assert "/auth/password-reset" in result.stderr
+    assert "--page" in result.stderr
+
+
 def test_inactive_user_gets_no_reset_link(app, make_user):
     email = make_user(is_active=False).email
 

@@ -136,7 +136,7 @@ def test_the_last_step_finds_nothing_wrong(machine):
 @pytest.mark.parametrize(
     ("name", "mode"),
     [
-        (".env", 0o640),
+        (".env", 0o644),
         *(("etc", 0o750), ("etc/database_url", 0o640), ("etc/redis_url", 0o640)),
         *(("etc/jwt_secret_key", 0o640), ("etc/owner_url", 0o600)),
     ],
