@@ -8,7 +8,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork
 	--generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make pins"
 AUDIT = $(BIN)/pip-audit --progress-spinner off --disable-pip
 
-.PHONY: help run test coverage test-long test-deploy soak reliability lint audit pins openapi fuzz bench clean
+.PHONY: help run test coverage test-long test-deploy soak reliability lint audit pins openapi picture fuzz bench clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -56,6 +56,9 @@ pins: .venv/installed ## Compile requirements*.txt from requirements*.in (UPGRAD
 openapi: .venv/installed ## Rewrite tests/data/openapi.json from the code
 	$(BIN)/python -m tests.write_openapi
 
+picture: ## Draw docs/architecture.svg from docs/architecture.dot (it needs graphviz)
+	dot -Tsvg docs/architecture.dot -o docs/architecture.svg
+
 fuzz: .venv/installed ## Send 10,000 random requests (CASES=500 changes it) and check the answers
 	@exec $(BIN)/pytest -s -q tests/contract/fuzz.py
 
@@ -67,6 +70,7 @@ clean: ## Remove the virtual environment (the data in instance/ stays)
 
 .venv/installed: requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.version_info < (3, 11) and sys.exit("Python 3.11 or later is needed: make PYTHON=...")'
+	@echo "Installing the packages of requirements-dev.txt into .venv: about a minute, once."
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	$(BIN)/pip install --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@touch $@

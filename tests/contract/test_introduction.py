@@ -4,23 +4,26 @@ import json
 import re
 import shutil
 import subprocess
+import textwrap
 from pathlib import Path
 
 import pytest
 
 from books_api.web.openapi import INTRODUCTION
-from tests.processes import TIMEOUT, Gunicorn
+from tests.processes import ROOT, TIMEOUT, Gunicorn
 
 BLOCK = re.compile("```(sh|json)\n(.*?)```", re.DOTALL)
 END = "-- end of an example --\n"
 
 
-def run_examples(server: Gunicorn, folder: Path) -> list[str]:
+README = (ROOT / "README.md").read_text()
+
+
+def paste(server: Gunicorn, folder: Path, examples: list[str]) -> list[str]:
     """Run the examples, all in one shell, and return what each writes."""
     bash = shutil.which("bash")
     if bash is None or shutil.which("curl") is None:
         pytest.skip("there is no bash, or no curl")
-    examples = [text for kind, text in BLOCK.findall(INTRODUCTION.read_text()) if kind == "sh"]
     script = "".join(f"{text}printf '\\n{END[:-1]}\\n'\n" for text in examples)
     result = subprocess.run(
         [bash, "-euo", "pipefail"],
@@ -34,6 +37,24 @@ def run_examples(server: Gunicorn, folder: Path) -> list[str]:
     )
     assert (result.returncode, result.stderr) == (0, "")
     return result.stdout.split(f"\n{END}")[:-1]
+
+
+def run_examples(server: Gunicorn, folder: Path) -> list[str]:
+    """Run those of the page."""
+    examples = [text for kind, text in BLOCK.findall(INTRODUCTION.read_text()) if kind == "sh"]
+    return paste(server, folder, examples)
+
+
+def test_the_examples_work_after_the_tour_of_the_readme(server: Gunicorn, tmp_path: Path) -> None:
+    (tour,) = re.findall(r"(?m)^## A tour\n\n((?:    .*\n)+)", README)
+    (found,) = paste(server, tmp_path, [textwrap.dedent(tour)])
+    assert found.endswith("]")
+    assert "The Hobbit" in found.splitlines()[-1]
+
+    *_, retries, changes = run_examples(server, tmp_path)
+
+    assert retries.count("201 CREATED") == 2
+    assert '"page_count":730' in changes
 
 
 def test_the_examples_of_the_page_work_when_pasted(server: Gunicorn, tmp_path: Path) -> None:
