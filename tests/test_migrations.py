@@ -13,6 +13,7 @@ from flask_migrate import downgrade, upgrade
 from sqlalchemy import CheckConstraint, inspect, text
 from sqlalchemy.exc import DBAPIError
 
+from books_api.database import transaction
 from books_api.extensions import db
 from books_api.server_urls import database_url
 from tests.processes import ROOT, clean_environ, run, settings_environ
@@ -184,6 +185,34 @@ def test_an_index_is_made_concurrently_however_long_others_write(migrated, tmp_p
     assert (up.exit_code, down.exit_code) == (0, 0), up.output + down.output
     assert [name for name, _ in made] == ["ix_books_next"]
     assert schema() == before
+
+
+LARGE = """
+    INSERT INTO users (id, username, email, password_hash)
+    VALUES (gen_random_uuid(), 'ada', 'ada@example.com', '');
+    INSERT INTO books (id, user_uid, title, author)
+    SELECT gen_random_uuid(), users.id, n || ' ' || repeat('a', 200), repeat('b', 400)
+    FROM users, generate_series(1, 10000) AS n
+"""
+
+
+@pytest.mark.long  # 13 MiB of books, and a wait of 6 seconds
+def test_large_table_is_indexed_while_others_write(migrated):
+    downgrade(revision="0013")
+    with transaction(long=True) as connection:
+        connection.execute(text(LARGE))
+
+    with db.engine.connect() as other:
+        other.execute(text("LOCK TABLE books IN ROW EXCLUSIVE MODE"))
+        end = threading.Timer(6, other.rollback)  # lock_timeout is 5 s
+        end.start()
+        upgrade()
+        end.join()
+
+    with db.engine.connect() as connection:
+        is_valid = "SELECT indisvalid FROM pg_index WHERE indexrelid::regclass::text LIKE"
+        made = connection.execute(text(f"{is_valid} 'ix_books_%_last'")).scalars().all()
+    assert made == [True, True]
 
 
 def test_flask_db_check_finds_nothing_to_migrate(migrated):

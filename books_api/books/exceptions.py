@@ -1,9 +1,9 @@
 """What the catalogue refuses. The text is what the client reads."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from books_api.books.models import as_answer, etag
+from books_api.books.models import etag
 from books_api.web.problems import (
     RETRY_AFTER,
     InvalidInput,
@@ -58,6 +58,14 @@ class TooManySearches(TooManyAtOnce):
     detail = "You have too many searches running at once; send this one when another has ended."
 
 
+class DecidedByServer(InvalidInput):
+    """A member that the server decides was sent with another value."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        text = "Is decided by the server: send it back unchanged, or leave it out."
+        super().__init__({name: [Message("read-only", text)] for name in names}, "json")
+
+
 class BookChanged(Problem):
     """If-Match names another version; `current` is the book as it is now."""
 
@@ -75,4 +83,4 @@ class BookChanged(Problem):
 
     @property
     def members(self) -> dict[str, Any]:
-        return {"current": as_answer(self.current)}
+        return {"current": self.current}

@@ -26,7 +26,7 @@ from books_api.books import search
 from books_api.books.models import MEMBERS, PAGE_COUNT_MAX, STORED, Book
 from books_api.books.schemas import parse_partial_date
 from books_api.database import Statement
-from books_api.web.pagination import Page, fetch_page, keyset, sorts
+from books_api.web.pagination import Page, Sort, fetch_page, keyset, sorts
 
 RFC3339: ColumnElement[str] = literal_column("""'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'""")
 
@@ -60,7 +60,7 @@ def _day(date: Any) -> ColumnElement[int]:
 
 
 # What `sort` may name. Each is the expression of an index, and never NULL: a book without the
-# value comes after all others, as Postgres has it.
+# value comes after all others, in descending order, too.
 SORT_KEYS: dict[str, Any] = {
     "created_at": Book.created_at,
     "updated_at": Book.updated_at,
@@ -69,7 +69,14 @@ SORT_KEYS: dict[str, Any] = {
     "published_date": func.coalesce(_day(Book.published_on), literal_column(str(UNDATED), Integer)),
     "page_count": func.coalesce(Book.page_count, literal_column(str(PAGE_COUNT_MAX + 1), Integer)),
 }
-SORTS = sorts(SORT_KEYS, Book.id)
+BEFORE_ALL = literal_column("-1", Integer)
+LAST_WHEN_DESCENDING = {
+    "-published_date": func.coalesce(_day(Book.published_on), BEFORE_ALL),
+    "-page_count": func.coalesce(Book.page_count, BEFORE_ALL),
+}
+SORTS = sorts(SORT_KEYS, Book.id) | {
+    name: Sort(key, Book.id, descending=True) for name, key in LAST_WHEN_DESCENDING.items()
+}
 NEWEST = "-created_at"
 
 
@@ -97,12 +104,24 @@ FILTERS: dict[str, ColumnElement[bool]] = {
     "language": func.lower(Book.language) == func.lower(bindparam("language")),
     "isbn": Book.isbn == bindparam("isbn"),
     "user_uid": Book.user_uid == bindparam("user_uid", type_=Uuid()),
+    "updated_from": Book.updated_at >= bindparam("updated_from"),
+    "updated_to": Book.updated_at <= bindparam("updated_to"),
+}
+
+
+def _published_within(key: Any) -> dict[str, ColumnElement[bool]]:
     # By the expression of the index, which gives the undated a day, too.
-    "published_from": and_(
-        SORT_KEYS["published_date"] >= _published("published_from"),
-        SORT_KEYS["published_date"] < literal_column(str(UNDATED), Integer),
-    ),
-    "published_to": SORT_KEYS["published_date"] <= _published("published_to"),
+    return {
+        "published_from": and_(
+            key >= _published("published_from"), key < literal_column(str(UNDATED), Integer)
+        ),
+        "published_to": and_(key <= _published("published_to"), key > BEFORE_ALL),
+    }
+
+
+FILTERS_BY_SORT = {
+    name: FILTERS | _published_within(SORTS[name].key)
+    for name in ("published_date", "-published_date")
 }
 
 
@@ -191,7 +210,7 @@ def _parameters(filters: Mapping[str, Any]) -> dict[str, Any]:
 
 @lru_cache
 def _page_statement(names: frozenset[str], sort: str, after: bool) -> Statement:
-    conditions = _conditions(names)
+    conditions = _conditions(names, sort)
     if "q" not in names:
         page = keyset(select(*LISTED).where(*conditions), SORTS[sort], after=after)
         return Statement(page.with_only_columns(*LISTED, cast(SORTS[sort].key, TEXT)))
@@ -226,5 +245,6 @@ def _meaning(names: frozenset[str]) -> Statement:
     return Statement(search.chosen(_conditions(names)))
 
 
-def _conditions(names: frozenset[str]) -> list[ColumnElement[bool]]:
-    return [FILTERS[name] for name in sorted(names - {"q", "searcher"})]
+def _conditions(names: frozenset[str], sort: str = "") -> list[ColumnElement[bool]]:
+    filters = FILTERS_BY_SORT.get(sort, FILTERS_BY_SORT["published_date"])
+    return [filters[name] for name in sorted(names - {"q", "searcher"})]

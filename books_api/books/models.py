@@ -64,9 +64,9 @@ class Book(Model):
     language: Mapped[str | None] = mapped_column(String(LANGUAGE_MAX))
     isbn: Mapped[str | None] = mapped_column(String(13))
     user_uid: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    version: Mapped[int] = mapped_column(server_default="1")
     created_at: Mapped[Timestamp]
     updated_at: Mapped[Timestamp]
-    version: Mapped[int] = mapped_column(server_default="1")
     search: Mapped[str | None] = mapped_column(TSVECTOR, Computed(SEARCH, persisted=True))
     author_text: Mapped[str | None] = mapped_column(
         Text, Computed("books_fold(author)", persisted=True)
@@ -75,14 +75,9 @@ class Book(Model):
 
 # In the order of an answer's members.
 STORED = [column for column in Book.__table__.columns if column.computed is None]
-MEMBERS = tuple(column.name for column in STORED if column.name != "version")
-BY_SERVER = {"id", "user_uid", "created_at", "updated_at"}
+MEMBERS = tuple(column.name for column in STORED)
+BY_SERVER = {"id", "user_uid", "version", "created_at", "updated_at"}
 FIELDS = tuple(name for name in MEMBERS if name not in BY_SERVER)  # what a client decides
-
-
-def as_answer(book: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the members of an answer."""
-    return {name: book[name] for name in MEMBERS}
 
 
 def etag(book: Mapping[str, Any]) -> str:

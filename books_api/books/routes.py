@@ -13,8 +13,14 @@ from orjson import OPT_SORT_KEYS, dumps
 from books_api.auth import identity, token_required
 from books_api.books import lists, service
 from books_api.books.idempotency import idempotency_key, run_idempotent
-from books_api.books.models import as_answer, etag
-from books_api.books.schemas import BookInputSchema, BookOfUserQuery, BookQuery, BookSchema
+from books_api.books.models import etag
+from books_api.books.schemas import (
+    BookInputSchema,
+    BookOfUserQuery,
+    BookQuery,
+    BookSchema,
+    BookUpdateSchema,
+)
 from books_api.web.components import PAGE
 from books_api.web.openapi import Blueprint, problems, request_headers
 from books_api.web.pagination import Page, absolute_url, link_next
@@ -82,14 +88,16 @@ def get_book(book_id: UUID) -> Response:
 
 @blueprint.route("/<uuid:book_id>", methods=["PATCH"])
 @token_required()
-@blueprint.arguments(BookInputSchema(partial=True))
+@blueprint.arguments(BookUpdateSchema(partial=True))
 @blueprint.response(200, BookSchema, headers=ETAG)
 @problems(412)
 @request_headers("If-Match")
 def update_book(changes: dict[str, Any], book_id: UUID) -> Response:
     """Change a book
 
-    Only its owner and admins may. With `If-Match`, only when nobody has changed it since.
+    Only its owner and admins may. With `If-Match`, only when nobody has changed it since; after a
+    lost answer, send it again: 200 means that your changes are there. Members that the server
+    decides may be sent back unchanged.
     """
     return book_response(
         service.update_book(book_id, changes, editor=identity(), versions=matched_versions())
@@ -104,7 +112,8 @@ def update_book(changes: dict[str, Any], book_id: UUID) -> Response:
 def delete_book(book_id: UUID) -> Response:
     """Delete a book
 
-    Only its owner and admins may. With `If-Match`, only when nobody has changed it since.
+    Only its owner and admins may. With `If-Match`, only when nobody has changed it since. After a
+    lost answer, send it again: 404 means that the book is gone.
     """
     service.delete_book(book_id, editor=identity(), versions=matched_versions())
     return Response(status=204)
@@ -125,7 +134,7 @@ def list_books_of_user(query: dict[str, Any], user_id: UUID) -> Response:
 
 def book_response(book: Mapping[str, Any], status: int = 200) -> Response:
     """Answer with one book and its entity tag."""
-    body = dumps(as_answer(book), option=DUMP_OPTIONS)
+    body = dumps(book, option=DUMP_OPTIONS)
     return Response(body, status, {"ETag": etag(book)}, content_type="application/json")
 
 

@@ -126,7 +126,7 @@ class ISBNField(Text):
 
 
 class BookInputSchema(BaseSchema):
-    """A book as a client sends it. PATCH is the same, `partial=True`."""
+    """A book as a client sends it."""
 
     title = Folded(1, TITLE_MAX, required=True, metadata={"examples": ["The Hobbit"]})
     author = Folded(1, AUTHOR_MAX, required=True, metadata={"examples": ["J. R. R. Tolkien"]})
@@ -143,16 +143,23 @@ class BookInputSchema(BaseSchema):
     isbn = ISBNField(allow_none=True)
 
 
-class BookSchema(ResponseSchema, BookInputSchema):
+class BookUpdateSchema(BookInputSchema):
+    """Changes of a book. What the server decides may be sent back, and changes nothing."""
+
+    id = UUIDField()
+    user_uid = UUIDField(metadata={"description": "The owner."})
+    version = WholeNumber(
+        metadata={"description": 'Counts the changes; the entity tag is `"version"`.'}
+    )
+    created_at = Timestamp()
+    updated_at = Timestamp()
+
+
+class BookSchema(ResponseSchema, BookUpdateSchema):
     """A book, with what the server decides."""
 
     class Meta(ResponseSchema.Meta):
         fields = MEMBERS
-
-    id = fields.UUID()
-    user_uid = fields.UUID()
-    created_at = Timestamp()
-    updated_at = Timestamp()
 
 
 class Query(fields.String):
@@ -191,6 +198,8 @@ class BookQuery(PageQuery):
     user_uid = UUIDField(metadata={"description": "Is the owner."})
     published_from = PartialDate(metadata={"description": "Published on its first day or later."})
     published_to = PartialDate(metadata={"description": "Published on its first day or earlier."})
+    updated_from = Timestamp(metadata={"description": "Changed at this moment or later."})
+    updated_to = Timestamp(metadata={"description": "Changed at this moment or earlier."})
 
 
 class BookOfUserQuery(BookQuery):

@@ -5,6 +5,7 @@ A book is a dictionary of what STORED names, in the form of the answer.
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
@@ -27,11 +28,12 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from books_api.auth import Identity, TokenRevoked, User, UserNotFound
-from books_api.books.exceptions import BookChanged, BookNotFound, NotTheOwner
+from books_api.books.exceptions import BookChanged, BookNotFound, DecidedByServer, NotTheOwner
 from books_api.books.lists import COLUMNS, list_books
-from books_api.books.models import FIELDS, STORED, Book
+from books_api.books.models import BY_SERVER, FIELDS, STORED, Book
 from books_api.database import Statement
 from books_api.models import new_id
+from books_api.web.fields import format_timestamp
 from books_api.web.pagination import Page
 
 _NAMES = [column.name for column in STORED]
@@ -96,23 +98,33 @@ def list_books_of_user(user_id: UUID, **query: Any) -> Page[dict[str, Any]]:
 
 def update_book(
     book_id: UUID,
-    changes: Mapping[str, Any],
+    values: Mapping[str, Any],
     *,
     editor: Identity,
     versions: Collection[int] | None = None,
 ) -> dict[str, Any]:
-    """Apply the changes and return the book.
+    """Change the values and return the book.
 
     With `versions`, only when the book's version is among them, or when the values are already
-    there: the request is then taken for a repetition (RFC 9110, 13.1.1). Raises BookNotFound,
-    NotTheOwner, BookChanged.
+    there: the request is then taken for a repetition (RFC 9110, 13.1.1). What BY_SERVER names must
+    be as it is. Raises BookNotFound, NotTheOwner, BookChanged, DecidedByServer.
     """
+    decided = {name: _answered(value) for name, value in values.items() if name in BY_SERVER}
+    changes = {name: value for name, value in values.items() if name not in BY_SERVER}
     if changes:
-        permitted = _permitted(book_id, editor, versions)
-        for book in _update(frozenset(changes)).rows(**changes, **permitted):
+        parameters = {**changes, **{f"same_{name}": value for name, value in decided.items()}}
+        statement = _update(frozenset(changes), frozenset(decided))
+        for book in statement.rows(**parameters, **_permitted(book_id, editor, versions)):
             return _as_book(book)
     current = _explain(book_id, editor)
-    if versions is not None and not _has(current, changes):
+    is_there = _has(current, changes)
+    is_stale = versions is not None and current["version"] not in versions
+    is_repeated = changes and is_there and decided.get("version") == current["version"] - 1
+    # These two are of the version that the client has read, which is then known to be an older one.
+    of_version = {"version", "updated_at"} if is_stale or is_repeated else set()
+    if wrong := [name for name in decided.keys() - of_version if current[name] != decided[name]]:
+        raise DecidedByServer(wrong)
+    if not is_there:
         raise BookChanged(current)
     return current
 
@@ -130,12 +142,19 @@ def _as_book(row: Sequence[Any]) -> dict[str, Any]:
     return dict(zip(_NAMES, row, strict=True))
 
 
+def _answered(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return format_timestamp(value)
+    return str(value) if isinstance(value, UUID) else value
+
+
 @lru_cache
-def _update(names: frozenset[str]) -> Statement:
+def _update(names: frozenset[str], same: frozenset[str]) -> Statement:
     values: dict[str, Any] = {name: bindparam(name) for name in names}
+    unchanged = [c == bindparam(f"same_{c.name}") for c in COLUMNS if c.name in same]
     return Statement(
         update(Book)
-        .where(*_PERMITTED)
+        .where(*_PERMITTED, *unchanged)
         .values(values | {"version": Book.version + 1, "updated_at": func.now()})
         .returning(*COLUMNS)
     )

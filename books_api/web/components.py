@@ -9,7 +9,7 @@ CODES = (
     *("not-an-object", "not-a-string", "not-a-whole-number", "not-a-boolean", "not-a-uuid"),
     *("not-an-email", "not-a-date", "not-an-isbn", "check-digit", "not-a-choice", "out-of-range"),
     *("too-long", "too-short", "empty", "not-storable", "too-many-marks", "not-a-cursor"),
-    *("not-a-key", "invalid"),
+    *("not-a-key", "not-a-timestamp", "read-only", "invalid"),
 )
 
 PROBLEM = {

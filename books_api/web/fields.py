@@ -16,6 +16,7 @@ SURROGATE = re.compile("[\ud800-\udfff]")
 # What is trimmed: ECMA-262's \s, and what Python calls a space besides. The pattern says it so.
 SPACES = "".join(filter(str.isspace, map(chr, range(0x10000)))) + "\ufeff"
 SPACE = r"[\s\u001c-\u001f\u0085]"
+RFC3339 = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)"
 STORABLE = r"^[^\u0000]*$"
 NOT_SPACE = r"[^\s\u001c-\u001f\u0085\u0000]"
 
@@ -145,7 +146,21 @@ class QueryBoolean(fields.Boolean):
 
 
 class Timestamp(fields.AwareDateTime):
-    """A moment as RFC 3339 in UTC, with `Z`."""
+    """A moment as RFC 3339: in any zone of a client, in UTC with `Z` from us."""
+
+    default_error_messages = {
+        "invalid": Message("not-a-timestamp", "Must be a moment such as 2026-11-28T09:30:00Z.")
+    }
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> datetime:
+        if not (isinstance(value, str) and re.fullmatch(RFC3339, value, re.ASCII | re.IGNORECASE)):
+            raise self.make_error("invalid")
+        try:
+            return datetime.fromisoformat(value.upper()).astimezone(UTC)
+        except (ValueError, OverflowError):  # no such day, or none in UTC
+            raise self.make_error("invalid") from None
 
     def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
         return None if value is None else format_timestamp(value)

@@ -56,9 +56,7 @@ def spec_options() -> dict[str, Any]:
 
 
 def _schema_name(schema: Any) -> str:
-    instance = resolve_schema_instance(schema)
-    name = type(instance).__name__.removesuffix("Schema")
-    return name.removesuffix("Input") + "Update" if instance.partial else name
+    return type(resolve_schema_instance(schema)).__name__.removesuffix("Schema")
 
 
 class Blueprint(flask_smorest.Blueprint):

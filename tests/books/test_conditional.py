@@ -159,6 +159,60 @@ def test_a_change_sent_again_makes_no_new_version(client, alice, path):
     assert response.headers["ETag"] == '"2"'
 
 
+@pytest.mark.parametrize("headers", [{}, {"If-Match": '"1"'}])
+def test_a_book_may_be_sent_back_whole_and_again(client, alice, book, path, headers):
+    headers = {**alice.headers, **headers}
+    first = client.patch(path, json={**book, "title": "Momo"}, headers=headers)
+
+    again = client.patch(path, json={**book, "title": "Momo"}, headers=headers)
+
+    assert (first.status_code, first.json["version"]) == (200, 2)
+    assert (again.status_code, again.json) == (200, first.json)
+
+
+def test_what_the_server_decides_may_be_written_in_another_way(client, alice, book, path):
+    same = {
+        "id": book["id"].upper(),
+        "version": 1.0,
+        "created_at": book["created_at"].replace("Z", "+00:00"),
+    }
+
+    response = client.patch(path, json=same, headers=alice.headers)
+
+    assert (response.status_code, response.json) == (200, book)
+
+
+OTHER = "01890a5d-ac96-774b-bcce-b302099a8057"
+DIFFERENT = {"id": OTHER, "user_uid": OTHER, "version": 2, "updated_at": "2024-01-01T00:00:00Z"}
+
+
+@pytest.mark.parametrize("change", [{}, {"title": "Momo"}, {"title": "The Hobbit"}])
+@pytest.mark.parametrize("name", DIFFERENT)
+def test_what_the_server_decides_is_not_changed(client, alice, book, path, name, change):
+    response = client.patch(path, json={**change, name: DIFFERENT[name]}, headers=alice.headers)
+
+    [error] = response.json["errors"]
+    assert response.status_code == 422
+    assert (error["pointer"], error["code"]) == (f"/{name}", "read-only")
+    assert client.get(path, headers=alice.headers).json == book
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"), [({}, 422), ({"If-Match": '"1"'}, 412)], ids=["alone", "if-match"]
+)
+def test_a_whole_book_of_an_older_version_overwrites_nothing(
+    client, alice, book, path, headers, status
+):
+    other = client.patch(path, json={"publisher": "Unwin"}, headers=alice.headers).json
+
+    response = client.patch(
+        path, json={**book, "title": "Momo"}, headers={**alice.headers, **headers}
+    )
+
+    assert response.status_code == status
+    assert client.get(path, headers=alice.headers).json == other
+
+
 def test_a_change_of_which_a_part_is_there_is_412(client, alice, path):
     headers = {**alice.headers, "If-Match": '"1"'}
     client.patch(path, json={"title": "Momo"}, headers=headers)

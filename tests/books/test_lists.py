@@ -4,6 +4,7 @@ import re
 import unicodedata
 import uuid
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -32,7 +33,7 @@ VALUES = {
 }
 PARAMETERS = [
     *("limit", "cursor", "sort", "count", "q", "author", "publisher", "language", "isbn"),
-    *("user_uid", "published_from", "published_to"),
+    *("user_uid", "published_from", "published_to", "updated_from", "updated_to"),
 ]
 PROPERTY = settings(EXAMPLES, max_examples=25)
 
@@ -50,11 +51,11 @@ def fold(text):
     return " ".join(re.findall(r"[^\W_]+", plain))
 
 
-def sort_key(name, row):
+def sort_key(name, row, *, descending):
     """What a book is sorted by, its id at the end; a book without the value is last."""
     value = row[name]
     if value is None:
-        return (1, "", str(row["id"]))
+        return (-1 if descending else 1, "", str(row["id"]))
     if name in ("title", "author"):
         value = fold(value)
     if name == "published_date":
@@ -282,8 +283,9 @@ def test_a_cursor_of_another_users_books_is_refused(client, alice, make_book):
 @pytest.mark.parametrize("limit", [7, 100])
 @pytest.mark.parametrize("sort", BOTH_WAYS)
 def test_a_walk_has_the_order_of_its_sort(client, alice, shelf, sort, limit):
-    name, turned = sort.removeprefix("-"), sort.startswith("-")
-    expected = sorted(shelf, key=lambda row: sort_key(name, row), reverse=turned)
+    name, descending = sort.removeprefix("-"), sort.startswith("-")
+    key = partial(sort_key, name, descending=descending)
+    expected = sorted(shelf, key=key, reverse=descending)
 
     ids = walk_ids(client, alice, f"{BOOKS}/?sort={sort}&limit={limit}")
 
@@ -291,10 +293,13 @@ def test_a_walk_has_the_order_of_its_sort(client, alice, shelf, sort, limit):
 
 
 @pytest.mark.parametrize("name", ["published_date", "page_count"])
-def test_a_sort_turned_round_begins_with_what_is_unknown(client, alice, shelf, name):
-    response = client.get(f"{BOOKS}/?sort=-{name}&limit=1", headers=alice.headers)
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_books_without_the_value_come_last_in_both_directions(client, alice, shelf, sign, name):
+    response = client.get(f"{BOOKS}/?sort={sign}{name}&limit=100", headers=alice.headers)
 
-    assert response.json[0][name] is None
+    are_known = [book[name] is not None for book in response.json]
+    assert are_known == sorted(are_known, reverse=True)
+    assert set(are_known) == {True, False}
 
 
 @pytest.mark.parametrize("sort", ["published_date", "-published_date"])
@@ -308,7 +313,7 @@ def test_the_last_day_is_not_taken_for_an_unknown_one(client, alice, add_rows, s
     response = client.get(f"{BOOKS}/?sort={sort}", headers=alice.headers)
 
     dates = [book["published_date"] for book in response.json]
-    assert dates == sorted(dates, key=str, reverse=sort.startswith("-"))
+    assert dates == ["9999-12-31"] * 2 + [None] * 2
 
 
 @pytest.mark.parametrize(
@@ -350,11 +355,48 @@ def test_a_partial_date_counts_as_its_first_day(client, alice, make_book, query,
     assert bool(response.json) == is_found
 
 
-@pytest.mark.parametrize("query", ["published_from=0001", "published_to=9999-12-31"])
-def test_a_book_without_a_date_is_published_at_no_time(client, alice, make_book, query):
-    make_book(alice)
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("updated_from=2024-05-01T08:00:00Z", 3),
+        ("updated_from=2024-05-01T08:00:00.000001Z", 2),
+        ("updated_from=2024-05-01T10:00:00%2B02:00", 3),
+        ("updated_to=2024-05-01T08:00:00.000001z", 2),
+        ("updated_to=2024-05-01t07:59:59Z", 0),
+        ("updated_from=2024-05-01T08:00:00.000001Z&updated_to=2024-05-01T08:00:00.000001Z", 1),
+    ],
+)
+def test_books_are_found_by_when_they_changed(client, alice, add_rows, query, found):
+    moments = [MORNING, MORNING + timedelta(microseconds=1), MORNING + timedelta(days=1)]
+    book = {"title": "x", "author": "x", "user_uid": uuid.UUID(alice.id)}
+    add_rows(Book, [{**book, "updated_at": moment} for moment in moments])
 
     response = client.get(f"{BOOKS}/?{query}", headers=alice.headers)
+
+    assert (response.status_code, len(response.json)) == (200, found)
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        *("2024-05-01", "2024-05-01T08:00:00", "20240501T080000Z", "2024-W18-3T08:00:00Z"),
+        *("2024-02-30T08:00:00Z", "2024-05-01T24:00:01Z", "2024-05-01T08:00:00+02:00", "now", ""),
+        *("0001-01-01T00:00:00%2B14:00", "9999-12-31T23:59:59-14:00", "0000-01-01T00:00:00Z"),
+    ],
+)
+def test_what_is_no_moment_is_refused(client, alice, moment):
+    response = client.get(f"{BOOKS}/?updated_from={moment}", headers=alice.headers)
+
+    [error] = response.json["errors"]
+    assert (response.status_code, error["code"]) == (422, "not-a-timestamp")
+
+
+@pytest.mark.parametrize("query", ["published_from=0001", "published_to=9999-12-31"])
+@pytest.mark.parametrize("sort", ["created_at", "published_date", "-published_date"])
+def test_a_book_without_a_date_is_published_at_no_time(client, alice, make_book, query, sort):
+    make_book(alice)
+
+    response = client.get(f"{BOOKS}/?{query}&sort={sort}", headers=alice.headers)
 
     assert response.json == []
 

@@ -21,7 +21,7 @@ MOMO = {
 }
 FIELDS = {
     *("id", "title", "author", "publisher", "published_date", "page_count", "language", "isbn"),
-    *("user_uid", "created_at", "updated_at"),
+    *("user_uid", "version", "created_at", "updated_at"),
 }
 
 
@@ -113,7 +113,8 @@ def test_a_change_leaves_the_other_fields(client, alice, make_book, field, value
 
     response = client.patch(f"{BOOKS}/{book['id']}", json={field: value}, headers=alice.headers)
 
-    expected = {**book, field: value, "updated_at": response.json["updated_at"]}
+    of_version = {"version": 2, "updated_at": response.json["updated_at"]}
+    expected = {**book, field: value, **of_version}
     assert (response.status_code, response.json) == (200, expected)
 
 

@@ -134,7 +134,7 @@ def test_an_isbn_is_stored_as_its_13_digits(create, isbn, stored):
     assert (response.status_code, response.json.get("isbn")) == (201, stored)
 
 
-WRONG_IN_BOTH = [("version", 1), ("published_on", "2024-01-01"), ("Title", "x")]
+WRONG_IN_BOTH = [("version", 7), ("published_on", "2024-01-01"), ("Title", "x")]
 WRONG_IN_BOTH += [("title", None), ("author", None)]
 REFUSED = {
     **{

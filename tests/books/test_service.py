@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from books_api import PREFIX
 from books_api.books import lists, service
-from books_api.books.models import Book, as_answer
+from books_api.books.models import Book
 from books_api.books.schemas import BookSchema
 from books_api.database import autocommit
 from books_api.extensions import db, redis
@@ -180,7 +180,7 @@ def read(app, book_id):
 
 
 def as_json(row):
-    return orjson.loads(orjson.dumps(as_answer(row), option=DUMP_OPTIONS))
+    return orjson.loads(orjson.dumps(row, option=DUMP_OPTIONS))
 
 
 def dumped(app, book_id):

@@ -400,6 +400,8 @@ CODED = {
     "too-many-marks": (BOOK, {**MOMO, "title": "a" + "\u0301" * 31}),
     "not-a-cursor": (f"{BOOKS}/?cursor=x", None),
     "not-a-key": (BOOK, MOMO),
+    "not-a-timestamp": (f"{BOOKS}/?updated_to=now", None),
+    "read-only": (f"{BOOKS}/{{mine}}", {"version": 7}),
     "weak-password": (f"{AUTH}/signup", {**CAROL, "password": "password1"}),
 }
 
@@ -408,7 +410,8 @@ CODED = {
 def test_what_is_wrong_with_a_value_has_a_code(send, code, path, body):
     headers = {"Idempotency-Key": "" if code == "not-a-key" else "k"} if path == BOOK else {}
 
-    response = send("GET" if body is None else "POST", path, json=body, headers=headers)
+    method = "GET" if body is None else "PATCH" if "mine" in path else "POST"
+    response = send(method, path, json=body, headers=headers)
 
     assert [error["code"] for error in response.json["errors"]] == [code]
 
