@@ -22,8 +22,8 @@ from books_api.catalogues.exporter import export_books
 from books_api.catalogues.importer import Report, import_records
 from books_api.catalogues.progress import Progress
 from books_api.catalogues.readers import Catalogue, Format, open_catalogue
+from books_api.catalogues.records import REPAIRS
 from books_api.catalogues.rejects import Rejects
-from books_api.catalogues.repair import REPAIRS
 from books_api.commands import USAGE, OperatorGroup, fail, first_line
 from books_api.extensions import db
 from books_api.web.problems import Problem

@@ -5,30 +5,29 @@ from collections.abc import Mapping, Sequence
 
 from books_api.books.models import FIELDS
 from books_api.catalogues.exceptions import UnknownColumn
+from books_api.catalogues.tables import load_table, without_accents
 
 SHOWN = 300  # characters of a header in a message
+# Of these the first that has a good one counts.
+ISBNS = ("isbn13", "isbn", "isbn10", "isbn_uid", "identifiers", "other_isbns")
 
-# Column names without case, spaces and punctuation, best first: our own, "Goodreads-books",
-# exports of Goodreads, StoryGraph and LibraryThing, goodbooks-10k.
-KNOWN_COLUMNS: dict[str, tuple[str, ...]] = {
-    "title": ("title",),
-    "author": ("author", "authors", "primaryauthor"),
-    "additional_authors": ("additionalauthors", "secondaryauthor"),
-    "publisher": ("publisher",),
-    "published_date": (
-        "publisheddate",
-        "publicationdate",
-        "yearpublished",
-        "originalpublicationyear",
-        "date",
-    ),
-    "page_count": ("pagecount", "numpages", "numberofpages", "pages"),
-    "language": ("language", "languagecode", "languages"),
-    "isbn13": ("isbn13",),
-    "isbn": ("isbn",),
-    "isbn_uid": ("isbnuid",),  # StoryGraph: an ISBN, or an identifier of its own
-}
-ISBNS = ("isbn13", "isbn", "isbn_uid")
+
+def plain(name: str) -> str:
+    """Return a name without case, accents, spaces and punctuation."""
+    return re.sub(r"[\W_]+", "", without_accents(name.casefold()))
+
+
+def _load() -> tuple[dict[str, list[str]], set[str], set[str]]:
+    groups = load_table("columns.toml")
+    reading = groups.pop("reading")
+    known: dict[str, list[str]] = {}
+    for group in groups.values():
+        for field, names in group.items():
+            known.setdefault(field, []).extend(map(plain, names))
+    return known, set(map(plain, reading["names"])), set(map(plain, reading["bibliographic"]))
+
+
+KNOWN_COLUMNS, _READING, _BIBLIOGRAPHIC = _load()
 
 
 def check_fields(mapping: Mapping[str, str]) -> None:
@@ -43,15 +42,18 @@ def find_columns(header: Sequence[str], mapping: Mapping[str, str]) -> dict[str,
 
     `mapping` goes before what is known by name. Raises UnknownColumn.
     """
-    names = [_plain(name) for name in header]
+    names = [plain(name) for name in header]
     columns: dict[str, int] = {}
     for name, known in KNOWN_COLUMNS.items():
         alias = next((alias for alias in known if alias in names), None)
-        if alias is None or name in mapping:
+        if alias is None or name in mapping or names.index(alias) in columns.values():
             continue
         if names.count(alias) > 1:
             raise UnknownColumn(f"Several columns are known as {name} among: {shown(header)}.")
         columns[name] = names.index(alias)
+    _choose_date(columns, set(names), is_mapped="published_date" in mapping)
+    if "publisher" in columns or "primaryauthor" not in names:
+        columns.pop("publication", None)  # of LibraryThing a publisher; of others anything
     for name, column in mapping.items():
         if header.count(column) != 1:
             found = "several columns" if column in header else "no column"
@@ -67,11 +69,30 @@ def find_columns(header: Sequence[str], mapping: Mapping[str, str]) -> dict[str,
     return columns
 
 
-def shown(header: Sequence[str]) -> str:
+def _choose_date(columns: dict[str, int], names: set[str], *, is_mapped: bool) -> None:
+    """Leave one column of dates: the most precise one that is about publication."""
+    year, day = columns.pop("published_year", None), columns.pop("date", None)
+    if day is not None and names & _READING and not names & _BIBLIOGRAPHIC:
+        day = None
+    if not is_mapped and "published_date" not in columns:
+        best = (day, year) if names & _BIBLIOGRAPHIC else (year, day)
+        chosen = next((column for column in best if column is not None), None)
+        if chosen is not None:
+            columns["published_date"] = chosen
+
+
+def known_in(header: Sequence[str], mapping: Mapping[str, str]) -> int:
+    """Return how many columns are known, of whatever field."""
+    known = {alias for aliases in KNOWN_COLUMNS.values() for alias in aliases}
+    return sum(name in mapping.values() or plain(name) in known for name in header)
+
+
+def looks_like_data(header: Sequence[str]) -> bool:
+    """Return True for a first line with a number, which names no column."""
+    return any(re.fullmatch(r"[\W_]*[0-9][0-9Xx\W_]*", name) for name in header)
+
+
+def shown(header: Sequence[str], most: int = SHOWN) -> str:
     """Return the names in one line of a bounded length."""
     line = ", ".join(ascii(name)[1:-1] if not name.isprintable() else name for name in header)
-    return line if len(line) <= SHOWN else f"{line[:SHOWN]}..."
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[\W_]+", "", name.casefold())
+    return line if len(line) <= most else f"{line[:most]}..."

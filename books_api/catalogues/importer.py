@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from books_api.books.models import FIELDS
 from books_api.books.service import owner_must_exist
 from books_api.catalogues.exceptions import ImportRunning, UnreadableCatalogue
-from books_api.catalogues.readers import Record
+from books_api.catalogues.records import Record
 from books_api.database import transaction
 from books_api.models import new_id
 

@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from books_api.catalogues.importer import REJECTED
-from books_api.catalogues.readers import REJECTED_COLUMNS, Catalogue, Record
+from books_api.catalogues.readers import Catalogue
+from books_api.catalogues.records import Record
+from books_api.catalogues.sources import REJECTED_COLUMNS
 
 SHOWN = 20  # of a dry run, which writes no file
 

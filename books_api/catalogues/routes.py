@@ -18,7 +18,7 @@ from books_api.books.routes import replayed
 from books_api.catalogues.exporter import export_books
 from books_api.catalogues.readers import Format
 from books_api.catalogues.schemas import EXAMPLES, ExportQuery, ImportQuery, ImportReportSchema
-from books_api.catalogues.service import import_file
+from books_api.catalogues.service import import_file, read_file
 from books_api.config import IMPORT_BODY_MAX
 from books_api.web.openapi import Blueprint, problems, request_headers
 from books_api.web.parsing import check_body, check_end
@@ -68,11 +68,12 @@ def import_books(query: dict[str, Any]) -> Response:
     with SpooledTemporaryFile(IN_MEMORY) as body:
         # All of it, before anything is done: a request that is cut off imports nothing.
         receive(body)
+        catalogue = read_file(body, format)
         report, is_replay = run_idempotent(
             owner,
             None if query["dry_run"] else key,
             partial(_fingerprint, body, query),
-            partial(import_file, body, format, owner, **query),
+            partial(import_file, catalogue, owner, **query),
         )
     report.setdefault("records_not_listed", 0)  # keys of release 1.0 are without it
     response = Response(dumps(report), content_type="application/json")
@@ -91,8 +92,8 @@ def receive(body: IO[bytes]) -> None:
 
 
 def _fingerprint(body: IO[bytes], query: dict[str, Any]) -> bytes:
-    digest = hashlib.file_digest(body, "sha256")  # type: ignore[arg-type]  # a binary file
     body.seek(0)
+    digest = hashlib.file_digest(body, "sha256")  # type: ignore[arg-type]  # a binary file
     request_line = f"POST /books/import {request.mimetype} {sorted(query.items())}"
     digest.update(request_line.encode())
     return digest.digest()

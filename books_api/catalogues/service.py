@@ -9,7 +9,8 @@ from sqlalchemy import Connection
 
 from books_api.catalogues.exceptions import UnreadableCatalogue
 from books_api.catalogues.importer import BATCH, import_records
-from books_api.catalogues.readers import Format, Record, open_catalogue
+from books_api.catalogues.readers import Catalogue, Format, open_catalogue
+from books_api.catalogues.records import Record
 
 RECORDS_MAX = 200_000  # of one request: 16 MiB can hold eight million that are not imported
 OUTCOMES_MAX = 1_000  # that are listed
@@ -18,9 +19,15 @@ CHUNK = 1024 * 1024
 REASON_MAX = 300  # characters of one: it may repeat a cell
 
 
+def read_file(body: IO[bytes], format: Format) -> Catalogue:
+    """Recognise a file: all of it is looked at, so no transaction waits meanwhile."""
+    if _count_lines(body) > LINES_MAX:
+        raise UnreadableCatalogue(f"More than {LINES_MAX:,} lines; send fewer at once.")
+    return open_catalogue(body, format=format)
+
+
 def import_file(
-    body: IO[bytes],
-    format: Format,
+    catalogue: Catalogue,
     owner: UUID,
     connection: Connection | None,
     *,
@@ -28,9 +35,6 @@ def import_file(
     duplicates: bool,
 ) -> dict[str, Any]:
     """Import a file whole or not at all, and return the report of the answer."""
-    if _count_lines(body) > LINES_MAX:
-        raise UnreadableCatalogue(f"More than {LINES_MAX:,} lines; send fewer at once.")
-    catalogue = open_catalogue(body, format=format)
     outcomes = Outcomes()
     report = import_records(
         _bounded(catalogue.records),

@@ -10,7 +10,7 @@ from werkzeug.security import generate_password_hash
 from books_api import database
 from books_api.auth.models import Role
 from books_api.catalogues.importer import import_records
-from books_api.catalogues.readers import Record
+from books_api.catalogues.records import Record
 from books_api.extensions import db
 from tests.conftest import PASSWORD
 from tests.helpers import AUTH, BOOKS, NEW_PASSWORD, elsewhere, execute, locked, released_together

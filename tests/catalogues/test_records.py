@@ -5,18 +5,16 @@ import io
 import pytest
 from marshmallow import ValidationError
 
-from books_api.catalogues import repair
+from books_api.catalogues import records as notes
 from books_api.catalogues.columns import find_columns
+from books_api.catalogues.dates import DateOrder, parse_date
 from books_api.catalogues.encodings import open_text, read_lines
 from books_api.catalogues.exceptions import UnknownColumn, UnreadableCatalogue
 from books_api.catalogues.readers import open_catalogue, reason
-from books_api.catalogues.repair import date_form, read_book
+from books_api.catalogues.repair import read_book
+from books_api.catalogues.values import flatten
 
 MOMO = {"title": "Momo", "author": "Ende"}
-
-
-def left_out(field, reason):
-    return repair.Note(repair.LEFT_OUT[field], f"{field}: {reason}")
 
 
 def records(content, **options):
@@ -99,26 +97,71 @@ def test_a_bad_json_line_is_a_record_with_a_reason(line):
     assert records(f"{line}\n", format="jsonl")[0].reason
 
 
+def test_a_line_with_unmatched_quotes_is_rejected_where_others_have_quotes():
+    bad, good = records('title,author\n"Momo",Ende\n"Jim" Knopf,Ende\n"Ophelia","Ende"\n')[1:]
+
+    assert (bad.reason is not None, good.book["title"]) == (True, "Ophelia")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        'title, author\n"Momo, again", "Ende"\n',
+        'title,author\n"Momo, again" ,"Ende" \n',
+        "sep=;\ntitle;author\nMomo, again;Ende\n",
+        'title;author\n"Momo, again";"Ende"\n',
+        "title\tauthor\nMomo, again\tEnde\n",
+    ],
+    ids=repr,
+)
+def test_a_dialect_is_recognised(content):
+    assert [record.book for record in records(content)] == [{**MOMO, "title": "Momo, again"}]
+
+
+def test_backslashes_that_escape_no_quote_are_text():
+    content = 'title,author\n"C:\\new \\"x\\"","Ende"\n"a\\\\","Ende"\n'
+
+    assert [record.book["title"] for record in records(content)] == ['C:\\new "x"', "a\\"]
+
+
 @pytest.mark.parametrize(
     ("values", "book", "repairs"),
     [
-        ({"title": " Momo "}, {"title": "Momo"}, [repair.TRIMMED]),
+        ({"title": " Momo "}, {"title": "Momo"}, [notes.TRIMMED]),
         ({"page_count": "304.0"}, {"page_count": 304}, []),
-        ({"page_count": "0"}, {"page_count": None}, [repair.NO_PAGES]),
+        ({"page_count": "304 p."}, {"page_count": 304}, []),
+        ({"page_count": "1,304"}, {"page_count": 1304}, []),
+        ({"page_count": "0"}, {"page_count": None}, [notes.NO_PAGES]),
         ({"published_date": "9/16/2006"}, {"published_date": "2006-09-16"}, []),
-        ({"published_date": "812"}, {"published_date": "0812"}, []),
+        ({"published_date": "9/6/2006"}, {"published_date": "2006"}, [notes.REDUCED]),
+        ({"published_date": "0101-01-01T00:00:00+00:00"}, {"published_date": None}, []),
         ({"isbn": '="0060853980"'}, {"isbn": "9780060853983"}, []),
-        ({"isbn": "60853980"}, {"isbn": "9780060853983"}, [repair.ZEROS]),
+        ({"isbn": "60853980"}, {"isbn": "9780060853983"}, [notes.ZEROS]),
         ({"isbn": "[0060853980]"}, {"isbn": "9780060853983"}, []),
+        ({"isbn": "[]"}, {"isbn": None}, []),
         (
             {"isbn13": "9780060853983", "isbn": "123"},
             {"isbn": "9780060853983"},
-            [repair.OTHER_ISBN],
+            [notes.OTHER_ISBN],
         ),
-        ({"isbn_uid": "a1b2c3d4"}, {}, [repair.NO_ISBN]),
+        ({"identifiers": "amazon:1,isbn:9780060853983"}, {"isbn": "9780060853983"}, []),
+        ({"identifiers": "amazon:0060853980"}, {"isbn": None}, []),
+        ({"isbn_uid": "a1b2c3d4"}, {"isbn": None}, [notes.NO_ISBN]),
         ({"additional_authors": "Fuchs|Endl"}, {"author": "Ende, Fuchs, Endl"}, []),
+        ({"additional_authors": "Fuchs, Ende"}, {"author": "Fuchs, Ende"}, []),
+        ({"subtitle": "a tale"}, {"title": "Momo: a tale"}, []),
+        ({"subtitle": "MOMO"}, {}, []),
+        ({"publication": "Thienemann (1973), 304 p."}, {"publisher": "Thienemann"}, []),
         ({"publisher": "", "page_count": ""}, {"publisher": None, "page_count": None}, []),
-        ({"isbn": "0060853981"}, {}, [left_out("isbn", "The check digit of the ISBN is wrong.")]),
+        ({"publisher": "['A', 'B\\'s']"}, {"publisher": "A, B's"}, []),
+        ({"publisher": "nan"}, {"publisher": None}, [notes.NOTHING]),
+        ({"title": "a &lt; b<br>c"}, {"title": "a < b c"}, [notes.MARKUP]),
+        ({"title": "1 < 2 &amp 3 > 2 &#0;"}, {"title": "1 < 2 &amp 3 > 2 &#0;"}, []),
+        (
+            {"isbn": "0060853981"},
+            {},
+            [notes.left_out("isbn", "The check digit of the ISBN is wrong.")],
+        ),
     ],
     ids=str,
 )
@@ -126,14 +169,27 @@ def test_a_record_is_repaired_to_a_book(values, book, repairs):
     assert read_book({**MOMO, **values}) == ({**MOMO, **book}, repairs)
 
 
+def test_what_we_exported_is_not_repaired():
+    book = {"title": "&amp;", "author": "N/A", "publisher": "<b>"}
+
+    assert read_book(book, literal=True) == (book, [])
+
+
 @pytest.mark.parametrize(
     ("values", "said"),
     [
         ({"title": ""}, "title: Must not be empty."),
-        ({"published_date": "-500"}, "published_date: The year -500 is BC; years are 1 to 9999."),
-        ({"published_date": "13/13/2006"}, "published_date: 13/13/2006 (month/day/year)"),
+        ({"author": "N/A"}, "author: Must not be empty."),
+        ({"title": True}, "title: Must be text."),
+        ({"title": "a\udcff"}, "title: Has bytes that are broken"),
+        ({"published_date": "-500"}, "published_date: '-500' is not a date"),
+        (
+            {"published_date": "13/13/2006"},
+            "published_date: '13/13/2006' is not a date that exists",
+        ),
         ({"isbn": "9.78006E+12"}, "isbn: 9.78006E+12 has lost digits"),
         ({"isbn": "0060853981"}, "isbn: The check digit of the ISBN is wrong."),
+        ({"page_count": "ten"}, "page_count: Must be a whole number."),
     ],
     ids=str,
 )
@@ -145,8 +201,76 @@ def test_what_cannot_be_a_book_has_a_reason(values, said):
 
 
 @pytest.mark.parametrize(
-    ("value", "form"),
-    [("2006", "a bare year"), ("9/16/2006", "M/D/YYYY"), ("2006-09", "ISO 8601"), ("soon", None)],
+    ("cells", "order"),
+    [
+        (["1/2/2003", "13/2/2003"], "D/M/YYYY"),
+        (["1/2/2003", "2.13.2003"], "M/D/YYYY"),
+        (["13/2/2003", "2/13/2003"], None),
+        (["1/2/2003", "2003", "13/2/03"], None),
+    ],
 )
-def test_the_form_of_a_date_is_named(value, form):
-    assert date_form(value) == form
+def test_the_cells_of_a_column_decide_the_order_of_its_dates(cells, order):
+    found = DateOrder()
+    for cell in cells:
+        found.look_at(cell)
+
+    assert found.decided == order
+
+
+@pytest.mark.parametrize(
+    ("cell", "date"),
+    [
+        ("Jul 31, 2014", "2014-07-31"),
+        ("14 de septiembre de 2008", "2008-09-14"),
+        ("14. září 2008", "2008-09-14"),
+        ("14 сентября 2008", "2008-09-14"),
+        ("14-Sep-2008", "2008-09-14"),
+        ("01/01/2004", "2004-01-01"),
+        ("25/12/2010", "2010-12-25"),
+        ("3/14/2021 0:00", "2021-03-14"),
+        ("8.0", "0008"),
+        ("812", "0812"),
+        ("Été 2004", "2004"),
+        ("2008년 5월", "2008-05"),
+    ],
+)
+def test_a_date_is_read(cell, date):
+    assert parse_date(cell, None).text == date
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        *("May-04", "Mayflower 2004", "before 1900", "1990s", "500 BC", "98", "1998, c1997"),
+        *("1998/99", "1999-00-05", "2004-02-30", "13/2010", "0000"),
+        *("9" * 1_000_000, "1 " * 500_000),
+    ],
+    ids=lambda cell: cell[:20],
+)
+def test_what_is_no_certain_date_is_none(cell):
+    with pytest.raises(ValueError, match=r"is not a date"):
+        parse_date(cell, None)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (["Ende", None, {"name": "Fuchs"}], "Ende, Fuchs"),
+        ([{"family": "Ende", "given": "Michael"}, {"literal": "Verein"}], "Michael Ende, Verein"),
+        ({"date-parts": [[1998, 5, 1]]}, "1998-05-01"),
+        ({"0": "a", "2": "b"}, "a, b"),
+        ([{"key": "/languages/eng"}], "eng"),
+        ([{"key": "/authors/OL9A"}], None),
+        ({"lf": "Ende, Michael", "fl": "Michael Ende"}, "Michael Ende"),
+        (1998, "1998"),
+    ],
+    ids=str,
+)
+def test_a_value_of_json_is_read_as_text(value, text):
+    assert flatten(value) == text
+
+
+@pytest.mark.parametrize("value", [True, {"x": "y"}, [[[[[["deep"]]]]]], {"date-parts": 5}])
+def test_a_value_of_json_that_is_no_text_is_refused(value):
+    with pytest.raises(ValueError, match="Must be"):
+        flatten(value)

@@ -1,0 +1,128 @@
+"""Records of a JSON document, wherever in it they are: read as a stream, with bounds."""
+
+import re
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from io import TextIOWrapper
+from typing import Any
+
+import ijson
+
+from books_api.catalogues.columns import KNOWN_COLUMNS, plain
+from books_api.catalogues.dates import DateOrder
+from books_api.catalogues.exceptions import UnreadableCatalogue
+
+DEPTH_MAX = 50  # ijson takes quadratic time for the path of what lies deep
+RECORD_MAX = 8 * 1024 * 1024  # characters
+KEYS_MAX = 1_000  # that are remembered of an object
+_TITLES, _AUTHORS = set(KNOWN_COLUMNS["title"]), set(KNOWN_COLUMNS["author"])
+_DATES = {name for field in ("published_date", "date") for name in KNOWN_COLUMNS[field]}
+# Half of a surrogate pair. yajl makes it a question mark.
+_HALF = re.compile(
+    r"\\u[dD][89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..)\\u[dD][c-fC-F]", re.DOTALL
+)
+# Of a number with more digits than int() reads its C code makes a crash, but not of a float.
+_OPTIONS = {"use_float": True, "multiple_values": True}
+
+
+@dataclass(slots=True)
+class Document:
+    """Where in a document its records are, what they have, and how they write dates."""
+
+    path: list[str] = field(default_factory=list)
+    keys: dict[str, None] = field(default_factory=dict)  # in the order of the file
+    dates: DateOrder = field(default_factory=DateOrder)
+
+
+@dataclass(slots=True)
+class _Container:
+    name: str  # the key that leads to it, or "item" in an array
+    keys: list[str] | None = None  # of an object
+
+    def is_record(self) -> bool:
+        names = {plain(key) for key in self.keys or ()}
+        return not (names.isdisjoint(_TITLES) or names.isdisjoint(_AUTHORS))
+
+
+class _Stream:
+    """The text of a document as ijson asks for it, with a bound on what is not a record yet."""
+
+    def __init__(self, text: TextIOWrapper) -> None:
+        text.seek(0)
+        self._text, self._tail, self.unanswered = text, "", 0
+
+    def read(self, size: int) -> bytes:
+        chunk = self._text.read(size).lstrip("\ufeff") if size else ""
+        self.unanswered += len(chunk)
+        if self.unanswered > RECORD_MAX:
+            raise UnreadableCatalogue(f"A record is longer than {RECORD_MAX:,} characters.")
+        window = self._tail + chunk
+        for half in _HALF.finditer(window, 6 if self._tail else 0):
+            if half.end() + 6 <= len(window) or (size and not chunk):
+                raise UnreadableCatalogue("The JSON has a lone surrogate.")
+        self._tail = window[-24:]
+        return chunk.encode("utf-8", "surrogatepass")
+
+
+def survey_document(text: TextIOWrapper) -> Document:
+    """Look at all of a document. Raises UnreadableCatalogue."""
+    document, stream = Document(), _Stream(text)
+    stack: list[_Container] = []
+    depth, key, is_date = 0, "item", False
+    with _refusing():
+        for event, value in ijson.basic_parse(stream, **_OPTIONS):
+            stream.unanswered = 0
+            if event == "map_key":
+                key, keys = value, stack[-1].keys
+                is_date = plain(key) in _DATES
+                if len(stack) == depth:
+                    if len(document.keys) < KEYS_MAX:
+                        document.keys[key] = None
+                elif keys is not None and len(keys) < KEYS_MAX:
+                    keys.append(key)
+            elif event == "string":
+                if is_date:
+                    document.dates.look_at(value)
+            elif event in ("start_map", "start_array"):
+                name = key if stack and stack[-1].keys is not None else "item"
+                stack.append(_Container(name, [] if event == "start_map" else None))
+                if len(stack) > DEPTH_MAX:
+                    raise UnreadableCatalogue(f"The JSON is deeper than {DEPTH_MAX} levels.")
+            elif event in ("end_map", "end_array"):
+                closed = stack.pop()
+                if not depth and closed.is_record():
+                    depth = len(stack) + 1
+                    document.path = [container.name for container in [*stack[1:], closed]][
+                        not stack :
+                    ]
+                    document.keys.update(dict.fromkeys(closed.keys or ()))
+    if not depth:
+        raise UnreadableCatalogue("No object in the JSON has a title and an author.")
+    return document
+
+
+def read_document(text: TextIOWrapper, document: Document) -> Iterator[tuple[int, Any]]:
+    """Yield the records with their numbers. Raises UnreadableCatalogue."""
+    stream = _Stream(text)
+    *parents, last = document.path or ["item"]
+    if last == "item":
+        values = ijson.items(stream, ".".join(document.path), **_OPTIONS)
+    else:  # an object of objects
+        values = (pair[1] for pair in ijson.kvitems(stream, ".".join(parents), **_OPTIONS))
+    with _refusing():
+        for number, value in enumerate(values, 1):
+            stream.unanswered = 0
+            yield number, value
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    try:
+        yield
+    except ijson.JSONError as error:
+        reason = str(error).removeprefix("b'").partition("\n")[0]
+        raise UnreadableCatalogue(f"The file is not JSON: {reason}.") from None
+    except (OSError, EOFError, zlib.error, UnicodeError) as error:
+        raise UnreadableCatalogue(f"The file cannot be read: {error}.") from None

@@ -1,0 +1,65 @@
+"""A record of a file on its way to a book, and what is said that was repaired in it or left out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+
+class Note(NamedTuple):
+    """A repair of a record: the kind is counted, the text is said when there is more to say."""
+
+    kind: str
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What stands in a record, by the names of columns.toml; as we wrote it if `is_ours`."""
+
+    line: int
+    cells: list[str]
+    values: Mapping[str, Any] = field(default_factory=dict)
+    reason: str | None = None
+    is_ours: bool = False
+    id: str | None = None
+    notes: Sequence[Note] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record: where it begins, its cells as they were, its book or the reason why it has none.
+
+    A field that the record has not, or whose cell was left out, is no member of `book`; one whose
+    cell is empty is None. `id` is the book's, in a file that we exported; `notes` are what was left
+    out or repaired.
+    """
+
+    line: int
+    cells: list[str]
+    book: Mapping[str, Any] = field(default_factory=dict)
+    reason: str | None = None
+    id: str | None = None
+    notes: Sequence[Note] = ()
+
+
+# In the words of the summary and of --help.
+TRIMMED = Note("text trimmed")
+NO_PAGES = Note("page count 0 taken as unknown")
+OTHER_ISBN = Note("bad isbn13 or isbn left out beside a good one")
+ZEROS = Note("leading zeros of an isbn restored")
+NO_ISBN = Note("identifier that is no isbn left out of ISBN/UID")
+QUOTES = Note("line with unbalanced quotes read literally")
+NOTHING = Note("N/A, nan or a like cell taken as unknown")
+MARKUP = Note("HTML entities or tags read as text")
+REDUCED = Note("only the year of a date kept")
+LEFT_OUT = "{} that cannot be read left out"
+REPAIRS = [
+    *(note.kind for note in (TRIMMED, NO_PAGES, OTHER_ISBN, ZEROS, NO_ISBN, QUOTES, NOTHING)),
+    *(note.kind for note in (MARKUP, REDUCED)),
+    LEFT_OUT.format("field"),
+]
+
+
+def left_out(name: str, reason: str) -> Note:
+    """Return the note on a cell that is not in the book."""
+    return Note(LEFT_OUT.format(name), f"{name}: {reason}")

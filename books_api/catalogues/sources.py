@@ -1,0 +1,228 @@
+"""The rows of a file in each format, behind a look at the whole of it."""
+
+import csv
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from io import TextIOWrapper
+from itertools import islice
+from typing import Any, NamedTuple
+
+import orjson
+
+from books_api.books.models import FIELDS, MEMBERS
+from books_api.catalogues.columns import find_columns, known_in, looks_like_data, shown
+from books_api.catalogues.dates import DateOrder
+from books_api.catalogues.dialects import DELIMITERS, Survey, read_literally, read_rows, survey_file
+from books_api.catalogues.documents import KEYS_MAX, read_document, survey_document
+from books_api.catalogues.encodings import read_lines
+from books_api.catalogues.exceptions import UnknownColumn, UnreadableCatalogue
+from books_api.catalogues.records import QUOTES, Note, Row
+
+# Rejected records: line, reason and the record as it was; of JSON, that is one cell.
+REJECTED_COLUMNS = ["line", "reason"]
+JSON_COLUMNS = ["record"]
+BLANK = "\ufeff \t\r\n"
+DUMPED = "/type/"  # a line of Open Library's dumps begins with it, and ends with JSON
+_SEPARATOR = re.compile(r"sep=(.)")  # Excel's first line
+_OURS = {*MEMBERS, "version"}
+
+
+@dataclass(slots=True)
+class Source:
+    """Rows, and what the whole file showed before they are read."""
+
+    header: list[str]
+    form: str  # as a person calls it
+    rows: Iterator[Row]
+    columns: Mapping[str, str]  # from a field to the column that it is read from
+    unused: Sequence[str]
+    dates: DateOrder
+
+
+class _Object(NamedTuple):
+    """A record of JSON: its text, and what that says or why it says nothing."""
+
+    line: int
+    text: str
+    found: Any
+    error: str = ""
+
+
+def open_csv(text: TextIOWrapper, first: str, mapping: Mapping[str, str]) -> Source:
+    """Survey a CSV file with a header. Raises UnreadableCatalogue and UnknownColumn."""
+    separator = _SEPARATOR.fullmatch(first)
+
+    def lines() -> Iterator[str]:
+        text.seek(0)
+        for number, line in enumerate(read_lines(text)):
+            is_separator = separator and number == 0
+            yield "\n" if is_separator else line
+
+    def known(delimiter: str) -> tuple[int, int]:
+        header = next(csv.reader([first], delimiter=delimiter))
+        return known_in(header, mapping), len(header)
+
+    def date_column(header: Sequence[str]) -> int | None:
+        return find_columns(header, mapping).get("published_date")
+
+    delimiter = separator[1] if separator else max(DELIMITERS, key=known)
+    survey = survey_file(lines, delimiter, date_column)
+    header, form = survey.header, f"CSV, {survey.dialect}"
+    if header == REJECTED_COLUMNS + JSON_COLUMNS:
+        return _open_objects(
+            lambda: _parsed((line, row[-1]) for line, row, _ in _body(lines(), survey)),
+            f"{form}, of rejected JSON",
+            mapping,
+        )
+    columns = find_columns(header, mapping)
+    if missing := [name for name in ("title", "author") if name not in columns]:
+        raise UnknownColumn(_unknown(header, missing))
+    if not survey.rows:
+        raise UnreadableCatalogue("The file has a header and no records.")
+    return Source(
+        header,
+        form,
+        _csv_rows(_body(lines(), survey), survey, columns),
+        {name: header[index] for name, index in columns.items()},
+        [name for index, name in enumerate(header) if index not in columns.values()],
+        survey.dates,
+    )
+
+
+def _unknown(header: Sequence[str], missing: Sequence[str]) -> str:
+    names = ", ".join(FIELDS)
+    if looks_like_data(header):
+        return (
+            f"The first line is a record and names no columns: {shown(header)}."
+            f" Put a line with the names of the columns before it: {names}."
+        )
+    return (
+        f"No column is known as the {' or the '.join(missing)} among: {shown(header)}."
+        f" Name the columns {names}."
+    )
+
+
+def _body(lines: Iterator[str], survey: Survey) -> Iterator[tuple[int, list[str], str | None]]:
+    """Yield the rows behind the header that are not blank."""
+    rows = (row for row in read_rows(lines, survey.dialect) if row[1])
+    yield from islice(rows, 1, None)
+
+
+def _csv_rows(
+    rows: Iterator[tuple[int, list[str], str | None]], survey: Survey, columns: Mapping[str, int]
+) -> Iterator[Row]:
+    width = len(survey.header)
+    places = {name: index for name, index in columns.items() if name != "id"}
+    is_ours = "id" in columns and _OURS.issuperset(survey.header)
+    for line, row, error in rows:
+        notes: tuple[Note, ...] = ()
+        if error:
+            literal = read_literally(row[0], survey.dialect)
+            if literal is not None and len(literal) == width:
+                row, error, notes = literal, None, (QUOTES,)
+        elif len(row) != width:
+            error = f"Has {len(row)} columns; expected {width}."
+        if error:
+            yield Row(line, row, reason=error)
+        else:
+            values = {name: row[index] for name, index in places.items()}
+            own_id = row[columns["id"]] if is_ours else None
+            yield Row(line, row, values, is_ours=is_ours, id=own_id, notes=notes)
+
+
+def open_json_lines(text: TextIOWrapper, mapping: Mapping[str, str]) -> Source:
+    """Survey JSON Lines. Raises UnreadableCatalogue and UnknownColumn."""
+
+    def numbered() -> Iterator[tuple[int, str]]:
+        text.seek(0)
+        for number, line in enumerate(read_lines(text), 1):
+            if stripped := line.strip(BLANK):
+                if stripped.startswith(DUMPED):
+                    stripped = stripped.split("\t", 4)[-1]
+                yield number, stripped
+
+    return _open_objects(lambda: _parsed(numbered()), "JSON Lines", mapping)
+
+
+def open_document(text: TextIOWrapper, mapping: Mapping[str, str]) -> Source:
+    """Survey a JSON document. Raises UnreadableCatalogue and UnknownColumn."""
+    document = survey_document(text)
+    objects = (
+        _Object(number, orjson.dumps(found).decode(), found)
+        for number, found in read_document(text, document)
+    )
+    return _source("JSON", objects, list(document.keys), document.dates, mapping)
+
+
+def _parsed(lines: Iterator[tuple[int, str]]) -> Iterator[_Object]:
+    for number, line in lines:
+        try:
+            yield _Object(number, line, orjson.loads(line))
+        except orjson.JSONDecodeError as error:
+            yield _Object(number, line, None, f"Is not JSON: {error}.")
+
+
+def _open_objects(
+    objects: Callable[[], Iterator[_Object]], form: str, mapping: Mapping[str, str]
+) -> Source:
+    keys: dict[str, None] = {}
+    dates = DateOrder()
+    places = _places(mapping)
+    is_empty = True
+    for _, _, found, _ in objects():
+        is_empty = False
+        if isinstance(found, dict):
+            keys.update(dict.fromkeys(found) if len(keys) < KEYS_MAX else {})
+            with suppress(UnknownColumn):
+                written = found.get(places(tuple(found)).get("published_date", ""))
+                if isinstance(written, str):
+                    dates.look_at(written)
+    if is_empty:
+        raise UnreadableCatalogue("The file has no records.")
+    return _source(form, objects(), list(keys), dates, mapping)
+
+
+def _places(mapping: Mapping[str, str]) -> Callable[[tuple[str, ...]], dict[str, str]]:
+    """Return what leads from the keys of an object to the key of each field."""
+
+    @lru_cache(maxsize=16)  # a line may have as many keys as it has room for
+    def places(keys: tuple[str, ...]) -> dict[str, str]:
+        used = {name: key for name, key in mapping.items() if key in keys}
+        return {name: keys[index] for name, index in find_columns(keys, used).items()}
+
+    return places
+
+
+def _source(
+    form: str,
+    objects: Iterator[_Object],
+    keys: Sequence[str],
+    dates: DateOrder,
+    mapping: Mapping[str, str],
+) -> Source:
+    columns: dict[str, str] = {}
+    with suppress(UnknownColumn):  # which its records say
+        columns = _places(mapping)(tuple(keys))
+    unused = [key for key in keys if key not in columns.values()]
+    return Source(JSON_COLUMNS, form, _object_rows(objects, mapping), columns, unused, dates)
+
+
+def _object_rows(objects: Iterator[_Object], mapping: Mapping[str, str]) -> Iterator[Row]:
+    places = _places(mapping)
+    for line, text, found, error in objects:
+        if not error and not isinstance(found, dict):
+            error = "Must be a JSON object."
+        try:
+            columns = {} if error else places(tuple(found))
+        except UnknownColumn as unknown:
+            error = str(unknown)
+        if error:
+            yield Row(line, [text], reason=error)
+            continue
+        is_ours = "id" in found and _OURS.issuperset(found)
+        values = {name: found[key] for name, key in columns.items() if name != "id"}
+        own_id = str(found["id"]) if is_ours else None
+        yield Row(line, [text], values, is_ours=is_ours, id=own_id)

@@ -1,0 +1,168 @@
+"""What becomes of whole files: the small ones of people's kinds, and the real catalogue."""
+
+import csv
+import gzip
+import hashlib
+import io
+
+import pytest
+
+from books_api.books.models import FIELDS
+from books_api.catalogues.readers import open_catalogue
+from tests.processes import ROOT
+
+DATA = ROOT / "tests" / "data"
+MARLOW, HOLT = "Ansel Marlow", "Mina Holt"
+ISBN = "9780306406157"
+
+
+def read(name, **options):
+    """Return the catalogue of a file, and its records."""
+    content = (DATA / "catalogues" / name).read_bytes()
+    catalogue = open_catalogue(io.BytesIO(content), **options)
+    return catalogue, list(catalogue.records)
+
+
+def books(name, **options):
+    """Return the books of a file without what they have not; of a rejected record its reason."""
+    return [
+        record.reason or {name: value for name, value in record.book.items() if value is not None}
+        for record in read(name, **options)[1]
+    ]
+
+
+def book(title, author=MARLOW, **values):
+    return {"title": title, "author": author, **values}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("array.json", [book("The Blue Inn", isbn=ISBN), book("Grey Sea", HOLT)]),
+        ("arraypretty.json", [book("The Blue Inn", isbn=ISBN), book("Grey Sea", HOLT)]),
+        ("wrapped.json", [book("The Blue Inn", isbn=ISBN), book("Grey Sea", HOLT)]),
+        ("list.jsonl", [book("The Blue Inn", "Ansel Marlow, Mina Holt", isbn=ISBN)]),
+        ("ol.jsonl", ["author: Must not be empty."]),
+        (
+            "bq.csv",
+            [
+                book('The "Blue" Inn', publisher="Fernhill"),
+                book("Plain", HOLT, publisher="Weide"),
+            ],
+        ),
+        (
+            "editions.csv",
+            [
+                book("The Blue Inn", publisher="Fernhill 1998 edition"),
+                book("The Blue Inn", publisher="Weide 2006 edition"),
+            ],
+        ),
+        (
+            "ent.csv",
+            [
+                "author: Must not be empty.",
+                book('"Café" & Co \'98', publisher="Holt & Sons", language="en"),
+                book("Bold Book", HOLT),
+            ],
+        ),
+        (
+            "names.csv",
+            [
+                book(
+                    "The Blue Inn",
+                    published_date="1998-05-01",
+                    page_count=210,
+                    language="en",
+                    isbn=ISBN,
+                )
+            ],
+        ),
+        ("readlog.csv", [book("The Blue Inn"), book("Grey Sea", HOLT)]),
+        (
+            "subtitle.csv",
+            [book("City Tales: The blue door"), book("City Tales: The red door")],
+        ),
+        ("twoauth.csv", [book("The Blue Inn", "Ansel Marlow, Mina Holt")]),
+    ],
+)
+def test_a_file_becomes_books(name, expected):
+    assert books(name) == expected
+
+
+def test_every_form_of_date_is_read_in_the_order_of_its_column():
+    expected = {
+        "2010-12-25": [0],
+        "2010-06-05": [1],
+        "2008-09-14": [3, 4, 5, 17],
+        "2005-01-01": [6],
+        "2005-09-14": [7, 10, 11],
+        "2005-09-04": [8, 9],
+        "2004": [12, 13, 23],
+        "1999": [14, 15, 18],
+        "2008": [16, 32],
+        "1999-05": [19],
+        "2004-05": [24],
+        "2010-05": [25, 26],
+        "1850": [30],
+        "2008-05": [33],
+        "1900-01-01": [36],
+        None: [2, 20, 21, 22, 27, 28, 29, 31, 34, 35, 37, 38],
+    }
+    catalogue, records = read("dates.csv")
+
+    found: dict[str | None, list[int]] = {}
+    for number, record in enumerate(records):
+        found.setdefault(record.book.get("published_date"), []).append(number)
+    assert found == expected
+    assert "dates as D/M/YYYY" in catalogue.description
+    left_out = [number for number, record in enumerate(records) if "left out" in str(record.notes)]
+    assert left_out == expected[None]
+
+
+def test_every_form_of_isbn_is_read_or_left_out():
+    unknown = range(18, 27)  # n/a and the like
+    left_out = [6, 10, 12, 13, 14, 15, 16, 17, 30]
+    _, records = read("isbn.csv")
+
+    for number, record in enumerate(records):
+        expected = {31: "9780804429573", 32: "9780804429573"}.get(number, ISBN)
+        is_left_out, is_unknown = number in left_out, number in unknown
+        assert record.book.get("isbn") == (None if is_left_out or is_unknown else expected), number
+        assert ("left out" in str(record.notes)) == is_left_out
+        assert ("taken as unknown" in str(record.notes)) == is_unknown
+
+
+@pytest.mark.parametrize(
+    ("name", "unused"),
+    [("names.csv", ["year", "Publication Year"]), ("readlog.csv", ["Date", "Rating"])],
+)
+def test_columns_that_are_not_used_are_named(name, unused):
+    catalogue, _ = read(name)
+
+    assert catalogue.description.endswith(f"; not used: {', '.join(unused)}")
+
+
+def test_the_real_catalogue_is_read_as_ever():
+    """The digest is that of its export by release 1.0, which rejected an unreadable date."""
+    content = gzip.decompress((DATA / "goodreads_books.csv.gz").read_bytes())
+    exported = io.StringIO()
+    writer = csv.DictWriter(exported, FIELDS)
+    writer.writeheader()
+    rejected = []
+    for record in open_catalogue(io.BytesIO(content), strict=True).records:
+        if record.reason:
+            rejected.append(record.line)
+        else:
+            writer.writerow(record.book)
+
+    assert rejected == [3350, 4704, 5879, 8182, 8981, 11100]
+    assert hashlib.sha256(exported.getvalue().encode()).hexdigest() == (
+        "884e49f0048fcbbda2496bac9233171de83e898bc3d1e524d8c8115761229d19"
+    )
+
+
+def test_a_date_that_does_not_exist_costs_no_book():
+    records = list(open_catalogue(io.BytesIO((DATA / "defects.csv").read_bytes())).records)
+
+    undated = [record.line for record in records if "published_date" in str(record.notes)]
+    assert (undated, sum(record.reason is None for record in records)) == ([27, 37], 32)
