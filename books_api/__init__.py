@@ -57,7 +57,7 @@ def create_app(settings: Settings | None = None) -> Flask:
             expose_headers=EXPOSED_HEADERS,
             max_age=PREFLIGHT_SECONDS,
         )
-    api.init_app(app, spec_kwargs=openapi.spec_options())
+    openapi.init_app(app)
     errors.init_app(app)  # after the extensions, whose own handlers it replaces
     api.register_blueprint(auth.blueprint, url_prefix=f"{PREFIX}/auth")
     api.register_blueprint(me.blueprint, url_prefix=f"{PREFIX}/auth/me")

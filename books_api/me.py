@@ -5,6 +5,7 @@ from uuid import UUID
 
 from flask import Response, jsonify
 from marshmallow import fields
+from marshmallow.validate import Length
 
 from books_api.auth import User, identity, live_user, service, token_required
 from books_api.auth.attempts import password_confirmed
@@ -23,8 +24,12 @@ NEWEST = 20
 class MeSchema(UserSchema):
     """Your account, how many books you own, and the newest of them."""
 
-    book_count = fields.Integer()
-    books = fields.List(fields.Nested(BookSchema))
+    book_count = fields.Integer(metadata={"description": "Number of books that you own."})
+    books = fields.List(
+        fields.Nested(BookSchema),
+        validate=Length(max=NEWEST),
+        metadata={"description": "The newest of them."},
+    )
 
 
 @blueprint.route("", methods=["GET"], tags=["auth"])

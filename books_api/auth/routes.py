@@ -171,7 +171,10 @@ def create_script_token(values: dict[str, Any]) -> dict[str, Any]:
 @blueprint.response(204)
 @limited("session_limit", by=user_id)
 def end_session(session_id: UUID) -> None:
-    """End one of your sessions"""
+    """End one of your sessions
+
+    Its tokens are revoked: of a lost device, or of a script that is no longer needed.
+    """
     sessions.end_session(identity(), session_id)
 
 

@@ -26,28 +26,31 @@ from books_api.web.fields import (
     Text,
     Timestamp,
     WholeNumber,
-    choice,
     sort_parameter,
 )
 from books_api.web.problems import Message
 
 RESET_TOKEN_MAX = 500
-PASSWORD = {
-    "format": "password",
-    "pattern": STORABLE,
-    "examples": ["correct horse battery staple"],
-}
+RESET = {"description": "Reset token, from the operator.", "examples": ["3q2-7w.Zm9vYmFy"]}
+TOKEN = ["eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIwMTk4In0.8gD5rUOVmVxVtNWkLk2nZw"]
 
 
-_password = partial(
-    Text, most=PASSWORD_MAX, normalize=True, trim=False, load_only=True, metadata=PASSWORD
-)
-new_password = partial(_password, PASSWORD_MIN)
-old_password = partial(_password, 1)
+def _password(least: int, description: str, **kwargs: Any) -> Text:
+    metadata = {
+        "format": "password",
+        "pattern": STORABLE,
+        "examples": ["correct horse battery staple"],
+        "description": description,
+    }
+    return Text(least, PASSWORD_MAX, normalize=True, trim=False, metadata=metadata, **kwargs)
+
+
+new_password = partial(_password, PASSWORD_MIN, "A new password, not a common one.")
+old_password = partial(_password, 1, "The account's current password.")
 
 
 def username(**kwargs: Any) -> Text:
-    metadata = {"examples": ["ada"]}
+    metadata = {"description": "Unique regardless of case.", "examples": ["ada"]}
     return Text(USERNAME_MIN, USERNAME_MAX, normalize=True, metadata=metadata, **kwargs)
 
 
@@ -58,7 +61,11 @@ def email(**kwargs: Any) -> Text:
         normalize=True,
         trim=False,
         validate=Email(error=Message("not-an-email", "Must be an email address.")),
-        metadata={"format": "email", "examples": ["ada@example.com"]},
+        metadata={
+            "format": "email",
+            "description": "Unique regardless of case.",
+            "examples": ["ada@example.com"],
+        },
         **kwargs,
     )
 
@@ -76,66 +83,108 @@ class StrictBoolean(fields.Boolean):
         return value
 
 
+def first_name(**kwargs: Any) -> Text:
+    metadata = {"description": "Given name; may be empty.", "examples": ["Ada"]}
+    return Text(0, NAME_MAX, metadata=metadata, **kwargs)
+
+
+def last_name(**kwargs: Any) -> Text:
+    metadata = {"description": "Family name; may be empty.", "examples": ["Lovelace"]}
+    return Text(0, NAME_MAX, metadata=metadata, **kwargs)
+
+
+def role() -> fields.String:
+    return fields.String(
+        validate=OneOf(list(Role), error="Must be one of: {choices}."),
+        metadata={"description": "An admin may change every book and every user."},
+    )
+
+
+VERIFIED = {"description": "Set by an admin; false again when the email changes."}
+ACTIVE = {"description": "False for an account that cannot log in."}
+
+
 class UserSchema(ResponseSchema):
     """An account. Its password and the hash of it never leave the server."""
 
-    id = fields.UUID()
-    username = fields.String()
-    email = fields.String(metadata={"format": "email"})
-    first_name = fields.String()
-    last_name = fields.String()
-    role = fields.String(validate=OneOf(list(Role)))
-    is_verified = fields.Boolean()
-    is_active = fields.Boolean()
-    created_at = Timestamp()
-    updated_at = Timestamp()
+    id = fields.UUID(metadata={"description": "Id of the user."})
+    username = username()
+    email = email()
+    first_name = first_name()
+    last_name = last_name()
+    role = role()
+    is_verified = fields.Boolean(metadata=VERIFIED)
+    is_active = fields.Boolean(metadata=ACTIVE)
+    created_at = Timestamp(metadata={"description": "Time of the sign-up."})
+    updated_at = Timestamp(metadata={"description": "Time of the last change."})
 
 
 class SignupSchema(BaseSchema):
+    """A new account."""
+
     username = username(required=True)
     email = email(required=True)
     password = new_password(required=True)
-    first_name = Text(0, NAME_MAX, load_default="", metadata={"examples": ["Ada"]})
-    last_name = Text(0, NAME_MAX, load_default="", metadata={"examples": ["Lovelace"]})
+    first_name = first_name(load_default=str)  # empty; no default that makes it required in types
+    last_name = last_name(load_default=str)
 
 
 class LoginSchema(BaseSchema):
+    """Whose session is opened."""
+
     email = Text(
         1,
         EMAIL_MAX,
         normalize=True,
         trim=False,
         required=True,
-        metadata={"examples": ["ada@example.com"]},
+        metadata={"description": "Email of the account.", "examples": ["ada@example.com"]},
     )
     password = old_password(required=True)
 
 
+ACCESS = {"description": "Bearer token for all other requests.", "examples": TOKEN}
+REFRESH = {"description": "Bearer token for `/auth/refresh-token`, once.", "examples": TOKEN}
+
+
 class LoginUserSchema(ResponseSchema):
-    uid = fields.UUID(attribute="id")
-    email = fields.String(metadata={"format": "email"})
-    username = fields.String()
+    """Who has logged in."""
+
+    uid = fields.UUID(attribute="id", metadata={"description": "Id of the user."})
+    email = email()
+    username = username()
 
 
 class MessageSchema(ResponseSchema):
-    message = fields.String()
+    """That it is done."""
+
+    message = fields.String(metadata={"description": "For people.", "examples": ["Logged out."]})
 
 
 class AccessTokenSchema(ResponseSchema):
-    access_token = fields.String()
-    token_type = fields.String(metadata={"description": "Always `Bearer`."})
+    """Another access token of the session."""
+
+    access_token = fields.String(metadata=ACCESS)
+    token_type = fields.String(metadata={"description": "Always `Bearer`.", "examples": ["Bearer"]})
     expires_in = fields.Integer(
-        metadata={"description": "Seconds for which the access token is still good."}
+        metadata={
+            "description": "Seconds for which the access token is still good.",
+            "examples": [900],
+        }
     )
 
 
 class TokenPairSchema(AccessTokenSchema):
-    refresh_token = fields.String()
+    """The tokens of the session from now on."""
+
+    refresh_token = fields.String(metadata=REFRESH)
 
 
 class LoginAnswerSchema(TokenPairSchema):
-    message = fields.String()
-    user = fields.Nested(LoginUserSchema)
+    """The tokens of a new session, and whose it is."""
+
+    message = fields.String(metadata={"description": "For people.", "examples": ["Logged in."]})
+    user = fields.Nested(LoginUserSchema, metadata={"description": "Who has logged in."})
 
 
 class ProfileSchema(BaseSchema):
@@ -143,22 +192,28 @@ class ProfileSchema(BaseSchema):
 
     username = username()
     email = email()
-    first_name = Text(0, NAME_MAX, metadata={"examples": ["Ada"]})
-    last_name = Text(0, NAME_MAX, metadata={"examples": ["Lovelace"]})
+    first_name = first_name()
+    last_name = last_name()
     current_password = old_password()
 
 
 class ConfirmationSchema(BaseSchema):
+    """That it is you."""
+
     current_password = old_password(required=True)
 
 
 class PasswordChangeSchema(BaseSchema):
+    """The current password and a new one."""
+
     current_password = old_password(required=True)
     new_password = new_password(required=True)
 
 
 class PasswordResetSchema(BaseSchema):
-    token = Text(1, RESET_TOKEN_MAX, required=True)
+    """A new password for who has lost the old one."""
+
+    token = Text(1, RESET_TOKEN_MAX, required=True, metadata=RESET)
     new_password = new_password(required=True)
 
 
@@ -174,35 +229,51 @@ class UserQuery(PageQuery):
 class UserUpdateSchema(BaseSchema):
     """What an admin may change."""
 
-    role = choice(Role)
-    is_active = StrictBoolean()
-    is_verified = StrictBoolean()
+    role = role()
+    is_active = StrictBoolean(metadata=ACTIVE)
+    is_verified = StrictBoolean(metadata=VERIFIED)
+
+
+NAMES = ["backup script"]
+READ_ONLY = {"description": "True for a token that can change nothing."}
 
 
 class SessionSchema(ResponseSchema):
     """A login, or a named token for a script."""
 
-    id = fields.UUID()
-    name = fields.String(allow_none=True)
-    read_only = fields.Boolean()
-    user_agent = fields.String()
-    created_at = Timestamp()
+    id = fields.UUID(metadata={"description": "Id of the session, to end it by."})
+    name = fields.String(
+        allow_none=True,
+        metadata={"description": "Name of a script's token; null of a login.", "examples": NAMES},
+    )
+    read_only = fields.Boolean(metadata=READ_ONLY)
+    user_agent = fields.String(
+        metadata={"description": "What the client called itself.", "examples": ["curl/8.14.1"]}
+    )
+    created_at = Timestamp(metadata={"description": "Time of the login."})
     last_used_at = Timestamp(metadata={"description": "Time of the login or of its last refresh."})
-    expires_at = Timestamp()
+    expires_at = Timestamp(metadata={"description": "Time when the session ends by itself."})
     current = fields.Boolean(
         metadata={"description": "True for the session of this request's token."}
     )
 
 
 class ScriptTokenRequestSchema(BaseSchema):
-    name = Text(1, SESSION_NAME_MAX, required=True, metadata={"examples": ["backup script"]})
+    """What a token for a script may do, and for how long."""
+
+    name = Text(
+        1,
+        SESSION_NAME_MAX,
+        required=True,
+        metadata={"description": "What you will know it by.", "examples": NAMES},
+    )
     expires_in_days = WholeNumber(
         required=True,
         validate=Range(1, 365, error=OUT_OF_RANGE),
-        metadata={"examples": [30]},
+        metadata={"description": "Days until the token expires.", "examples": [30]},
     )
-    read_only = StrictBoolean(required=True, metadata={"examples": [True]})
+    read_only = StrictBoolean(required=True, metadata=READ_ONLY)
 
 
 class ScriptTokenSchema(SessionSchema, AccessTokenSchema):
-    """A session with its token, which is shown once."""
+    """The session of a script, and its token, which is shown once."""

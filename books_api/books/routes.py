@@ -21,16 +21,14 @@ from books_api.books.schemas import (
     BookSchema,
     BookUpdateSchema,
 )
-from books_api.web.components import PAGE
+from books_api.web.components import PAGE, header_refs
 from books_api.web.openapi import Blueprint, problems, request_headers
 from books_api.web.pagination import Page, absolute_url, link_next
 from books_api.web.parsing import DUMP_OPTIONS
 
 blueprint = Blueprint("books", __name__, description="The catalogue")
 
-ETAG = {"ETag": {"$ref": "#/components/headers/ETag"}}
-LOCATION = {"Location": {"$ref": "#/components/headers/Location"}}
-REPLAYED = {"Idempotent-Replayed": {"$ref": "#/components/headers/Idempotent-Replayed"}}
+ETAG = header_refs("ETag")
 PAGE_PARAMETERS = ("limit", "cursor", "sort")
 
 
@@ -50,7 +48,7 @@ def list_books(query: dict[str, Any]) -> Response:
 @blueprint.route("/", methods=["POST"])
 @token_required()
 @blueprint.arguments(BookInputSchema())
-@blueprint.response(201, BookSchema, headers={**ETAG, **LOCATION, **REPLAYED})
+@blueprint.response(201, BookSchema, headers=header_refs("ETag", "Location", "Idempotent-Replayed"))
 @problems(409)
 @request_headers("Idempotency-Key")
 def create_book(values: dict[str, Any]) -> Response:
@@ -88,7 +86,7 @@ def get_book(book_id: UUID) -> Response:
 
 @blueprint.route("/<uuid:book_id>", methods=["PATCH"])
 @token_required()
-@blueprint.arguments(BookUpdateSchema(partial=True))
+@blueprint.arguments(BookUpdateSchema(partial=True), example={"page_count": 310})
 @blueprint.response(200, BookSchema, headers=ETAG)
 @problems(412)
 @request_headers("If-Match")

@@ -46,6 +46,9 @@ MARKS = frozenset(
 )
 TOO_MANY_MARKS = re.compile(f"([{''.join(MARKS)}]{{{MARKS_MAX}}})[{''.join(MARKS)}]+")
 TOO_MANY = Message("too-many-marks", f"Must have at most {MARKS_MAX} combining marks in a row.")
+SEPARATORS = r"[\s\u001c-\u001f\u0085\u2010-\u2015\u2212-]*"
+_DIGIT = f"[0-9]{SEPARATORS}"
+ISBN_PATTERN = f"^{SEPARATORS}({_DIGIT}){{9}}(({_DIGIT}){{3}})?[0-9Xx]{SEPARATORS}$"
 ISBN = r"(?!0{10})[0-9]{9}[0-9X]|97[89][0-9]{10}"
 
 
@@ -63,7 +66,7 @@ def parse_partial_date(value: str) -> date:
 
 def parse_isbn(value: str) -> str:
     """Return the 13 digits of an ISBN-10 or ISBN-13. Raises ValidationError."""
-    digits = re.sub(r"[\s\u2010-\u2015\u2212-]", "", value).upper()
+    digits = re.sub(SEPARATORS, "", value).upper()
     if not re.fullmatch(ISBN, digits):
         raise ValidationError(Message("not-an-isbn", "Must be an ISBN of 10 or 13 digits."))
     # The form is known: of the library only the arithmetic, for an import asks thousands a second.
@@ -92,13 +95,11 @@ class PartialDate(Text):
 
     def __init__(self, **kwargs: Any) -> None:
         metadata = {
-            "format": "partial-date",
             "pattern": PARTIAL_DATE_PATTERN,
             "examples": ["1937-09-21"],
             **kwargs.pop("metadata", {}),
         }
         super().__init__(4, 10, trim=False, metadata=metadata, **kwargs)
-        del self.metadata["minLength"], self.metadata["maxLength"]  # the pattern says it
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
@@ -113,7 +114,7 @@ class ISBNField(Text):
 
     def __init__(self, **kwargs: Any) -> None:
         metadata = {
-            "format": "isbn",
+            "pattern": ISBN_PATTERN,
             "examples": ["9780261102217"],
             **kwargs.pop("metadata", {}),
         }
@@ -128,31 +129,54 @@ class ISBNField(Text):
 class BookInputSchema(BaseSchema):
     """A book as a client sends it."""
 
-    title = Folded(1, TITLE_MAX, required=True, metadata={"examples": ["The Hobbit"]})
-    author = Folded(1, AUTHOR_MAX, required=True, metadata={"examples": ["J. R. R. Tolkien"]})
-    publisher = Folded(
-        1, PUBLISHER_MAX, allow_none=True, metadata={"examples": ["George Allen & Unwin"]}
+    title = Folded(
+        1,
+        TITLE_MAX,
+        required=True,
+        metadata={"description": "Title with subtitle.", "examples": ["The Hobbit"]},
     )
-    published_date = PartialDate(allow_none=True)
+    author = Folded(
+        1,
+        AUTHOR_MAX,
+        required=True,
+        metadata={"description": "All authors, in one text.", "examples": ["J. R. R. Tolkien"]},
+    )
+    publisher = Folded(
+        1,
+        PUBLISHER_MAX,
+        allow_none=True,
+        metadata={"description": "Publisher.", "examples": ["George Allen & Unwin"]},
+    )
+    published_date = PartialDate(
+        allow_none=True, metadata={"description": "Year, month or day, as far as it is known."}
+    )
     page_count = WholeNumber(
         allow_none=True,
         validate=Range(1, PAGE_COUNT_MAX, error=OUT_OF_RANGE),
-        metadata={"examples": [310]},
+        metadata={"description": "Number of pages.", "examples": [310]},
     )
-    language = Text(1, LANGUAGE_MAX, allow_none=True, metadata={"examples": ["en"]})
-    isbn = ISBNField(allow_none=True)
+    language = Text(
+        1,
+        LANGUAGE_MAX,
+        allow_none=True,
+        metadata={"description": "Language, best as a code (BCP 47).", "examples": ["en"]},
+    )
+    isbn = ISBNField(
+        allow_none=True,
+        metadata={"description": "ISBN-10 or -13; the answer has 13 digits without hyphens."},
+    )
 
 
 class BookUpdateSchema(BookInputSchema):
     """Changes of a book. What the server decides may be sent back, and changes nothing."""
 
-    id = UUIDField()
-    user_uid = UUIDField(metadata={"description": "The owner."})
+    id = UUIDField(metadata={"description": "Id of the book."})
+    user_uid = UUIDField(metadata={"description": "Id of its owner."})
     version = WholeNumber(
         metadata={"description": 'Counts the changes; the entity tag is `"version"`.'}
     )
-    created_at = Timestamp()
-    updated_at = Timestamp()
+    created_at = Timestamp(metadata={"description": "Time when it was added."})
+    updated_at = Timestamp(metadata={"description": "Time of its last change."})
 
 
 class BookSchema(ResponseSchema, BookUpdateSchema):
@@ -182,20 +206,30 @@ class BookQuery(PageQuery):
     q = Query(
         metadata={
             "description": "Words in title, author and publisher, regardless of case, accents and"
-            " punctuation; the last may be unfinished, and typos are forgiven. Or an ISBN."
+            " punctuation; the last may be unfinished, and typos are forgiven. Or an ISBN.",
+            "examples": ["hobit"],
         },
     )
     author = Folded(
         1,
         AUTHOR_MAX,
         metadata={
-            "description": "Is contained in the author; one or two Latin letters begin a word."
+            "description": "Substring of the author. One or two Latin letters match the start of a"
+            " word.",
+            "examples": ["Tolkien"],
         },
     )
-    publisher = Folded(1, PUBLISHER_MAX, metadata={"description": "Is the publisher."})
-    language = Text(1, LANGUAGE_MAX, metadata={"description": "Is the language."})
-    isbn = ISBNField(metadata={"description": "Is the ISBN, in any form."})
-    user_uid = UUIDField(metadata={"description": "Is the owner."})
+    publisher = Folded(
+        1,
+        PUBLISHER_MAX,
+        metadata={
+            "description": "Publisher, regardless of case, accents and punctuation.",
+            "examples": ["George Allen & Unwin"],
+        },
+    )
+    language = Text(1, LANGUAGE_MAX, metadata={"description": "Language.", "examples": ["en"]})
+    isbn = ISBNField(metadata={"description": "ISBN, in any form."})
+    user_uid = UUIDField(metadata={"description": "Id of the owner."})
     published_from = PartialDate(metadata={"description": "Published on its first day or later."})
     published_to = PartialDate(metadata={"description": "Published on its first day or earlier."})
     updated_from = Timestamp(metadata={"description": "Changed at this moment or later."})

@@ -40,6 +40,7 @@ CATALOGUE = {
     },
 }
 TEXT = {"type": "string"}
+CSV, NDJSON = "text/csv", "application/x-ndjson"
 EXPORTS: dict[str, tuple[Format, str]] = {
     "csv": ("csv", "text/csv; charset=utf-8"),
     "ndjson": ("jsonl", "application/x-ndjson"),
@@ -99,11 +100,11 @@ def _fingerprint(body: IO[bytes], query: dict[str, Any]) -> bytes:
     return digest.digest()
 
 
-@blueprint.route("/export", methods=["GET"], tags=["books"])
+@blueprint.route("/export", methods=["GET"], tags=["books"], endpoint="export_books")
 @token_required()
 @blueprint.arguments(ExportQuery(), location="query")
-@blueprint.response(200, TEXT, content_type="text/csv")
-@blueprint.alt_response(200, schema=TEXT, content_type="application/x-ndjson")
+@blueprint.response(200, TEXT, content_type=CSV, example=EXAMPLES[CSV])
+@blueprint.alt_response(200, schema=TEXT, content_type=NDJSON, example=EXAMPLES[NDJSON])
 @problems(422, 429)
 def export(query: dict[str, Any]) -> Response:
     """Export books

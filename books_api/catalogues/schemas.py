@@ -1,7 +1,7 @@
 """Messages about files."""
 
 from marshmallow import fields
-from marshmallow.validate import OneOf
+from marshmallow.validate import Length, OneOf
 
 from books_api.books.schemas import BookQuery
 from books_api.web.fields import BaseQuery, QueryBoolean, ResponseSchema, choice
@@ -20,7 +20,11 @@ class ExportQuery(BookQuery):
     class Meta:
         exclude = ("limit", "cursor", "sort", "count")
 
-    format = choice(["csv", "ndjson"], load_default="csv")
+    format = choice(
+        ["csv", "ndjson"],
+        load_default="csv",
+        metadata={"description": "CSV, or one JSON object on each line."},
+    )
 
 
 class ImportQuery(BaseQuery):
@@ -37,23 +41,34 @@ class ImportQuery(BaseQuery):
 class ImportOutcomeSchema(ResponseSchema):
     """What became of a record that was not imported."""
 
-    line = fields.Integer()
-    outcome = fields.String(validate=OneOf(["already there", "rejected"]))
-    reason = fields.String()
+    line = fields.Integer(metadata={"description": "Line of the file where it begins."})
+    outcome = fields.String(
+        validate=OneOf(["already there", "rejected"]), metadata={"description": "What it is now."}
+    )
+    reason = fields.String(
+        metadata={"description": "Why, for people.", "examples": ["title: Is required."]}
+    )
 
 
 class ImportReportSchema(ResponseSchema):
     """What became of the records: the three counts add up to those read."""
 
-    dry_run = fields.Boolean()
-    recognised = fields.String()
-    read = fields.Integer()
-    imported = fields.Integer()
-    already_there = fields.Integer()
-    rejected = fields.Integer()
-    repairs = fields.Dict(keys=fields.String(), values=fields.Integer())
+    dry_run = fields.Boolean(metadata={"description": "True when nothing was changed."})
+    recognised = fields.String(
+        metadata={"description": "Whose export it is, and its encoding.", "examples": ["csv"]}
+    )
+    read = fields.Integer(metadata={"description": "Records in the file."})
+    imported = fields.Integer(metadata={"description": "Records that are new books now."})
+    already_there = fields.Integer(metadata={"description": "Records of books that you have."})
+    rejected = fields.Integer(metadata={"description": "Records that are no books."})
+    repairs = fields.Dict(
+        keys=fields.String(),
+        values=fields.Integer(),
+        metadata={"description": "Number of each kind of repair.", "examples": [{"isbn": 2}]},
+    )
     records = fields.List(
         fields.Nested(ImportOutcomeSchema),
+        validate=Length(max=1_000),
         metadata={"description": "Of those not imported the first 1,000, by line."},
     )
     records_not_listed = fields.Integer(

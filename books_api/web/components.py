@@ -1,112 +1,51 @@
-"""What operations of the OpenAPI document refer to: the problem, headers, and links."""
+"""What operations of the OpenAPI document refer to; docs/base.json has what is the same for all."""
 
+from pathlib import Path
 from typing import Any
 
-IDEMPOTENCY_KEY = r'[!#-~]([ -~]{0,253}[!-~])?|"[ -~]{1,255}"'  # as it is, or in quotes
-# Of `errors`: what is wrong with a value.
-CODES = (
-    *("required", "null", "unknown-field", "unknown-parameter", "repeated-parameter"),
-    *("not-an-object", "not-a-string", "not-a-whole-number", "not-a-boolean", "not-a-uuid"),
-    *("not-an-email", "not-a-date", "not-an-isbn", "check-digit", "not-a-choice", "out-of-range"),
-    *("too-long", "too-short", "empty", "not-storable", "too-many-marks", "not-a-cursor"),
-    *("not-a-key", "not-a-timestamp", "read-only", "invalid"),
-)
+import orjson
 
-PROBLEM = {
-    "type": "object",
-    "description": "Problem details (RFC 9457).",
-    "required": ["type", "title", "status", "detail", "instance", "request_id"],
-    "properties": {
-        "type": {"type": "string", "format": "uri-reference", "examples": ["/problems/validation"]},
-        "title": {"type": "string", "examples": ["Invalid input"]},
-        "status": {"type": "integer", "examples": [422]},
-        "detail": {"type": "string", "examples": ["title: Is required."]},
-        "instance": {"type": "string", "format": "uri-reference"},
-        "request_id": {"type": "string"},
-        "errors": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["code", "detail"],
-                "properties": {
-                    "pointer": {"type": "string", "description": "JSON pointer (RFC 6901)."},
-                    "parameter": {"type": "string", "description": "Name of a query parameter."},
-                    "header": {"type": "string", "description": "Name of a request header."},
-                    "code": {
-                        "type": "string",
-                        "examples": ["required"],
-                        "description": f"Stable, for programs: {', '.join(CODES)}, ...; or the name"
-                        " of the problem type.",
-                    },
-                    "detail": {"type": "string", "description": "A sentence for people."},
-                },
-            },
-        },
-        "current": {
-            "$ref": "#/components/schemas/Book",
-            "description": "With status 412: the current book.",
-        },
-    },
+BASE: dict[str, Any] = orjson.loads(
+    Path(__file__).with_name("docs").joinpath("base.json").read_bytes()
+)
+IDEMPOTENCY_KEY = BASE["components"]["parameters"]["Idempotency-Key"]["schema"]["pattern"]
+PATH_PARAMETERS = {
+    "book_id": "`id` of the book.",
+    "user_id": "`id` of the user.",
+    "session_id": "`id` of the session, from the list of sessions.",
 }
-HEADERS = {
-    "ETag": {
-        "description": "Entity tag of the book's current version, for If-Match.",
-        "required": True,
-        "schema": {"type": "string"},
-    },
-    "Location": {
-        "description": "URL of the new resource.",
-        "required": True,
-        "schema": {"type": "string", "format": "uri-reference"},
-    },
-    "Link": {
-        "description": 'The next page: `<...>; rel="next"` (RFC 8288); absent on the last page.',
-        "schema": {"type": "string"},
-    },
-    "X-Total-Count": {
-        "description": "Number of matches on all pages; sent with `count=true`.",
-        "schema": {"type": "integer"},
-    },
-    "WWW-Authenticate": {
-        "description": "Challenge of the Bearer scheme (RFC 6750).",
-        "required": True,
-        "schema": {"type": "string"},
-    },
-    "Idempotent-Replayed": {
-        "description": "`true` when this repeats the answer to an earlier request.",
-        "schema": {"type": "string", "enum": ["true"]},
-    },
-    "Retry-After": {
-        "description": "Seconds to wait.",
-        "required": True,
-        "schema": {"type": "integer"},
-    },
+# By format or type, where a member has no example of its own.
+EXAMPLES: dict[str, Any] = {
+    "uuid": "0198a5a0-6a52-7c3d-9f7e-2b8f6d1c4e5a",
+    "date-time": "2026-01-31T09:30:00.000000Z",
+    "email": "ada@example.com",
+    "boolean": True,
+    "int32": 1,
+    "object": {},
 }
-PAGE = {name: {"$ref": f"#/components/headers/{name}"} for name in ("Link", "X-Total-Count")}
-STILL_RUNNING = {
-    "Retry-After": {
-        "description": "Seconds to wait; sent when an earlier request is still running.",
-        "schema": {"type": "integer"},
-    }
+
+
+def header_refs(*names: str) -> dict[str, Any]:
+    """Return references to headers of the document."""
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
+PAGE = header_refs("Link", "X-Total-Count")
+RATE_LIMIT = header_refs("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
+OF_ERRORS = {
+    401: header_refs("WWW-Authenticate"),
+    409: {
+        "Retry-After": {
+            "description": "Seconds to wait; sent while an earlier request is still running.",
+            "schema": {"type": "integer", "format": "int32"},
+        }
+    },
+    412: header_refs("ETag"),
+    429: header_refs("Retry-After", *RATE_LIMIT),
+    503: header_refs("Retry-After"),
 }
-REQUEST_HEADERS = {
-    "Idempotency-Key": {
-        "description": "Makes the request safe to retry. Use a new random value for each request.",
-        "schema": {"type": "string", "pattern": f"^({IDEMPOTENCY_KEY})$"},
-    },
-    "If-Match": {
-        "description": "Proceed only if the book has one of these entity tags.",
-        "schema": {"type": "string"},
-    },
-    "If-None-Match": {
-        "description": "Return the book only if it has none of these entity tags.",
-        "schema": {"type": "string"},
-    },
-}
-ERROR_HEADERS = {401: "WWW-Authenticate", 412: "ETag", 429: "Retry-After", 503: "Retry-After"}
 
 # What an answer leads to: operation, operation that may follow, what it takes from the answer.
-CREDENTIALS = {"email": "$request.body#/email", "password": "$request.body#/password"}
 USER = {"parameters": {"user_id": "$response.body#/id"}}
 OWNER = {"parameters": {"user_id": "$response.body#/user_uid"}}
 BOOK = {"parameters": {"book_id": "$response.body#/id"}}
@@ -114,7 +53,7 @@ FIRST_BOOK = {"parameters": {"book_id": "$response.body#/0/id"}}
 SAME_BOOK = {"parameters": {"book_id": "$request.path.book_id"}}
 SAME_VERSION = {"parameters": {**BOOK["parameters"], "If-Match": "$response.header.ETag"}}
 LINKS: dict[str, dict[str, dict[str, Any]]] = {
-    "signup": {"login": {"requestBody": CREDENTIALS}, "get_user": USER},
+    "signup": {"login": {}, "get_user": USER},
     "login": {"get_me": {}, "create_book": {}, "create_script_token": {}},
     "create_book": {
         "get_book": BOOK,

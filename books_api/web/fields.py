@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -68,7 +68,8 @@ class Text(fields.String):
         if least:
             metadata["minLength"] = least
         if "format" not in metadata:
-            metadata["pattern"] = _trimmed_pattern(least) if least and trim else STORABLE
+            pattern = _trimmed_pattern(least) if least and trim else STORABLE
+            metadata.setdefault("pattern", pattern)
         super().__init__(metadata=metadata, **kwargs)
         self.least, self.most = least, most
         self.normalize, self.trim = normalize, trim
@@ -185,13 +186,16 @@ class PageQuery(BaseQuery):
     limit = QueryInteger(
         load_default=LIMIT_DEFAULT,
         validate=Range(1, LIMIT_MAX, error=OUT_OF_RANGE),
-        metadata={"description": "Maximum number of items in the page."},
+        metadata={"description": "Maximum number of items in the page.", "examples": [20]},
     )
     cursor = Text(
         1,
         6_000,  # that of a search holds what is searched for
         trim=False,
-        metadata={"description": "Start of the page, taken from `Link`; opaque."},
+        metadata={
+            "description": "Start of the page, taken from `Link`; opaque.",
+            "examples": ["b2Rvc2FnZQ"],
+        },
     )
     count = QueryBoolean(
         load_default=False,
@@ -209,11 +213,16 @@ def choice(choices: Iterable[str], **kwargs: Any) -> fields.String:
     )
 
 
-def sort_parameter(names: Iterable[str], description: str) -> fields.String:
+def sort_parameter(names: Collection[str], description: str) -> fields.String:
     """Return the field of what a list may be sorted by: each name, and with a minus."""
     return choice(
         [sign + name for name in names for sign in ("", "-")],
-        metadata={"description": f"Prefix with `-` for descending order. {description}"},
+        metadata={
+            "description": f"Prefix with `-` for descending order. {description}",
+            "x-enum-varnames": [
+                name.upper() + suffix for name in names for suffix in ("", "_DESC")
+            ],
+        },
     )
 
 

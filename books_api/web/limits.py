@@ -23,7 +23,7 @@ from redis.exceptions import RedisError
 
 from books_api.config import Settings
 from books_api.observability.logs import logger
-from books_api.web.openapi import problems
+from books_api.web.openapi import rate_limited
 from books_api.web.problems import RateLimited
 
 T = TypeVar("T")
@@ -169,6 +169,6 @@ def limited(
                 counter.give_back(setting, key)
                 raise
 
-        return problems(429)(cast(View, wrapper))
+        return rate_limited(cast(View, wrapper))
 
     return decorator

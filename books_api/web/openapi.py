@@ -1,28 +1,27 @@
-"""/openapi.json, made once at start from the routes and their schemas, and the page at /docs."""
+"""/openapi.json: what the routes and schemas say, and what all operations have in common."""
 
 from collections.abc import Callable
 from itertools import groupby
-from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import flask_smorest
 from apispec.ext.marshmallow import MarshmallowPlugin
 from apispec.ext.marshmallow.common import resolve_schema_instance
+from flask import Flask
+from marshmallow import fields
 
 from books_api.extensions import api
 from books_api.web.components import (
-    ERROR_HEADERS,
-    HEADERS,
+    BASE,
+    EXAMPLES,
     LINKS,
-    PROBLEM,
-    REQUEST_HEADERS,
-    STILL_RUNNING,
+    OF_ERRORS,
+    PATH_PARAMETERS,
+    RATE_LIMIT,
 )
+from books_api.web.pagination import LIMIT_MAX
 from books_api.web.parsing import Parser
 from books_api.web.problems import TYPES, Problem
-
-INTRODUCTION = Path(__file__).parent / "docs" / "introduction.md"
-
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -33,8 +32,8 @@ def problems(*statuses: int) -> Callable[[View], View]:
 
 
 def request_headers(*names: str) -> Callable[[View], View]:
-    """Document which of REQUEST_HEADERS a view reads."""
-    return _doc(parameters=list(names))
+    """Document which of the document's request headers a view reads."""
+    return _doc(request_headers=names)
 
 
 def bearer_required(view: View) -> View:
@@ -42,17 +41,22 @@ def bearer_required(view: View) -> View:
     return _doc(security=[{"bearer": []}])(view)
 
 
+def rate_limited(view: View) -> View:
+    """Document that the view counts requests, and says in each answer what is left."""
+    return _doc(rate_limited=True, responses={"429": "Problem429"})(view)
+
+
 def _doc(**members: Any) -> Callable[[View], View]:
     # The library's has no types.
     return cast(Callable[[View], View], flask_smorest.Blueprint.doc(**members))
 
 
-def spec_options() -> dict[str, Any]:
-    """Return apispec's options for the whole API."""
-    return {
-        "info": {"description": INTRODUCTION.read_text("utf-8")},
-        "marshmallow_plugin": MarshmallowPlugin(schema_name_resolver=_schema_name),
-    }
+def init_app(app: Flask) -> None:
+    """Make the document of the application; its blueprints are registered afterwards."""
+    api.DEFAULT_ERROR_RESPONSE_NAME = None
+    plugin = MarshmallowPlugin(schema_name_resolver=_schema_name)
+    api.init_app(app, spec_kwargs={**BASE, "marshmallow_plugin": plugin})
+    cast(Any, plugin).map_to_openapi_type(fields.Integer, "integer", "int32")
 
 
 def _schema_name(schema: Any) -> str:
@@ -60,13 +64,9 @@ def _schema_name(schema: Any) -> str:
 
 
 class Blueprint(flask_smorest.Blueprint):
-    """flask-smorest's, with strict input, and with what an operation's form says of it."""
+    """flask-smorest's, with strict input, and views named as their operations."""
 
     ARGUMENTS_PARSER = Parser()
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._prepare_doc_cbks.append(self._prepare_implied_doc)
 
     def register_views_in_doc(self, *args: Any, **kwargs: Any) -> None:
         for endpoint, docs in self._docs.items():
@@ -74,47 +74,14 @@ class Blueprint(flask_smorest.Blueprint):
                 docs[method].setdefault("manual_doc", {})["operationId"] = endpoint
         super().register_views_in_doc(*args, **kwargs)
 
-    @staticmethod
-    def _prepare_implied_doc(
-        doc: dict[str, Any], doc_info: dict[str, Any], **_: Any
-    ) -> dict[str, Any]:
-        manual = doc_info["manual_doc"]
-        # The library lets these replace those of arguments().
-        parameters = [*doc.get("parameters", []), *manual.pop("parameters", [])]
-        if parameters:
-            doc["parameters"] = parameters
-        statuses = [503]
-        if "security" in manual:
-            statuses += [401, 403]
-        if "requestBody" in doc or "requestBody" in manual:
-            statuses += [400, 413, 415, 422]
-        statuses += [422] * ("parameters" in doc_info.get("arguments", {}))
-        answers = {str(s): answer for s, answer in doc["responses"].items() if str(s) < "4"}
-        doc["responses"] = answers | {str(status): f"Problem{status}" for status in statuses}
-        return doc
-
 
 def make_document() -> dict[str, Any]:
     """Return the OpenAPI document, with what the routes do not say of themselves."""
     document: dict[str, Any] = api.spec.to_dict()
     document["tags"] = [tag for tag in document["tags"] if tag["description"]]
     components = document["components"]
-    components["securitySchemes"] = {
-        "bearer": {
-            "type": "http",
-            "scheme": "bearer",
-            "bearerFormat": "JWT",
-            "description": "An access token; at `/auth/refresh-token` a refresh token.",
-        }
-    }
-    components["headers"] = HEADERS
-    components["parameters"] = {
-        name: {"name": name, "in": "header", **header} for name, header in REQUEST_HEADERS.items()
-    }
     for unused in ("Error", "PaginationMetadata"):
         components["schemas"].pop(unused, None)
-    components["schemas"]["Problem"] = PROBLEM
-    components["schemas"]["Profile"]["dependentRequired"] = {"email": ["current_password"]}
     kinds = sorted(TYPES.values(), key=lambda kind: (kind.status, kind.name))
     components["responses"] = {
         f"Problem{status}": _error_response(status, list(of_status))
@@ -122,23 +89,58 @@ def make_document() -> dict[str, Any]:
         if status not in (405, 500)  # of no documented operation
     }
     for path, item in document["paths"].items():
+        for parameter in item.get("parameters", []):
+            parameter["description"] = PATH_PARAMETERS[parameter["name"]]
+            parameter["schema"]["examples"] = [EXAMPLES["uuid"]]
         for operation in item.values():
             if isinstance(operation, dict):
-                _complete(operation, path)
+                _complete(operation, path, components["schemas"])
     return document
 
 
-def _complete(operation: dict[str, Any], path: str) -> None:
+def _complete(operation: dict[str, Any], path: str, schemas: dict[str, Any]) -> None:
+    headers = operation.pop("request_headers", ())
+    parameters = operation.setdefault("parameters", [])
+    statuses = {503: True, 404: "{" in path, 422: bool(parameters)}
+    statuses |= dict.fromkeys((401, 403), "security" in operation)
+    statuses |= dict.fromkeys((400, 413, 415, 422), True) if "requestBody" in operation else {}
+    operation.setdefault("security", [])
+    for parameter in parameters:
+        parameter["schema"].setdefault("examples", [_example(parameter["schema"], schemas)])
+    parameters += [{"$ref": f"#/components/parameters/{name}"} for name in headers]
     responses = operation["responses"]
-    if "{" in path:
-        responses["404"] = {"$ref": "#/components/responses/Problem404"}
+    responses |= {
+        str(status): {"$ref": f"#/components/responses/Problem{status}"}
+        for status, possible in statuses.items()
+        if possible
+    }
     operation["responses"] = {status: responses[status] for status in sorted(responses)}
+    success = responses[min(responses)]
+    if operation.pop("rate_limited", False):
+        success["headers"] = {**success.get("headers", {}), **RATE_LIMIT}
     if operation["operationId"] in LINKS:
-        success = responses[min(responses)]
         success["links"] = {
             target: {"operationId": target, **members}
             for target, members in LINKS[operation["operationId"]].items()
         }
+    for message in (operation.get("requestBody", {}), success):
+        for content in message.get("content", {}).values():
+            if content["schema"].get("type") == "array":
+                content["schema"]["maxItems"] = LIMIT_MAX
+            content.setdefault("example", _example(content["schema"], schemas))
+
+
+def _example(schema: dict[str, Any], schemas: dict[str, Any]) -> Any:
+    """Return an example made of those of the members, or of their types."""
+    schema = schema.get("anyOf", [schema])[0]  # or null
+    if "$ref" in schema:
+        return _example(schemas[schema["$ref"].rpartition("/")[2]], schemas)
+    if "properties" in schema:
+        return {name: _example(part, schemas) for name, part in schema["properties"].items()}
+    if "items" in schema:
+        return [_example(schema["items"], schemas)]
+    examples = schema.get("examples") or schema.get("enum")
+    return examples[0] if examples else EXAMPLES.get(schema.get("format") or str(schema["type"]))
 
 
 def _error_response(status: int, kinds: list[type[Problem]]) -> dict[str, Any]:
@@ -155,8 +157,9 @@ def _error_response(status: int, kinds: list[type[Problem]]) -> dict[str, Any]:
         }
         for kind in kinds
     }
-    response: dict[str, Any] = {
+    return {
         "description": " ".join(f"`{kind.name}`: {kind.meaning()}" for kind in kinds),
+        "headers": OF_ERRORS.get(status, {}),
         "content": {
             "application/problem+json": {
                 "schema": {"$ref": "#/components/schemas/Problem"},
@@ -164,9 +167,3 @@ def _error_response(status: int, kinds: list[type[Problem]]) -> dict[str, Any]:
             }
         },
     }
-    if status in ERROR_HEADERS:
-        name = ERROR_HEADERS[status]
-        response["headers"] = {name: {"$ref": f"#/components/headers/{name}"}}
-    if status == 409:
-        response["headers"] = STILL_RUNNING
-    return response

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from difflib import unified_diff
 from typing import Any
 
@@ -41,24 +41,19 @@ def test_the_document_is_valid_openapi() -> None:
 
 
 def body_of(operation: dict[str, Any], content_type: str) -> bytes:
-    """Return the example of a body: given as a whole, or for each property of it."""
-    content = operation["requestBody"]["content"][content_type]
-    if "example" in content:
-        return str(content["example"]).encode()
-    properties = schemas[content["schema"]["$ref"].rpartition("/")[2]]["properties"]
-    examples = {
-        name: property["examples"][0]
-        for name, property in properties.items()
-        if "examples" in property
-    }
-    return json.dumps(examples).encode()
+    """Return the example of a body."""
+    return as_text(operation["requestBody"]["content"][content_type]["example"]).encode()
+
+
+def as_text(example: Any) -> str:
+    return example if isinstance(example, str) else json.dumps(example)
 
 
 def query_of(operation: dict[str, Any]) -> dict[str, Any]:
     return {
-        parameter["name"]: parameter["schema"]["examples"][0]
+        parameter["name"]: as_text(parameter["schema"]["examples"][0])
         for parameter in operation.get("parameters", [])
-        if "examples" in parameter.get("schema", {})
+        if "name" in parameter and parameter["name"] != "cursor"  # of a list, and of no example
     }
 
 
@@ -96,12 +91,79 @@ def test_the_examples_of_an_operation_are_accepted(
         re.sub(r"\{(\w+)\}", lambda match: ids[match[1]], path),
         method=method,
         query_string=query_of(operation),
-        headers=bearer(token) if "security" in operation else {},
+        headers=bearer(token) if operation["security"] else {},
         content_type=content_type,
         data=body_of(operation, content_type) if content_type else None,
     )
 
     assert 200 <= response.status_code < 300, response.text
+
+
+def nodes(node: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each object of the document with its JSON pointer."""
+    if isinstance(node, dict):
+        yield path, node
+    for key, part in node.items() if isinstance(node, dict) else enumerate(node):
+        if isinstance(part, dict | list):
+            yield from nodes(part, f"{path}/{key}")
+
+
+def test_every_member_and_parameter_says_what_it_is() -> None:
+    properties = [
+        (f"{path}/{name}", member)
+        for path, node in nodes(schemas)
+        for name, member in node.get("properties", {}).items()
+    ]
+    parameters = [(path, node) for path, node in nodes(contract) if "in" in node]
+    silent = [
+        path
+        for path, node in properties + parameters
+        if not {"description", "$ref", "const"} & node.keys()
+    ]
+    assert len(properties) > 50
+    assert len(parameters) > 40
+    assert silent == []
+
+
+def test_every_body_and_parameter_has_an_example() -> None:
+    contents = [
+        (f"{path}/{media_type}", content)
+        for path, node in nodes(contract)
+        for media_type, content in node.get("content", {}).items()
+    ]
+    parameters = [(path, node) for path, node in nodes(contract) if "in" in node]
+    without = [
+        path
+        for path, node in contents + parameters
+        if not {"example", "examples"} & (node.keys() | node["schema"].keys())
+    ]
+    assert len(contents) > 40
+    assert without == []
+
+
+def test_a_member_of_a_request_has_no_default() -> None:
+    # A generator of types takes one that has a default for one that is always there.
+    bodies = [
+        operation["requestBody"]
+        for _, _, operation in operations.values()
+        if "requestBody" in operation
+    ]
+    names = {node["$ref"].rpartition("/")[2] for _, node in nodes(bodies) if "$ref" in node}
+    assert [
+        path for path, node in nodes([schemas[name] for name in names]) if "default" in node
+    ] == []
+
+
+def test_an_operation_that_is_limited_says_what_is_left() -> None:
+    limited = {
+        operation_id
+        for operation_id, (_, _, operation) in operations.items()
+        if "RateLimit-Remaining"
+        in operation["responses"][min(operation["responses"])].get("headers", {})
+    }
+    assert limited >= {"signup", "login", "rotate_refresh_token", "create_script_token"}
+    assert all("429" in operations[operation_id][2]["responses"] for operation_id in limited)
+    assert "RateLimit-Remaining" in contract["components"]["responses"]["Problem429"]["headers"]
 
 
 def test_the_example_of_a_password_is_the_one_that_the_accounts_here_have() -> None:

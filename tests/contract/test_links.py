@@ -27,7 +27,6 @@ class Exchange:
 
     operation_id: str
     path: dict[str, str]
-    body: Any
     response: TestResponse
 
     def links(self) -> dict[str, Any]:
@@ -39,8 +38,6 @@ class Exchange:
             return {name: self.evaluate(value) for name, value in expression.items()}
         source, _, pointer = expression.partition("#/")
         match source.split("."):
-            case ["$request", "body"]:
-                return self.body[pointer]
             case ["$request", "path", name]:
                 return self.path[name]
             case ["$response", "body"]:
@@ -61,16 +58,14 @@ def follow(
     method, path, operation = operations[operation_id]
     values = before.evaluate(link.get("parameters", {})) if before else {}
     body = None
-    if "requestBody" in link and before:
-        body = before.evaluate(link["requestBody"])
-    elif "requestBody" in operation:
+    if "requestBody" in operation:
         body = json.loads(body_of(operation, "application/json"))
     in_path = {name: value for name, value in values.items() if f"{{{name}}}" in path}
     headers = {name: value for name, value in values.items() if name not in in_path}
     response = client.open(
         path.format(**in_path), method=method, headers={**bearer(token), **headers}, json=body
     )
-    return Exchange(operation_id, in_path, body, response)
+    return Exchange(operation_id, in_path, response)
 
 
 def test_the_links_lead_from_a_signup_to_a_deleted_book(client: FlaskClient) -> None:
