@@ -1,5 +1,6 @@
 """How Alembic reaches the application's database."""
 
+import time
 from math import inf
 
 from alembic import context
@@ -16,12 +17,11 @@ from books_api.extensions import db
 # again. What it does once it has the lock may take its time.
 TIMEOUTS = "SET lock_timeout = '5s'; SET statement_timeout = 0"
 
-# Processes that start at the same time migrate one after the other, however long it takes.
-ONE_AT_A_TIME = """
-    SET LOCAL lock_timeout = 0;
-    SELECT pg_advisory_xact_lock(hashtextextended('migrations', 0));
-    SET LOCAL lock_timeout = '5s'
-"""
+# Processes that start at the same time migrate one after the other, however long it takes. The lock
+# is a transaction's of its own: CREATE INDEX CONCURRENTLY commits. Nobody waits in a statement for
+# it: such an index waits for the end of every statement.
+AWAKE = text("SET LOCAL idle_in_transaction_session_timeout = 0")
+ONE_AT_A_TIME = text("SELECT pg_try_advisory_xact_lock(hashtextextended('migrations', 0))")
 
 
 def is_declared(item, name, type_, reflected, compare_to) -> bool:
@@ -37,6 +37,15 @@ def skip_empty_revision(migration_context, revision, directives):
 
 def run_migrations() -> None:
     """Run in one transaction, so that a failed migration leaves nothing half done."""
+    with db.engine.connect() as turn:
+        turn.detach()  # the pool may have one connection only
+        turn.execute(AWAKE)
+        while not turn.scalar(ONE_AT_A_TIME):
+            time.sleep(0.1)
+        migrate()
+
+
+def migrate() -> None:
     with db.engine.connect() as connection:
         connection.execute(text(TIMEOUTS))
         driver(connection).seconds = inf
@@ -49,7 +58,6 @@ def run_migrations() -> None:
             **current_app.extensions["migrate"].configure_args,
         )
         with context.begin_transaction():
-            connection.execute(text(ONE_AT_A_TIME))
             context.run_migrations()
         connection.invalidate()  # the time-outs above are not for requests
 

@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from books_api.database import transaction
 from books_api.extensions import db
 from books_api.server_urls import database_url
+from tests.helpers import together
 from tests.processes import ROOT, clean_environ, run, settings_environ
 
 MIGRATIONS = str(Path(__file__).parent.parent / "migrations")
@@ -213,6 +214,18 @@ def test_large_table_is_indexed_while_others_write(migrated):
         is_valid = "SELECT indisvalid FROM pg_index WHERE indexrelid::regclass::text LIKE"
         made = connection.execute(text(f"{is_valid} 'ix_books_%_last'")).scalars().all()
     assert made == [True, True]
+
+
+@pytest.mark.long
+def test_processes_that_migrate_at_once_take_turns(empty):
+    environ = {**settings_environ(empty.config["SETTINGS"]), "FLASK_APP": "wsgi"}
+
+    def migrate():
+        return run(["-m", "flask", "db", "upgrade"], cwd=ROOT, env=clean_environ(ROOT, **environ))
+
+    results = together(migrate, migrate)
+
+    assert [result.returncode for result in results] == [0, 0], results
 
 
 def test_flask_db_check_finds_nothing_to_migrate(migrated):
