@@ -216,7 +216,7 @@ def import_file(file: IO[bytes], owner: UUID) -> None:
     import_records(
         open_catalogue(file).records,
         owner,
-        on_outcome=lambda record, outcome, reason: None,
+        on_outcome=lambda record, outcome: None,
         on_batch=lambda report: None,
     )
 

@@ -43,6 +43,7 @@ def _answered(column: Any) -> ColumnElement[Any]:
 
 
 COLUMNS = [_answered(column) for column in STORED]
+ANSWERED = {column.name: column for column in COLUMNS}
 LISTED = [column for column in COLUMNS if column.name in MEMBERS]
 # Neither ASCII nor what books_words() splits.
 UNSPLIT: ColumnElement[str] = literal_column(r"""'[^ -~\u3040-\u30ff\u3400-\u9fff]'""")
@@ -222,7 +223,7 @@ def _page_statement(names: frozenset[str], sort: str, after: bool) -> Statement:
 @lru_cache
 def _iteration(names: frozenset[str], fields: tuple[str, ...], after: bool) -> Statement:
     oldest = SORTS["created_at"]
-    columns = [*(getattr(Book, name) for name in fields), Book.id]
+    columns = [*(ANSWERED[name] for name in fields), Book.id.label("last_id")]
     conditions = _conditions(names)
     if "q" in names:
         conditions.append(search.finds(bindparam("place", type_=TEXT)))

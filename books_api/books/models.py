@@ -52,6 +52,7 @@ class Book(Model):
         Index("ix_books_newest_of_user", "user_uid", "created_at", "id"),
         Index("ix_books_updated", "updated_at", "id"),
         Index("ix_books_isbn", "isbn"),
+        Index("ix_books_isbn_of_user", "isbn", "user_uid", "id"),
     )
 
     id: Mapped[UUIDKey]

@@ -2,31 +2,30 @@
 
 import gzip
 import shutil
-import signal
 import sys
 import tempfile
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, cast, get_args
 from uuid import UUID
 
 import click
-from sqlalchemy.exc import DBAPIError
+from marshmallow import ValidationError
 
 from books_api.auth.cli import find_user
+from books_api.catalogues.columns import parse_mapping
 from books_api.catalogues.exceptions import UnknownColumn, UnreadableCatalogue
-from books_api.catalogues.exporter import export_books
-from books_api.catalogues.importer import Report, import_records
-from books_api.catalogues.progress import Progress
-from books_api.catalogues.readers import Catalogue, Format, open_catalogue
+from books_api.catalogues.exporter import ExportFormat, export_books
+from books_api.catalogues.importer import import_records
+from books_api.catalogues.progress import Progress, run, summary
+from books_api.catalogues.readers import Format, open_catalogue
 from books_api.catalogues.records import REPAIRS
 from books_api.catalogues.rejects import Rejects
-from books_api.commands import USAGE, OperatorGroup, fail, first_line
+from books_api.catalogues.staging import OnDuplicate
+from books_api.commands import USAGE, OperatorGroup, fail
 from books_api.extensions import db
-from books_api.web.problems import Problem
 
 SOME_REJECTED = 3
 GZIP_MAGIC = b"\x1f\x8b"
@@ -46,7 +45,20 @@ group = OperatorGroup("books", help="Import and export catalogues.")
 )
 @click.option("--encoding", metavar="NAME", help="Where it is not recognised: cp1250, gbk.")
 @click.option("--strict", is_flag=True, help="Reject a record for a cell that cannot be read.")
-@click.option("--duplicates", is_flag=True, help="Import also what is already there.")
+@click.option(
+    "--on-duplicate",
+    type=click.Choice(get_args(OnDuplicate)),
+    default="skip",
+    show_default=True,
+    help="Of a book that is already there: skip the record, update the book, or add another.",
+)
+@click.option("--duplicates", is_flag=True, hidden=True, help="--on-duplicate add, formerly.")
+@click.option(
+    "--rejected",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    metavar="FILE",
+    help="Where rejected records go; beside FILE by default.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would happen; change nothing.")
 @click.option("--quiet", is_flag=True, help="No progress; the summary only.")
 def import_(
@@ -55,23 +67,34 @@ def import_(
     mappings: tuple[str, ...],
     encoding: str | None,
     strict: bool,
+    on_duplicate: OnDuplicate,
     duplicates: bool,
+    rejected: Path | None,
     dry_run: bool,
     quiet: bool,
 ) -> None:
     """Import FILE: CSV or JSON Lines, maybe with gzip, or - for standard input.
 
     Columns are known by the names that Goodreads, StoryGraph, LibraryThing and we give them. A
-    book is already there when the owner has the same ISBN or, without one, the same title, author
-    and date. Rejected records are written to FILE.rejected.csv, to be mended and imported again.
+    book is already there when the record has its id or, without an id, the owner has the same ISBN
+    or, without an ISBN, the same title, author, date and publisher. An update replaces what the
+    record says and keeps the rest; in a record with an id, an empty cell empties the field.
+
+    Rejected records are written to FILE.rejected.csv, to be mended and imported again; where that
+    cannot be written, to the current folder, else to the temporary one.
 
     Interrupted at any moment nothing is half written: run it again and it finishes the job. Two
     imports of one owner at once take turns.
 
     Exit status: 0 all taken, 1 failed, 2 usage, 3 some rejected.
     """
-    mapping = parse_mappings(mappings)
+    try:
+        mapping = parse_mapping(mappings)
+    except ValidationError as error:
+        fail(f"--map {error.messages[0]}", USAGE)
     user_id = owner_id(owner)
+    if duplicates:
+        on_duplicate = "add"
     with opened(file) as raw:
         try:
             catalogue = open_catalogue(
@@ -85,100 +108,24 @@ def import_(
             fail(f"{file}: {error}")
         except UnknownColumn as error:
             fail(f"{file}: {error} See --map.", USAGE)
+        if rejected and rejected.exists() and Path(file).exists() and rejected.samefile(file):
+            fail(f"--rejected {rejected}: is the file that is imported.", USAGE)
         if not quiet:
             click.echo(f"Recognised {catalogue.description}.", err=True)
-        rejected = Path(f"{'stdin' if file == '-' else file}.rejected.csv")
+        rejected = rejected or Path(f"{'stdin' if file == '-' else file}.rejected.csv")
         rejects = Rejects(None if dry_run else rejected, catalogue)
-        report = run(raw, catalogue, user_id, rejects, duplicates, dry_run, quiet)
-    click.echo(summary(report, dry_run))
+        run_import = partial(
+            import_records,
+            catalogue.records,
+            user_id,
+            on_duplicate=on_duplicate,
+            dry_run=dry_run,
+        )
+        report = run(run_import, rejects, Progress(raw, quiet), dry_run=dry_run)
+    click.echo(summary(report, dry_run=dry_run, with_updates=on_duplicate == "update"))
     if rejects.count:
         click.echo(rejects.told(), err=True)
         sys.exit(SOME_REJECTED)
-
-
-def run(
-    raw: IO[bytes],
-    catalogue: Catalogue,
-    user_id: UUID,
-    rejects: Rejects,
-    duplicates: bool,
-    dry_run: bool,
-    quiet: bool,
-) -> Report:
-    """Import batch by batch, each committed; say how far it came when it cannot go on."""
-    report = Report()
-    progress = Progress(raw, quiet)
-    interrupts: list[int] = []
-
-    def on_batch(so_far: Report) -> None:
-        nonlocal report
-        rejects.flush()
-        report = replace(so_far, repairs=Counter(so_far.repairs))
-        progress.update(so_far)
-        if interrupts:
-            raise KeyboardInterrupt
-
-    reason = ""
-    with rejects:
-        try:
-            # Ctrl-C waits for the end of a batch, or one could be committed and not reported.
-            default = signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
-            try:
-                import_records(
-                    catalogue.records,
-                    user_id,
-                    on_outcome=rejects.add,
-                    duplicates=duplicates,
-                    dry_run=dry_run,
-                    on_batch=on_batch,
-                )
-            finally:
-                signal.signal(signal.SIGINT, default)
-        except KeyboardInterrupt:
-            reason = "interrupted"
-        except (DBAPIError, Problem) as error:
-            reason = first_line(error)
-        except OSError as error:
-            reason = f"{rejects.path}: {error.strerror}"
-        progress.finish()
-    if reason:
-        fail(f"{reason.rstrip('.')}; {stopped(report, dry_run)}")
-    return report
-
-
-def stopped(report: Report, dry_run: bool) -> str:
-    if dry_run:
-        return "nothing was changed."
-    there = f", {report.already_there:,} already there" * bool(report.already_there)
-    return (
-        f"{report.imported:,} imported{there}, up to line {report.last_line:,}."
-        " Run it again to finish the job."
-    )
-
-
-def summary(report: Report, dry_run: bool) -> str:
-    """Return the counts, which add up, and the repairs."""
-    lines = [
-        f"{report.read:,} records: {report.imported:,} {'would be ' * dry_run}imported,"
-        f" {report.already_there:,} already there, {report.rejected:,} rejected."
-    ]
-    lines += [f"Repaired: {count:,} x {repair}." for repair, count in report.repairs.items()]
-    return "\n".join(lines)
-
-
-def parse_mappings(mappings: tuple[str, ...]) -> dict[str, str]:
-    """Return field -> column. Exits with 2 on a bad form, and on a field mapped twice."""
-    mapping: dict[str, str] = {}
-    for option in mappings:
-        name, equals, column = option.partition("=")
-        if not equals or not name or not column:
-            fail(f"--map {option}: must be FIELD=COLUMN.", USAGE)
-        if name in mapping:
-            fail(f"--map {option}: the field {name} is mapped twice.", USAGE)
-        if column in mapping.values():
-            fail(f"--map {option}: the column {column} is mapped twice.", USAGE)
-        mapping[name] = column
-    return mapping
 
 
 def owner_id(email: str) -> UUID:
@@ -221,10 +168,20 @@ def opened(file: str) -> Iterator[IO[bytes]]:
 
 @group.command("export")
 @click.option("--owner", metavar="EMAIL", help="Only this user's books.")
-@click.option("--format", "format_", type=click.Choice(["csv", "jsonl"]), default="csv")
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(get_args(ExportFormat)),
+    default="csv",
+    show_default=True,
+    help="excel: CSV that spreadsheet programs leave as it is; ndjson, or jsonl: every member.",
+)
 @click.option("-o", "--output", metavar="FILE", help="Write here and not to standard output.")
-def export(owner: str | None, format_: Format, output: str | None) -> None:
-    """Export books, oldest first: what `flask books import` reads again."""
+def export(owner: str | None, format_: ExportFormat, output: str | None) -> None:
+    """Export books, oldest first.
+
+    Edited, they can be imported with `flask books import --on-duplicate update`.
+    """
     filters = {} if owner is None else {"user_uid": owner_id(owner)}
     pieces = export_books(format_, filters)
     target = Path(output or "-")

@@ -1,7 +1,9 @@
 """Which column of a catalogue is which field of a book."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+
+from marshmallow import ValidationError
 
 from books_api.books.models import FIELDS
 from books_api.catalogues.exceptions import UnknownColumn
@@ -28,6 +30,21 @@ def _load() -> tuple[dict[str, list[str]], set[str], set[str]]:
 
 
 KNOWN_COLUMNS, _READING, _BIBLIOGRAPHIC = _load()
+
+
+def parse_mapping(pairs: Iterable[str]) -> dict[str, str]:
+    """Return field -> column, of FIELD=COLUMN. Raises ValidationError."""
+    mapping: dict[str, str] = {}
+    for pair in pairs:
+        name, _, column = pair.partition("=")
+        if not name or not column:
+            raise ValidationError(f"{pair}: must be FIELD=COLUMN.")
+        if name in mapping:
+            raise ValidationError(f"{pair}: the field {name} is mapped twice.")
+        if column in mapping.values():
+            raise ValidationError(f"{pair}: the column {column} is mapped twice.")
+        mapping[name] = column
+    return mapping
 
 
 def check_fields(mapping: Mapping[str, str]) -> None:

@@ -1,35 +1,47 @@
-"""Export books as CSV or JSON Lines: streamed, oldest first, so that an import keeps the order."""
+"""Export books: streamed, oldest first, so that an import keeps the order."""
 
+import codecs
 import csv
 import io
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from itertools import chain
 from threading import Lock
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
 from books_api.books.lists import iterate_books
-from books_api.books.models import FIELDS
+from books_api.books.models import FIELDS, MEMBERS
 from books_api.catalogues.exceptions import TooManyExports
-from books_api.catalogues.readers import Format
+from books_api.catalogues.spreadsheets import ENCODING, MARK, escape
 
+ExportFormat = Literal["csv", "excel", "ndjson", "jsonl"]  # the last two are the same
+COLUMNS = ("id", *FIELDS)  # of CSV
 EXPORTS_MAX = 2  # of one user at once
 _running: Counter[str] = Counter()
 _counting = Lock()
 
 
 def export_books(
-    format: Format, filters: Mapping[str, Any], exporter: str | None = None
+    format: ExportFormat, filters: Mapping[str, Any], exporter: str | None = None
 ) -> Generator[bytes]:
     """Yield the books that the filters let through, in pieces of some hundred KiB.
 
     An `exporter`, a user's id, has EXPORTS_MAX at once. Raises TooManyExports.
     """
-    batches = iterate_books(filters, FIELDS)
+    names = COLUMNS if format in ("csv", "excel") else MEMBERS
+    batches = iterate_books(filters, names)
     with _slot(exporter) if exporter else nullcontext():
-        yield from _csv(batches) if format == "csv" else _jsonl(batches)
+        match format:
+            case "csv":
+                yield from _csv(batches, COLUMNS)
+            case "excel":
+                escaped = (list(map(_escaped, rows)) for rows in batches)
+                yield from _csv(escaped, (*COLUMNS, MARK), ENCODING)
+            case _:
+                yield from _jsonl(batches)
 
 
 @contextmanager
@@ -49,21 +61,27 @@ def _slot(exporter: str) -> Iterator[None]:
                 del _running[exporter]
 
 
-def _csv(batches: Iterator[list[tuple[Any, ...]]]) -> Iterator[bytes]:
+def _csv(
+    batches: Iterator[list[tuple[Any, ...]]], header: tuple[str, ...], encoding: str = "utf-8"
+) -> Iterator[bytes]:
     buffer = io.StringIO()
     writer = csv.writer(buffer)  # RFC 4180; so it quotes a lone CR too
-    writer.writerow(FIELDS)
-    for rows in batches:
-        writer.writerows(row[: len(FIELDS)] for row in rows)
-        yield buffer.getvalue().encode()
+    encode = codecs.getincrementalencoder(encoding)().encode
+    for rows in chain([[header]], batches):
+        writer.writerows(row[: len(header)] for row in rows)
+        yield encode(buffer.getvalue())
         buffer.seek(0)
         buffer.truncate()
-    yield buffer.getvalue().encode()
+
+
+def _escaped(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    cells = (escape(cell) if isinstance(cell, str) else cell for cell in row[: len(COLUMNS)])
+    return (*cells, "")
 
 
 def _jsonl(batches: Iterator[list[tuple[Any, ...]]]) -> Iterator[bytes]:
     for rows in batches:
         yield b"".join(
-            orjson.dumps(dict(zip(FIELDS, row, strict=False)), option=orjson.OPT_APPEND_NEWLINE)
+            orjson.dumps(dict(zip(MEMBERS, row, strict=False)), option=orjson.OPT_APPEND_NEWLINE)
             for row in rows
         )

@@ -1,13 +1,24 @@
-"""How far an import is: a bar on a terminal, a line every few seconds elsewhere."""
+"""An import that an operator watches: how far it is, and what it came to.
+
+A bar on a terminal, a line every few seconds elsewhere.
+"""
 
 import os
+import signal
 import sys
 import time
+from collections.abc import Callable
+from copy import deepcopy
 from typing import IO, Any
 
 import click
+from sqlalchemy.exc import DBAPIError
 
 from books_api.catalogues.importer import Report
+from books_api.catalogues.rejects import Rejects
+from books_api.catalogues.staging import ALREADY_THERE, IMPORTED, REJECTED, UPDATED
+from books_api.commands import fail, first_line
+from books_api.web.problems import Problem
 
 EVERY = 5.0  # seconds between two lines
 
@@ -41,3 +52,64 @@ class Progress:
         if self.bar is not None:
             self.bar.__exit__(None, None, None)
             self.bar = None
+
+
+def run(
+    run_import: Callable[..., Report], rejects: Rejects, progress: Progress, *, dry_run: bool
+) -> Report:
+    """Import batch by batch, each committed; say how far it came when it cannot go on."""
+    report = Report()
+    interrupts: list[int] = []
+
+    def on_batch(so_far: Report) -> None:
+        nonlocal report
+        rejects.flush()
+        report = deepcopy(so_far)
+        progress.update(so_far)
+        if interrupts:
+            raise KeyboardInterrupt
+
+    reason = ""
+    with rejects:
+        try:
+            # Ctrl-C waits for the end of a batch, or one could be committed and not reported.
+            default = signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
+            try:
+                run_import(on_outcome=rejects.add, on_batch=on_batch)
+            finally:
+                signal.signal(signal.SIGINT, default)
+        except KeyboardInterrupt:
+            reason = "interrupted"
+        except (DBAPIError, Problem) as error:
+            reason = first_line(error)
+        except OSError as error:
+            reason = f"{rejects.path}: {error.strerror}"
+        progress.finish()
+    if reason:
+        fail(f"{reason.rstrip('.')}; {stopped(report, dry_run)}")
+    return report
+
+
+def stopped(report: Report, dry_run: bool) -> str:
+    if dry_run:
+        return "nothing was changed."
+    others = [
+        f", {report.counts[kind]:,} {kind}"
+        for kind in (UPDATED, ALREADY_THERE)
+        if report.counts[kind]
+    ]
+    return (
+        f"{report.counts[IMPORTED]:,} imported{''.join(others)}, up to line {report.last_line:,}."
+        " Run it again to finish the job."
+    )
+
+
+def summary(report: Report, *, dry_run: bool, with_updates: bool) -> str:
+    """Return the counts, which add up, and the repairs."""
+    would_be = "would be " * dry_run
+    counts = [f"{report.counts[IMPORTED]:,} {would_be}imported"]
+    counts += [f"{report.counts[UPDATED]:,} {would_be}updated"] * with_updates
+    counts += [f"{report.counts[kind]:,} {kind}" for kind in (ALREADY_THERE, REJECTED)]
+    lines = [f"{report.read:,} records: {', '.join(counts)}."]
+    lines += [f"Repaired: {count:,} x {repair}." for repair, count in report.repairs.items()]
+    return "\n".join(lines)

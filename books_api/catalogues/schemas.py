@@ -1,16 +1,32 @@
 """Messages about files."""
 
+import json
+import re
+from typing import Any, get_args
+
 from marshmallow import fields
 from marshmallow.validate import Length, OneOf
 
+from books_api.books.models import FIELDS
 from books_api.books.schemas import BookQuery
-from books_api.web.fields import BaseQuery, QueryBoolean, ResponseSchema, choice
+from books_api.catalogues.columns import parse_mapping
+from books_api.catalogues.exporter import ExportFormat
+from books_api.catalogues.staging import ALREADY_THERE, IMPORTED, REJECTED, UPDATED, OnDuplicate
+from books_api.web.fields import BaseQuery, QueryBoolean, ResponseSchema, Text, choice
 
-_JSON_LINE = '{"title": "The Hobbit", "author": "J. R. R. Tolkien", "isbn": "9780261102217"}\n'
-EXAMPLES = {
-    "text/csv": "Title,Author,ISBN\nThe Hobbit,J. R. R. Tolkien,9780261102217\n",
-    "application/x-ndjson": _JSON_LINE,
-    "application/jsonl": _JSON_LINE,
+_CSV = "Title,Author,ISBN\nThe Hobbit,J. R. R. Tolkien,9780261102217\n"
+_JSON = {"title": "The Hobbit", "author": "J. R. R. Tolkien", "isbn": "9780261102217"}
+_FILE = {"type": "string", "format": "binary"}
+_FORM = {"type": "object", "required": ["file"], "properties": {"file": _FILE}}
+FILES: dict[str, dict[str, Any]] = {
+    "text/csv": {"schema": _FILE, "example": _CSV},
+    "text/tab-separated-values": {"schema": _FILE, "example": _CSV.replace(",", "\t")},
+    "application/x-ndjson": {"schema": _FILE, "example": f"{json.dumps(_JSON)}\n"},
+    "application/jsonl": {"schema": _FILE, "example": f"{json.dumps(_JSON)}\n"},
+    "application/json": {"schema": {"type": "object"}, "example": _JSON},
+    "application/vnd.ms-excel": {"schema": _FILE, "example": _CSV.replace(",", ";")},
+    "application/octet-stream": {"schema": _FILE, "example": _CSV},
+    "multipart/form-data": {"schema": _FORM, "example": {"file": _CSV}},
 }
 
 
@@ -21,37 +37,83 @@ class ExportQuery(BookQuery):
         exclude = ("limit", "cursor", "sort", "count")
 
     format = choice(
-        ["csv", "ndjson"],
-        load_default="csv",
-        metadata={"description": "CSV, or one JSON object on each line."},
+        get_args(ExportFormat),
+        metadata={
+            "description": "CSV, CSV for spreadsheet programs, or one JSON object on each line;"
+            " without it the Accept header chooses."
+        },
     )
+
+
+class Mapping(fields.String):
+    """Which column is which field: `title=Titel,author=Autor`; a column's name may have commas."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> dict[str, str]:  # type: ignore[override]
+        return parse_mapping(re.split(f",(?=(?:{'|'.join(FIELDS)})=)", str(value)))
 
 
 class ImportQuery(BaseQuery):
     """How to import."""
 
+    mapping = Mapping(
+        data_key="map",
+        metadata={
+            "description": "Where fields are, if their columns are not known by name:"
+            " `title=Titel,author=Autor`.",
+            "examples": ["title=Title"],
+        },
+    )
+    encoding = Text(
+        1,
+        40,
+        metadata={
+            "description": "The encoding, if it is not recognised: `cp1250`, `gbk`.",
+            "examples": ["utf-8"],
+        },
+    )
+    strict = QueryBoolean(
+        metadata={"description": "Reject a record for a cell that cannot be read."}
+    )
+    on_duplicate = choice(
+        get_args(OnDuplicate),
+        metadata={
+            "description": "A book that is already there (the record has its id or, without one,"
+            " you have the same ISBN or, without an ISBN, the same title, author, date and"
+            " publisher) is left as it is (`skip`, the default), changed to what the record says"
+            " (`update`), or added again (`add`). In a record with an id, an empty cell empties"
+            " the field."
+        },
+    )
+
     dry_run = QueryBoolean(
         load_default=False, metadata={"description": "Say what would happen; change nothing."}
     )
     duplicates = QueryBoolean(
-        load_default=False, metadata={"description": "Import also what is already there."}
+        load_default=False,
+        metadata={"description": "Formerly `on_duplicate=add`.", "deprecated": True},
     )
 
 
 class ImportOutcomeSchema(ResponseSchema):
-    """What became of a record that was not imported."""
+    """What became of a record, and of which book."""
 
     line = fields.Integer(metadata={"description": "Line of the file where it begins."})
     outcome = fields.String(
-        validate=OneOf(["already there", "rejected"]), metadata={"description": "What it is now."}
+        validate=OneOf([IMPORTED, UPDATED, ALREADY_THERE, REJECTED]),
+        metadata={"description": "What it is now."},
     )
+    id = fields.UUID(allow_none=True, metadata={"description": "Of its book; null if rejected."})
     reason = fields.String(
-        metadata={"description": "Why, for people.", "examples": ["title: Is required."]}
+        metadata={
+            "description": "Why it was not imported, for people.",
+            "examples": ["title: Is required."],
+        }
     )
+    notes = fields.List(fields.String(), metadata={"description": "What was left out or repaired."})
 
 
 class ImportReportSchema(ResponseSchema):
-    """What became of the records: the three counts add up to those read."""
+    """What became of the records: the four counts add up to those read."""
 
     dry_run = fields.Boolean(metadata={"description": "True when nothing was changed."})
     recognised = fields.String(
@@ -59,6 +121,7 @@ class ImportReportSchema(ResponseSchema):
     )
     read = fields.Integer(metadata={"description": "Records in the file."})
     imported = fields.Integer(metadata={"description": "Records that are new books now."})
+    updated = fields.Integer(metadata={"description": "Records that changed books."})
     already_there = fields.Integer(metadata={"description": "Records of books that you have."})
     rejected = fields.Integer(metadata={"description": "Records that are no books."})
     repairs = fields.Dict(
@@ -69,8 +132,8 @@ class ImportReportSchema(ResponseSchema):
     records = fields.List(
         fields.Nested(ImportOutcomeSchema),
         validate=Length(max=1_000),
-        metadata={"description": "Of those not imported the first 1,000, by line."},
+        metadata={"description": "Up to 1,000 by line: rejected ones first, imported ones last."},
     )
     records_not_listed = fields.Integer(
-        metadata={"description": "Records not imported that `records` leaves out."}
+        metadata={"description": "Records that `records` leaves out."}
     )

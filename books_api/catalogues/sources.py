@@ -20,6 +20,7 @@ from books_api.catalogues.documents import KEYS_MAX, read_document, survey_docum
 from books_api.catalogues.encodings import read_lines
 from books_api.catalogues.exceptions import UnknownColumn, UnreadableCatalogue
 from books_api.catalogues.records import QUOTES, Note, Row
+from books_api.catalogues.spreadsheets import MARK, unescape
 
 # Rejected records: line, reason and the record as it was; of JSON, that is one cell.
 REJECTED_COLUMNS = ["line", "reason"]
@@ -27,7 +28,7 @@ JSON_COLUMNS = ["record"]
 BLANK = "\ufeff \t\r\n"
 DUMPED = "/type/"  # a line of Open Library's dumps begins with it, and ends with JSON
 _SEPARATOR = re.compile(r"sep=(.)")  # Excel's first line
-_OURS = {*MEMBERS, "version"}
+_OURS = {*MEMBERS, MARK}
 
 
 @dataclass(slots=True)
@@ -78,6 +79,7 @@ def open_csv(text: TextIOWrapper, first: str, mapping: Mapping[str, str]) -> Sou
             mapping,
         )
     columns = find_columns(header, mapping)
+    used = {name: header[index] for name, index in columns.items()}
     if missing := [name for name in ("title", "author") if name not in columns]:
         raise UnknownColumn(_unknown(header, missing))
     if not survey.rows:
@@ -86,8 +88,8 @@ def open_csv(text: TextIOWrapper, first: str, mapping: Mapping[str, str]) -> Sou
         header,
         form,
         _csv_rows(_body(lines(), survey), survey, columns),
-        {name: header[index] for name, index in columns.items()},
-        [name for index, name in enumerate(header) if index not in columns.values()],
+        used,
+        [name for name in header if name not in (*used.values(), MARK)],
         survey.dates,
     )
 
@@ -117,6 +119,7 @@ def _csv_rows(
     width = len(survey.header)
     places = {name: index for name, index in columns.items() if name != "id"}
     is_ours = "id" in columns and _OURS.issuperset(survey.header)
+    restored = unescape if MARK in survey.header else str
     for line, row, error in rows:
         notes: tuple[Note, ...] = ()
         if error:
@@ -128,8 +131,8 @@ def _csv_rows(
         if error:
             yield Row(line, row, reason=error)
         else:
-            values = {name: row[index] for name, index in places.items()}
-            own_id = row[columns["id"]] if is_ours else None
+            values = {name: restored(row[index]) for name, index in places.items()}
+            own_id = row[columns["id"]] if "id" in columns else None
             yield Row(line, row, values, is_ours=is_ours, id=own_id, notes=notes)
 
 
@@ -224,5 +227,5 @@ def _object_rows(objects: Iterator[_Object], mapping: Mapping[str, str]) -> Iter
             continue
         is_ours = "id" in found and _OURS.issuperset(found)
         values = {name: found[key] for name, key in columns.items() if name != "id"}
-        own_id = str(found["id"]) if is_ours else None
+        own_id = str(found[columns["id"]]) if "id" in columns else None
         yield Row(line, [text], values, is_ours=is_ours, id=own_id)

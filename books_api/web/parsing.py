@@ -36,18 +36,21 @@ class ORJSONProvider(JSONProvider):
 class UnsupportedCoding(UnsupportedMediaType):
     """A body that is compressed, say; the answer names what is read (RFC 9110, 15.5.16)."""
 
-    description = "The body must be sent without a Content-Encoding."
+    def __init__(self, *codings: str) -> None:
+        allowed = f" other than {' or '.join(codings)}" if codings else ""
+        super().__init__(f"The body must be sent without a Content-Encoding{allowed}.")
+        self.codings = ", ".join((*codings, "identity"))
 
     def get_headers(self, *args: Any, **kwargs: Any) -> list[tuple[str, str]]:
-        return [*super().get_headers(*args, **kwargs), ("Accept-Encoding", "identity")]
+        return [*super().get_headers(*args, **kwargs), ("Accept-Encoding", self.codings)]
 
 
-def check_body(req: Request, *media_types: str) -> None:
-    """Raise UnsupportedMediaType for a body of another media type, or with a content coding."""
+def check_body(req: Request, *media_types: str, codings: tuple[str, ...] = ()) -> None:
+    """Raise UnsupportedMediaType for a body of another media type or content coding."""
     if req.mimetype not in media_types:
         raise UnsupportedMediaType(f"The body must be sent as {' or '.join(media_types)}.")
-    if (req.content_encoding or "identity").lower() != "identity":
-        raise UnsupportedCoding
+    if (req.content_encoding or "identity").lower() not in ("identity", *codings):
+        raise UnsupportedCoding(*codings)
 
 
 def check_end(req: Request, size: int) -> None:

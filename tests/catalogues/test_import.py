@@ -5,6 +5,7 @@ import gzip
 import os
 import re
 from io import StringIO
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -12,6 +13,7 @@ from sqlalchemy import text
 from books_api import PREFIX
 from books_api.catalogues.records import REPAIRS
 from books_api.database import autocommit
+from tests.catalogues.conftest import fields_of
 from tests.processes import ROOT
 
 pytestmark = pytest.mark.long
@@ -20,7 +22,7 @@ DATA = ROOT / "tests" / "data"
 CATALOGUE = DATA / "goodreads_books.csv.gz"
 HEADER = "title,author,publisher,published_date,page_count,language,isbn\n"
 MOMO = HEADER + "Momo,Michael Ende,Thienemann,1973,304,de,9783522119405\n"
-NO_ISBN = "title,author,published_date\n"
+NO_ISBN = "title,author,published_date,publisher\n"
 
 
 def counts(result):
@@ -68,7 +70,8 @@ def test_the_whole_catalogue_comes_back_from_its_exports(
         assert (counts(result), result.exit_code) == ((11_123, 11_123, 0, 0), 0)
 
     for name, owner in owners.items():
-        assert run_export("--owner", owner, "--format", name) == exports[name]
+        again = run_export("--owner", owner, "--format", name)
+        assert fields_of(again, name) == fields_of(exports[name], name)
 
 
 def test_rejected_records_have_line_and_reason(sample, tmp_path):
@@ -179,16 +182,18 @@ def test_the_lines_of_records_with_line_breaks_are_those_of_the_file(run_import,
 @pytest.mark.parametrize(
     ("first", "second", "expected"),
     [
-        ("Momo,Ende,1973", "MOMO!,  Énde ,1973", 1),
-        ("Momo,Ende,1973", "Momo,Ende,1974", 2),
-        ("Momo,Ende,1973", "Momo,Ende,", 2),
-        ("Momo,Ende,", "Momo,Ende,", 1),
-        ("Momo,Ende,1973", "Momo,Michael Ende,1973", 2),
-        ("三体,刘慈欣,2008", "三体,刘慈欣,2008", 1),
+        ("Momo,Ende,1973,DTV", "MOMO!,  Énde ,1973,dtv.", 1),
+        ("Momo,Ende,1973,", "Momo,Ende,1974,", 2),
+        ("Momo,Ende,1973,", "Momo,Ende,,", 2),
+        ("Momo,Ende,,", "Momo,Ende,,", 1),
+        ("Momo,Ende,1973,", "Momo,Michael Ende,1973,", 2),
+        ("Momo,Ende,1973,DTV", "Momo,Ende,1973,Thienemann", 2),
+        ("Momo,Ende,1973,DTV", "Momo,Ende,1973,", 2),
+        ("三体,刘慈欣,2008,", "三体,刘慈欣,2008,", 1),
     ],
 )
 @pytest.mark.parametrize("together", [True, False])
-def test_without_isbn_title_author_and_date_tell(
+def test_without_isbn_title_author_date_and_publisher_tell(
     run_import, stored, first, second, expected, together
 ):
     if together:
@@ -217,7 +222,7 @@ def test_with_isbn_the_isbn_tells(run_import, stored, together):
 def test_titles_that_differ_in_signs_only_are_books_of_their_own(
     run_import, stored, titles, together
 ):
-    records = [f"{title},Ende,1973\n" for title in titles]
+    records = [f"{title},Ende,1973,\n" for title in titles]
     for content in ["".join(records)] if together else records:
         run_import(NO_ISBN + content)
 
@@ -225,8 +230,8 @@ def test_titles_that_differ_in_signs_only_are_books_of_their_own(
 
 
 def test_titles_that_differ_in_punctuation_only_are_one_book(run_import, stored):
-    run_import(f"{NO_ISBN}L'Étranger!,Camus,1942\nL\u2019étranger,Camus,1942\n")
-    run_import(f"{NO_ISBN}L\u2019Étranger,Camus,1942\n")
+    run_import(f"{NO_ISBN}L'Étranger!,Camus,1942,\nL\u2019étranger,Camus,1942,\n")
+    run_import(f"{NO_ISBN}L\u2019Étranger,Camus,1942,\n")
 
     assert stored("title") == ["L'Étranger!"]
 
@@ -237,7 +242,7 @@ def test_another_owners_book_is_not_there(run_import, bob):
     assert counts(run_import(MOMO, owner=bob.email)) == (1, 1, 0, 0)
 
 
-@pytest.mark.parametrize("content", [MOMO, f"{NO_ISBN}Momo,Ende,1973\n"])
+@pytest.mark.parametrize("content", [MOMO, f"{NO_ISBN}Momo,Ende,1973,\n"])
 def test_duplicates_imports_what_is_already_there(run_import, stored, content):
     run_import(content)
 
@@ -448,13 +453,61 @@ def test_without_an_owner_is_a_usage_error(app):
     assert app.test_cli_runner().invoke(args=["books", "import", "x.csv"]).exit_code == 2
 
 
-def test_rejected_records_that_cannot_be_written_stop_the_import(run_import, stored, tmp_path):
-    (tmp_path / "books.csv.rejected.csv").mkdir()
+@pytest.fixture
+def no_writable_folder(tmp_path, monkeypatch):
+    """The names of rejected records' files are taken by folders, as root may write anywhere."""
+    current = tmp_path / "current"
+    current.mkdir()
+    monkeypatch.chdir(current)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    for folder in (tmp_path, current):
+        for name in ("books.csv", "stdin"):
+            (folder / f"{name}.rejected.csv").mkdir()
+    return current
+
+
+def test_rejected_records_go_to_the_current_folder_else(run_import, stored, no_writable_folder):
+    (no_writable_folder / "books.csv.rejected.csv").rmdir()
 
     result = run_import(MOMO + "Jim,,,,,,\n", "--quiet")
 
-    assert (result.exit_code, stored("id")) == (1, [])
-    assert "Is a directory" in result.stderr
+    assert (result.exit_code, len(stored("id"))) == (3, 1)
+    assert result.stderr == "Rejected records are in books.csv.rejected.csv.\n"
+    assert "Jim" in (no_writable_folder / "books.csv.rejected.csv").read_text()
+
+
+@pytest.mark.parametrize("name", ["-", "books.csv"])
+def test_rejected_records_go_to_the_temporary_folder_at_last(
+    app, alice, tmp_path, no_writable_folder, stored, name
+):
+    content = MOMO + "Jim,,,,,,\n"
+    (tmp_path / "books.csv").write_text(content)
+    file = name if name == "-" else str(tmp_path / name)
+
+    result = app.test_cli_runner().invoke(
+        args=["books", "import", file, "--owner", alice.email, "--quiet"], input=content
+    )
+
+    assert (result.exit_code, len(stored("id"))) == (3, 1)
+    told = re.fullmatch(r"Rejected records are in (.*)\.\n", result.stderr)
+    assert "Jim" in Path(told[1]).read_text()
+
+
+def test_rejected_records_go_where_they_are_wanted(run_import, tmp_path):
+    file = tmp_path / "other.csv"
+
+    result = run_import(MOMO + "Jim,,,,,,\n", "--quiet", "--rejected", str(file))
+
+    assert result.stderr == f"Rejected records are in {file}.\n"
+    assert sorted(os.listdir(tmp_path)) == ["books.csv", "other.csv"]
+
+
+def test_rejected_records_do_not_replace_what_is_imported(run_import, tmp_path):
+    file = tmp_path / "books.csv"
+
+    result = run_import(MOMO + "Jim,,,,,,\n", "--rejected", str(file))
+
+    assert (result.exit_code, "Jim" in file.read_text()) == (2, True)
 
 
 # Order

@@ -5,6 +5,8 @@ import io
 
 import pytest
 
+from tests.catalogues.conftest import fields_of
+
 pytestmark = pytest.mark.long
 
 FIELDS = ("title", "author", "publisher", "published_date", "page_count", "language", "isbn")
@@ -340,7 +342,8 @@ def test_text_of_any_kind_survives_a_round_trip(
 
     run_import(exported, "--duplicates", owner=bob.email, name="books")
 
-    assert run_export("--owner", bob.email, "--format", format_) == exported
+    again = run_export("--owner", bob.email, "--format", format_)
+    assert fields_of(again, format_) == fields_of(exported, format_)
 
 
 def test_a_quote_that_is_not_closed_costs_its_line_only(run_import, stored):

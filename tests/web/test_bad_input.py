@@ -51,7 +51,8 @@ def properties(operation, document):
 def bodies(client, user):
     """Yield method, path, field and what the document says of it, for each field of a body."""
     for method, path, operation, document in operations(client):
-        if JSON in operation.get("requestBody", {}).get("content", {}):
+        body = operation.get("requestBody", {}).get("content", {}).get(JSON, {})
+        if "$ref" in body.get("schema", {}):  # a file has none
             for field, about in properties(operation, document).items():
                 yield method, fill(path, user), field, about
 
@@ -406,7 +407,8 @@ def test_no_value_of_a_parameter_is_a_500(client, admin, value):
                     headers=admin.headers,
                     buffered=True,
                 )
-                if response.status_code not in (200, 400, 422):
+                # 415 of an import, which has no body here.
+                if response.status_code not in (200, 400, 415, 422):
                     wrong[method, path, parameter["name"]] = response.status_code
 
     assert tried
