@@ -28,11 +28,11 @@ from books_api.extensions import db
 APPLICATION = "books-api"  # what Postgres knows a process by, with its id
 # libpq's words, see its documentation, 32.1.2 and 32.1.1: seconds, but tcp_user_timeout.
 CONNECT = {
-    "connect_timeout": 3,
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
+    "connect_timeout": 2,  # for each host
+    "keepalives_idle": 3,
+    "keepalives_interval": 1,
     "keepalives_count": 3,
-    "tcp_user_timeout": 10_000,
+    "tcp_user_timeout": 3_000,  # until it is known that nobody acknowledges
 }
 # Milliseconds. Every wait has an end: a stuck query must not hold its worker.
 SESSION = {

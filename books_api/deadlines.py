@@ -21,6 +21,7 @@ from typing import Any
 
 import psycopg2
 from psycopg2 import extensions
+from psycopg2.errorcodes import READ_ONLY_SQL_TRANSACTION
 
 DEADLINE = 7.0  # seconds: a server that lives ends a statement before, by its statement_timeout
 TICK = 0.25
@@ -44,6 +45,10 @@ def _bounded(method: Callable[..., Any], *, of_cursor: bool = False) -> Any:
         try:
             return method(self, *arguments)
         except psycopg2.Error as error:
+            if error.pgcode == READ_ONLY_SQL_TRANSACTION:  # its server is no longer the primary
+                connection.close()
+            if connection.closed and connection.server:
+                connection.server.drop_idle()
             if connection.is_shut:
                 seconds = f"{connection.seconds:g} s"
                 raise Overdue(f"Postgres did not answer within {seconds}.") from error
@@ -109,9 +114,13 @@ class DeadlineConnection(extensions.connection):
 
 
 class Server:
-    """The server of an engine: connecting to it is refused for a moment after a time-out."""
+    """The server of an engine: connecting to it is refused for a moment after a time-out.
+
+    Of several hosts the one that has answered last is tried first.
+    """
 
     silent_until = 0.0
+    host: str | None = None
 
     def connect(self, dialect: Any, record: object, arguments: Any, options: Any) -> Any:
         """Connect; SQLAlchemy's do_connect. Raises psycopg2.OperationalError."""
@@ -121,19 +130,33 @@ class Server:
         if self.silent_until:  # one finds out whether it answers again; the others do not wait
             self.silent_until = begun + DEADLINE
         try:
-            connection = dialect.connect(*arguments, **options)
+            connection = dialect.connect(*arguments, **self._in_order(options))
         except psycopg2.OperationalError:
             self.silent_until = 0.0
             if monotonic() - begun > PAUSE:  # and was not refused at once
                 self.give_up()
             raise
         self.silent_until = 0.0
-        connection.server = self
+        connection.server, self.host = self, connection.info.host
         return connection
+
+    def _in_order(self, options: dict[str, Any]) -> dict[str, Any]:
+        hosts, ports = (str(options.get(name, "")).split(",") for name in ("host", "port"))
+        if self.host not in hosts[1:]:
+            return options
+        first = hosts.index(self.host)
+        options = options | {"host": ",".join(hosts[first:] + hosts[:first])}
+        if len(ports) > 1:
+            options["port"] = ",".join(ports[first:] + ports[:first])
+        return options
 
     def give_up(self) -> None:
         """Refuse the next connections, and drop the idle ones."""
         self.silent_until = monotonic() + PAUSE
+        self.drop_idle()
+
+    def drop_idle(self) -> None:
+        """Break the idle connections: they lead where one has just broken."""
         for connection in _connections():
             if connection.server is self and connection.due == inf:
                 connection.shut()

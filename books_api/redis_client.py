@@ -31,9 +31,10 @@ def make_redis_client(url: str) -> Redis:
     }
     if "+sentinel://" not in url:
         return Redis.from_url(url, **options)
-    nodes, service, ours = sentinel_address(url)
-    tls = {name: value for name, value in ours.items() if name.startswith("ssl")}
-    sentinel: Any = Sentinel(nodes, sentinel_kwargs=WAITS | tls)  # type: ignore[no-untyped-call]  # it has no types
+    nodes, service, ours, theirs = sentinel_address(url)
+    # The next Sentinel is asked in place of the same again.
+    theirs |= WAITS | {"retry": Retry(NoBackoff(), 0)}
+    sentinel: Any = Sentinel(nodes, sentinel_kwargs=theirs)  # type: ignore[no-untyped-call]  # it has no types
     client: Redis = sentinel.master_for(service, **options | ours)
     return client
 

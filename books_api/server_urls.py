@@ -53,7 +53,7 @@ def redis_url(url: str) -> str:
         for port in re.findall(r":([^:\]]*)(?=,|$)", (match[1] or "").rpartition("@")[2]):
             _check_port(port)
         if "+sentinel://" in url:
-            *_, options = sentinel_address(url)
+            _, _, options, _ = sentinel_address(url)
             (SSLConnection if options.pop("ssl", False) else Connection)(**options)
         else:
             options = parse_url(url)  # type: ignore[no-untyped-call]  # it has no types
@@ -63,11 +63,13 @@ def redis_url(url: str) -> str:
     return url
 
 
-def sentinel_address(url: str) -> tuple[list[tuple[str, int]], str, dict[str, Any]]:
-    """Return the Sentinels, the service and the client's options that a URL names.
+def sentinel_address(
+    url: str,
+) -> tuple[list[tuple[str, int]], str, dict[str, Any], dict[str, Any]]:
+    """Return the Sentinels, the service, the options for Redis and those for the Sentinels.
 
-    redis+sentinel://[user:password@]host:port,host:port/service[/db][?options], rediss for TLS.
-    Raises ValueError.
+    redis+sentinel://[user:password@]host:port,[::1]:port/service[/db][?options], rediss for TLS to
+    both; the options sentinel_username and sentinel_password are theirs. Raises ValueError.
     """
     scheme, _, rest = url.partition("+sentinel://")
     address, _, query = rest.partition("?")
@@ -76,17 +78,21 @@ def sentinel_address(url: str) -> tuple[list[tuple[str, int]], str, dict[str, An
     service, _, db = path.partition("/")
     nodes = []
     for node in hosts.split(","):
-        host, _, port = node.partition(":")
-        if not host:
-            raise ValueError("a Sentinel without a host")
-        nodes.append((host, int(port or 26379)))
+        match = re.fullmatch(r"(?:\[([^\]]+)\]|([^:\[\]]+))(?::(\d+))?", node)
+        if match is None:
+            raise ValueError("not the address of a Sentinel")
+        nodes.append((match[1] or match[2], int(match[3] or 26379)))
     options: dict[str, Any] = parse_url(  # type: ignore[no-untyped-call]  # it has no types
         f"{scheme}://{credentials}@sentinel/{int(db or 0)}?{query}"
     )
     options.pop("host")
     if options.pop("connection_class", None) is not None:
         options["ssl"] = True
-    return nodes, service or "mymaster", options
+    theirs = {name: value for name, value in options.items() if name.startswith("ssl")}
+    for name in ("username", "password"):
+        if (value := options.pop(f"sentinel_{name}", None)) is not None:
+            theirs[name] = value
+    return nodes, service or "mymaster", options, theirs
 
 
 def _check_port(text: str) -> None:

@@ -1,15 +1,19 @@
 """Settings: every form that is taken, and one line that names the variable for every other."""
 
+import socket
+from contextlib import ExitStack
 from datetime import timedelta
 
 import pytest
 from redis.connection import SSLConnection
+from redis.exceptions import RedisError
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
 from books_api.config import ConfigError, Settings, database_url
 from books_api.database import autocommit
 from books_api.redis_client import make_redis_client
+from tests.helpers import within
 
 KEY = "0f8e7d6c5b4a39281706f5e4d3c2b1a00f8e7d6c5b4a39281706f5e4d3c2b1a0"
 GOOD = {
@@ -429,6 +433,12 @@ def test_several_hosts_without_ports_are_taken():
             (None, "p@ss"),
         ),
         ("redis+sentinel://ada:secret@s1/main", [("s1", 26379)], "main", ("ada", "secret")),
+        (
+            "redis+sentinel://[2001:db8::1]:26380,[::1]/main",
+            [("2001:db8::1", 26380), ("::1", 26379)],
+            "main",
+            (None, None),
+        ),
     ],
 )
 def test_redis_may_be_found_by_sentinels(url, sentinels, service, login):
@@ -439,6 +449,27 @@ def test_redis_may_be_found_by_sentinels(url, sentinels, service, login):
     assert [(node["host"], node["port"]) for node in found] == sentinels
     assert pool.service_name == service
     assert (arguments.get("username"), arguments.get("password")) == login
+
+
+def test_sentinels_may_have_a_password_of_their_own():
+    url = "redis+sentinel://:of-redis@s1/main?sentinel_username=w&sentinel_password=of-sentinels"
+
+    pool = make_redis_client(read(REDIS_URL=url).redis_url).connection_pool
+
+    (sentinel,) = pool.sentinel_manager.sentinels
+    arguments = sentinel.connection_pool.connection_kwargs
+    assert (arguments["username"], arguments["password"]) == ("w", "of-sentinels")
+    assert pool.connection_kwargs["password"] == "of-redis"
+
+
+def test_silent_sentinels_cost_less_than_a_second():
+    with ExitStack() as stack:
+        silent = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(2)]
+        hosts = ",".join(f"127.0.0.1:{server.getsockname()[1]}" for server in silent)
+        client = make_redis_client(f"redis+sentinel://{hosts}/main")
+
+        with within(2), pytest.raises(RedisError):
+            client.ping()
 
 
 def test_tls_to_a_redis_behind_sentinels_is_for_the_sentinels_too():

@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ import pytest
 import requests
 from flask import Flask
 from sqlalchemy import event, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from books_api import PREFIX, database
 from books_api.config import Settings
@@ -149,6 +150,41 @@ def test_the_idle_connections_go_with_an_overdue_one(app_in_haste, servers):
             for _ in range(10):
                 with pytest.raises(OperationalError, match="did not answer a moment ago"):
                     read.rows()
+
+
+def test_idle_connections_go_with_one_that_breaks(app_in_haste):
+    with autocommit() as connection:
+        idle = database.driver(connection)
+
+    with suppress(DBAPIError), autocommit() as connection:
+        assert database.driver(connection) is not idle
+        connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+
+    assert idle.is_shut
+
+
+def test_connection_that_takes_no_writes_any_more_is_left(app_in_haste, alice):
+    for _ in range(3):
+        with autocommit() as connection:
+            connection.execute(text("SET default_transaction_read_only = on"))
+    client = app_in_haste.test_client()
+
+    statuses = [
+        client.post(f"{BOOKS}/", json=MOMO, headers=alice.headers).status_code for _ in range(3)
+    ]
+
+    assert statuses == [503, 201, 201]
+
+
+def test_host_that_answered_last_is_tried_first(make_app, settings):
+    real = make_url(settings.database_url).query["host"]
+    app = make_app(database_url=f"postgresql+psycopg2://postgres@/books?host=/nowhere,{real}")
+    with app.app_context():
+        with autocommit() as first, autocommit() as second:
+            tried = [database.driver(each).info.dsn_parameters["host"] for each in (first, second)]
+        db.engine.dispose()
+
+    assert tried == [f"/nowhere,{real}", f"{real},/nowhere"]
 
 
 def test_a_connection_in_use_by_a_long_transaction_is_spared(app_in_haste):
