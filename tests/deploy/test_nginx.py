@@ -678,3 +678,47 @@ def test_every_answer_asks_for_https_and_hides_the_version(nginx, path):
 
     assert headers["strict-transport-security"] == "max-age=31536000"
     assert not re.search(r"\d", headers["server"])
+
+
+@pytest.fixture
+def dropping(start_nginx: Any) -> Iterator[tuple[Nginx, list[str]]]:
+    """nginx in front of two hosts that drop what they have read; the lines that they read."""
+    seen: list[str] = []
+
+    def drop(server: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                with server.accept()[0] as connection:
+                    seen.append(connection.recv(65536).decode().partition("\r\n")[0])
+
+    with ExitStack() as stack:
+        servers = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(2)]
+        for server in servers:
+            threading.Thread(target=drop, args=(server,), daemon=True).start()
+            stack.callback(server.shutdown, socket.SHUT_RDWR)
+        first, second = (server.getsockname()[1] for server in servers)
+        yield stack.enter_context(start_nginx(f"{first}; server 127.0.0.1:{second}")), seen
+
+
+@pytest.mark.parametrize(
+    ("method", "header", "times"),
+    [
+        ("GET", {}, 2),
+        ("DELETE", {}, 2),
+        ("POST", {}, 1),
+        ("POST", {"If-Match": '"1"'}, 1),
+        ("POST", {"Idempotency-Key": "k"}, 2),
+        ("PATCH", {}, 1),
+        ("PATCH", {"Idempotency-Key": "a b"}, 1),
+        ("PATCH", {"If-Match": '"1"'}, 2),
+    ],
+)
+def test_only_what_may_be_repeated_is_sent_to_another_host(
+    dropping: tuple[Nginx, list[str]], method: str, header: dict[str, str], times: int
+) -> None:
+    nginx, seen = dropping
+    with nginx.client() as client:
+        answer = client.request(method, f"{client.url}/books/", json={}, headers=header)
+
+    assert seen == [f"{method} {PREFIX}/books/ HTTP/1.1"] * times
+    assert (answer.status_code, answer.json()["type"]) == (502, "/problems/unavailable")
