@@ -8,7 +8,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork
 	--generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make pins"
 AUDIT = $(BIN)/pip-audit --progress-spinner off --disable-pip
 
-.PHONY: help run test coverage test-long test-deploy soak reliability lint audit pins openapi picture fuzz bench clean
+.PHONY: help run test coverage test-long test-deploy test-cluster soak reliability lint audit pins openapi picture fuzz bench clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -17,17 +17,20 @@ run: .venv/installed ## Serve at http://localhost:8000 (PORT=8001 changes it)
 	@exec $(BIN)/python app.py
 
 test: .venv/installed ## Run the suite on embedded servers
-	@exec $(BIN)/pytest $(PARALLEL) -m "not long and not deploy"
+	@exec $(BIN)/pytest $(PARALLEL) -m "not long and not deploy and not cluster"
 
 coverage: .venv/installed ## Run the same tests, and fail below 95 percent of lines and branches
-	@exec $(BIN)/pytest $(PARALLEL) -m "not long and not deploy" --cov=books_api --cov-branch \
+	@exec $(BIN)/pytest $(PARALLEL) -m "not long and not deploy and not cluster" --cov=books_api --cov-branch \
 		--cov-report=term-missing:skip-covered --cov-fail-under=95
 
 test-long: .venv/installed ## Run what takes long: 100,000 books, faults, a browser, generated clients
-	@exec $(BIN)/pytest $(PARALLEL) -m long
+	@exec $(BIN)/pytest $(PARALLEL) -m "long and not cluster"
 
 test-deploy: .venv/installed ## Run the deployment as shipped: nginx, gunicorn, the deployment page
 	@exec $(BIN)/pytest $(PARALLEL) -m deploy tests/deploy
+
+test-cluster: .venv/installed ## Kill, silence and split machines (network namespaces; needs root and Debian's packages)
+	@exec $(BIN)/pytest -q -m "cluster and not long" tests/cluster
 
 soak: .venv/installed ## Load it for 3 minutes (MINUTES=30 changes it): nothing may grow
 	@exec $(BIN)/pytest -s -q tests/deploy/faults/soak.py

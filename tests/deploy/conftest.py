@@ -76,10 +76,11 @@ class Nginx:
     port: int
     plain_port: int
     certificate: Path
+    address: str = "127.0.0.1"
 
     def client(self) -> Client:
         """Return a client that knows nginx under its name."""
-        client = Client(f"https://127.0.0.1:{self.port}{PREFIX}")
+        client = Client(f"https://{self.address}:{self.port}{PREFIX}")
         client.mount("https://", _NamedAdapter())
         client.verify = str(self.certificate)
         client.headers["Host"] = NAME

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from uuid import uuid4
@@ -27,6 +28,7 @@ class Event:
 
     begin: float
     end: float
+    method: str
     outcome: Outcome
     ok: bool
     retry_after: bool
@@ -49,6 +51,8 @@ class Load:
     ledger: dict[str, tuple[str, str]] = field(default_factory=dict)
     replayed: int = 0
     intruders: int = 0
+    doors: Sequence[str] = ()  # where else revoked tokens are presented
+    waits: list[float] = field(default_factory=list)  # seconds until a write was acknowledged
     ended: list[str] = field(default_factory=list)
     errors: list[BaseException] = field(default_factory=list)
 
@@ -89,7 +93,7 @@ class Load:
         except requests.RequestException:
             outcome = "no answer"
         retry_after = response is not None and "Retry-After" in response.headers
-        event = Event(begin, time.monotonic(), outcome, outcome in good, retry_after)
+        event = Event(begin, time.monotonic(), method, outcome, outcome in good, retry_after)
         self.events.append(event)
         return response
 
@@ -97,12 +101,13 @@ class Load:
         self, client: Client, method: str, path: str, *good: int, **options: Any
     ) -> requests.Response:
         """Send a request until it is acknowledged, as a client does that wants its write done."""
-        deadline = time.monotonic() + PATIENCE
+        begin = time.monotonic()
         while True:
             response = self._ask(client, method, path, *good, **options)
             if response is not None and response.status_code in good:
+                self.waits.append(time.monotonic() - begin)
                 return response
-            assert time.monotonic() < deadline, f"{method} {path} is never acknowledged"
+            assert time.monotonic() < begin + PATIENCE, f"{method} {path} is never acknowledged"
             if path == "/auth/logout":
                 good = (200, 401)  # done, and its answer lost
             time.sleep(0.2)
@@ -143,7 +148,18 @@ class Load:
             for revoked in random.sample(self.ended, min(3, len(self.ended))):
                 answer = self._ask(client, "GET", "/auth/me", 401, headers=bearer(revoked))
                 self.intruders += answer is not None and answer.status_code == 200
+                self.intruders += sum(self._is_let_in(door, revoked) for door in self.doors)
             time.sleep(0.05)
+
+    def _is_let_in(self, door: str, token: str) -> bool:
+        with suppress(requests.RequestException):
+            return requests.get(f"{door}/auth/me", headers=bearer(token), timeout=0.5).ok
+        return False
+
+    def outage(self) -> float:
+        """Return the longest time without any success."""
+        ends = sorted(event.end for event in self.events if event.ok)
+        return max(later - earlier for earlier, later in itertools.pairwise(ends))
 
     def failures(self) -> list[Event]:
         return [event for event in self.events if not event.ok]
@@ -153,8 +169,8 @@ class Load:
         counts = Counter(event.outcome for event in self.failures())
         return ", ".join(f"{number} x {what}" for what, number in counts.most_common()) or "nothing"
 
-    def longest_wait(self) -> float:
-        return max(event.end - event.begin for event in self.events)
+    def longest_wait(self, method: str = "") -> float:
+        return max(event.end - event.begin for event in self.events if method in ("", event.method))
 
     def recovery(self, healed: float) -> float:
         """Return the seconds from `healed` to the first success that no failure follows."""

@@ -1,0 +1,104 @@
+"""Machines are killed, cut off and frozen under load: nothing is lost, and nobody is let in.
+
+`REPORT=1` writes what was seen to docs/reliability.md.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from books_api import PREFIX
+from books_api.extensions import db
+from tests.cluster.conftest import Cluster
+from tests.cluster.machines import Machine
+from tests.deploy.faults.conftest import audit
+from tests.deploy.faults.load import Load
+from tests.deploy.faults.report import write_section
+from tests.processes import wait_until
+
+pytestmark = pytest.mark.cluster
+
+STEADY = 2.0  # seconds
+READ_MAX = 5.0
+ROWS: dict[str, str] = {}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def report() -> Iterator[None]:
+    """Write the table to the page when asked for by REPORT=1."""
+    yield
+    if os.environ.get("REPORT"):
+        write_section("cluster", "\n".join(ROWS.values()))
+
+
+def kill(machine: Machine) -> None:
+    machine.kill()
+
+
+def silence(machine: Machine) -> None:
+    machine.cut_off()
+
+
+def freeze(machine: Machine) -> None:
+    machine.signal(signal.SIGSTOP)
+
+
+@contextmanager
+def fault(name: str, cluster: Cluster, tokens: list[str]) -> Iterator[Load]:
+    """Keep up a load while the body breaks something; judge what came of it.
+
+    The body ends when what was broken has been replaced.
+    """
+    doors = [f"http://{machine.address}:8000{PREFIX}" for machine in cluster.of("app")]
+    with Load(cluster.nginx.client, tokens, doors=doors) as load:
+        time.sleep(STEADY)
+        yield load
+        replaced = time.monotonic()
+        time.sleep(3 * STEADY)
+    with cluster.app.app_context():
+        db.engine.dispose()
+    lost, doubled = audit(cluster.app, load)
+    ROWS[name] = (
+        f"| {name} | {load.longest_wait('GET'):.1f} s | {load.longest_wait():.1f} s"
+        f" | {load.outage():.1f} s | {load.recovery(replaced):.1f} s | {max(load.waits):.1f} s"
+        f" | {len(load.ledger)} | {len(load.ended)} | {lost} | {load.intruders} |"
+    )
+    print(ROWS[name], load.seen())  # noqa: T201  # for who runs it
+    assert len(load.ledger) > 50
+    assert (lost, doubled, load.intruders) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("how", [kill, silence, pytest.param(freeze, marks=pytest.mark.long)])
+def test_primary_of_postgres(cluster, tokens, how):
+    with fault(f"Postgres primary: {how.__name__}", cluster, tokens):
+        old = cluster.primary()
+        how(old)
+        wait_until(lambda: cluster.primary_apart_from(old))
+
+
+@pytest.mark.parametrize("how", [kill, silence, pytest.param(freeze, marks=pytest.mark.long)])
+def test_primary_of_redis(cluster, tokens, how):
+    with fault(f"Redis primary: {how.__name__}", cluster, tokens):
+        old = cluster.redis_primary()
+        how(old)
+        wait_until(lambda: cluster.named_by_sentinels() - {old.address})
+
+
+def test_split_redis(cluster, tokens):
+    old = cluster.redis_primary()
+    (other,) = [machine for machine in cluster.of("redis") if machine is not old]
+    with fault("Redis split in two", cluster, tokens):
+        old.cut_off(other, *cluster.of("watch"), cluster["app2"])
+        wait_until(lambda: cluster.named_by_sentinels() - {old.address})
+        time.sleep(20)
+
+
+@pytest.mark.parametrize("how", [kill, silence, freeze])
+def test_application_host(cluster, tokens, how):
+    with fault(f"an application host: {how.__name__}", cluster, tokens):
+        how(cluster["app2"])
+        time.sleep(10)
