@@ -18,7 +18,7 @@ from redis import Redis
 
 BOOKS = "/api/v1.0.0/books/"
 INPUT = ("title", "author", "publisher", "published_date", "page_count", "language", "isbn")
-NAMES = ("id", *INPUT, "user_uid", "created_at", "updated_at")
+NAMES = ("id", *INPUT, "user_uid", "version", "created_at", "updated_at")
 COLUMNS = ", ".join(NAMES)
 GET_ONE = f"SELECT {COLUMNS} FROM books WHERE id = %s"
 GET_20 = f"SELECT {COLUMNS} FROM books ORDER BY created_at DESC, id DESC LIMIT 21"

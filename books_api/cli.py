@@ -10,7 +10,7 @@ from flask import Flask
 
 from books_api.auth import revocation, sessions
 from books_api.auth.cli import group as users
-from books_api.books import idempotency, words
+from books_api.books import changes, idempotency, words
 from books_api.catalogues.cli import group as books
 from books_api.commands import OperatorGroup
 from books_api.config import ConfigError
@@ -24,11 +24,13 @@ maintenance = OperatorGroup("maintenance", help="Keep the database small.")
 def prune() -> None:
     """Delete what is no longer needed. Run it daily.
 
-    Expired sessions, revocations and idempotency keys, and the words that no book has any more.
+    Expired sessions, revocations and idempotency keys, changes of books that no cursor needs, and
+    the words that no book has any more.
     """
     click.echo(
         f"Deleted {sessions.prune()} sessions, {revocation.prune()} revocations,"
-        f" {idempotency.prune()} idempotency keys and {words.prune_words()} unused words."
+        f" {idempotency.prune()} idempotency keys, {changes.prune()} changes of books and"
+        f" {words.prune_words()} unused words."
     )
 
 

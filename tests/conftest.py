@@ -125,6 +125,7 @@ def app(migrated_app: Flask, servers: Servers) -> Flask:
     with migrated_app.app_context():
         redis.client.flushall()
         db.session.execute(text("DELETE FROM users"))
+        db.session.execute(text("DELETE FROM book_changes"))
         db.session.execute(text("DELETE FROM revocations"))
         db.session.execute(text("UPDATE blocklist_copy SET name = '', held_until = now()"))
         db.session.commit()

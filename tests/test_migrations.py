@@ -22,7 +22,7 @@ from tests.processes import ROOT, clean_environ, run, settings_environ
 MIGRATIONS = str(Path(__file__).parent.parent / "migrations")
 TABLES = {
     *("books", "users", "sessions", "revocations", "blocklist_copy"),
-    *("idempotency_keys", "book_words"),
+    *("idempotency_keys", "book_words", "book_changes"),
 }
 # What a schema consists of, as Postgres itself writes it down.
 CATALOG = {

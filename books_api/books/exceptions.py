@@ -66,6 +66,14 @@ class DecidedByServer(InvalidInput):
         super().__init__({name: [Message("read-only", text)] for name in names}, "json")
 
 
+class CursorExpired(Problem):
+    """The cursor is older than what is remembered, or from before the service was restored."""
+
+    name, status, title = "cursor-expired", 410, "Cursor expired"
+    remedy = "Begin again without a cursor, and drop what is not among the books that you get."
+    detail = "The changes since this cursor are not known any more; begin again without a cursor."
+
+
 class BookChanged(Problem):
     """If-Match names another version; `current` is the book as it is now."""
 

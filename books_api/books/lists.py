@@ -31,7 +31,7 @@ from books_api.web.pagination import Page, Sort, fetch_page, keyset, sorts
 RFC3339: ColumnElement[str] = literal_column("""'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'""")
 
 
-def _answered(column: Any) -> ColumnElement[Any]:
+def answered(column: Any) -> ColumnElement[Any]:
     # The text of the answer, by Postgres: to make and to write a datetime costs ten times as much.
     if isinstance(column.type, Uuid):
         return cast(column, TEXT).label(column.name)
@@ -42,7 +42,7 @@ def _answered(column: Any) -> ColumnElement[Any]:
     return answered
 
 
-COLUMNS = [_answered(column) for column in STORED]
+COLUMNS = [answered(column) for column in STORED]
 ANSWERED = {column.name: column for column in COLUMNS}
 LISTED = [column for column in COLUMNS if column.name in MEMBERS]
 # Neither ASCII nor what books_words() splits.

@@ -86,6 +86,19 @@ def etag(book: Mapping[str, Any]) -> str:
     return f'"{book["version"]}"'
 
 
+class BookChange(Model):
+    """What a transaction has changed, logged by triggers; the deletion of a book, too."""
+
+    __tablename__ = "book_changes"
+    __table_args__ = (Index("ix_book_changes_of_user", "user_uid", "changed_in", "book_id"),)
+
+    changed_in: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    book_id: Mapped[UUID] = mapped_column(primary_key=True)
+    user_uid: Mapped[UUID]
+    is_deletion: Mapped[bool]
+    changed_at: Mapped[Timestamp]
+
+
 class BookWord(Model):
     """A word of some book, kept by triggers: what a typo may have meant.
 

@@ -11,7 +11,8 @@ from flask import Response, request
 from orjson import OPT_SORT_KEYS, dumps
 
 from books_api.auth import identity, token_required
-from books_api.books import lists, service
+from books_api.books import changes, lists, service
+from books_api.books.change_schemas import ChangesQuery, ChangesSchema
 from books_api.books.idempotency import idempotency_key, run_idempotent
 from books_api.books.models import etag
 from books_api.books.schemas import (
@@ -115,6 +116,21 @@ def delete_book(book_id: UUID) -> Response:
     """
     service.delete_book(book_id, editor=identity(), versions=matched_versions())
     return Response(status=204)
+
+
+@blueprint.route("/changes", methods=["GET"])
+@token_required()
+@blueprint.arguments(ChangesQuery(), location="query")
+@blueprint.response(200, ChangesSchema)
+@problems(410, 422)
+def list_changes(query: dict[str, Any]) -> Response:
+    """List what has changed
+
+    To keep a copy, ask without a `cursor`, go on with the `cursor` of each answer while there is
+    `more`, and keep the last one for the next time: every change that was committed comes at least
+    once. Deletions are remembered for 90 days. 410 means: begin again.
+    """
+    return Response(dumps(changes.list_changes(**query)), content_type="application/json")
 
 
 @blueprint.route("/user/<uuid:user_id>", methods=["GET"])

@@ -37,6 +37,7 @@ PARTIAL_DATE = r"[0-9]{4}(-[0-9]{2}(-[0-9]{2})?)?"
 YEAR = "([1-9][0-9]{3}|0[1-9][0-9]{2}|00[1-9][0-9]|000[1-9])"
 PARTIAL_DATE_PATTERN = rf"^{YEAR}(-(0[1-9]|1[0-2])(-(0[1-9]|[12][0-9]|3[01]))?)?$"
 SORT_FIELDS = ("created_at", "updated_at", "title", "author", "published_date", "page_count")
+VERSION_MAX = 2**31 - 1  # as Postgres has it
 Q_MAX = 1_000  # no word so far behind is searched for
 # More combining marks in a row are in no writing, and Postgres takes quadratic time to bring them
 # in order when it folds (UAX #15, 13: Stream-Safe Text Format).
@@ -173,7 +174,8 @@ class BookUpdateSchema(BookInputSchema):
     id = UUIDField(metadata={"description": "Id of the book."})
     user_uid = UUIDField(metadata={"description": "Id of its owner."})
     version = WholeNumber(
-        metadata={"description": 'Counts the changes; the entity tag is `"version"`.'}
+        validate=Range(1, VERSION_MAX, error=OUT_OF_RANGE),
+        metadata={"description": 'Counts the changes; the entity tag is `"version"`.'},
     )
     created_at = Timestamp(metadata={"description": "Time when it was added."})
     updated_at = Timestamp(metadata={"description": "Time of its last change."})

@@ -17,6 +17,7 @@ SURROGATE = re.compile("[\ud800-\udfff]")
 SPACES = "".join(filter(str.isspace, map(chr, range(0x10000)))) + "\ufeff"
 SPACE = r"[\s\u001c-\u001f\u0085]"
 RFC3339 = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)"
+CURSOR_MAX = 6_000  # that of a search holds what is searched for
 STORABLE = r"^[^\u0000]*$"
 NOT_SPACE = r"[^\s\u001c-\u001f\u0085\u0000]"
 
@@ -190,7 +191,7 @@ class PageQuery(BaseQuery):
     )
     cursor = Text(
         1,
-        6_000,  # that of a search holds what is searched for
+        CURSOR_MAX,
         trim=False,
         metadata={
             "description": "Start of the page, taken from `Link`; opaque.",

@@ -15,6 +15,7 @@ from books_api.web.problems import NOT_AN_OBJECT, InvalidInput, Message
 DUMP_OPTIONS = orjson.OPT_UTC_Z
 PARAMETERS_MAX = 100
 MERGE_PATCH = ("application/json", "application/merge-patch+json")  # read alike (RFC 7396)
+ACCEPT_PATCH = {"Accept-Patch": ", ".join(MERGE_PATCH)}
 
 
 class ORJSONProvider(JSONProvider):
@@ -33,6 +34,14 @@ class ORJSONProvider(JSONProvider):
         )
 
 
+class UnsupportedType(UnsupportedMediaType):
+    """A body that is not JSON; the answer to a PATCH names what is read (RFC 5789, 2.2)."""
+
+    def get_headers(self, *args: Any, **kwargs: Any) -> list[tuple[str, str]]:
+        headers = super().get_headers(*args, **kwargs)
+        return [*headers, *ACCEPT_PATCH.items()] if request.method == "PATCH" else headers
+
+
 class UnsupportedCoding(UnsupportedMediaType):
     """A body that is compressed, say; the answer names what is read (RFC 9110, 15.5.16)."""
 
@@ -48,7 +57,7 @@ class UnsupportedCoding(UnsupportedMediaType):
 def check_body(req: Request, *media_types: str, codings: tuple[str, ...] = ()) -> None:
     """Raise UnsupportedMediaType for a body of another media type or content coding."""
     if req.mimetype not in media_types:
-        raise UnsupportedMediaType(f"The body must be sent as {' or '.join(media_types)}.")
+        raise UnsupportedType(f"The body must be sent as {' or '.join(media_types)}.")
     if (req.content_encoding or "identity").lower() not in ("identity", *codings):
         raise UnsupportedCoding(*codings)
 
@@ -123,14 +132,14 @@ class Parser(FlaskParser):
 
 
 def init_app(app: Flask) -> None:
-    """Make orjson the application's JSON."""
+    """Make orjson the application's JSON, and let OPTIONS name what PATCH reads (RFC 5789, 3.1)."""
     app.json = ORJSONProvider(app)
-    app.after_request(_describe_patch)
+    answer_options = app.make_default_options_response
 
+    def describe_patch() -> Response:
+        response = answer_options()
+        if "PATCH" in response.allow:
+            response.headers.update(ACCEPT_PATCH)
+        return response
 
-def _describe_patch(response: Response) -> Response:
-    """Name what PATCH reads, to who asks or has sent something else (RFC 5789, 3.1 and 2.2)."""
-    asked = request.method == "OPTIONS" and "PATCH" in response.headers.get("Allow", "")
-    if asked or (request.method == "PATCH" and response.status_code == 415):
-        response.headers["Accept-Patch"] = ", ".join(MERGE_PATCH)
-    return response
+    app.make_default_options_response = describe_patch  # type: ignore[method-assign]

@@ -24,7 +24,7 @@ NEVER_STORED = [
     ("POST", "/books/", 201),
     ("GET", "/books/user/{id}", 200),
     ("GET", "/books/export", 200),
-    ("POST", "/books/import", 415),
+    ("POST", "/books/import", 422),
     ("GET", "/books/00000000-0000-4000-8000-000000000000", 404),
     ("GET", "/nothing", 404),
 ]

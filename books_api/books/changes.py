@@ -1,0 +1,127 @@
+"""What has changed since: how a client keeps a copy of the catalogue.
+
+A trigger logs every change with the id of its transaction. Changes are read in the order of these
+ids, below the oldest transaction that is still running: all of those are decided, and visible.
+Clocks, and the order of commits, play no part. A cursor is the place of a change that was
+committed, never of a transaction that left none: Postgres may use its id again after a crash.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import TEXT, BigInteger, Uuid, bindparam, cast, delete, func, literal_column, select
+
+from books_api.books.exceptions import CursorExpired
+from books_api.books.lists import LISTED, answered, list_books
+from books_api.books.models import MEMBERS, Book, BookChange
+from books_api.database import Statement, transaction
+from books_api.web.fields import format_timestamp
+from books_api.web.pagination import Sort, decode_cursor, encode_cursor, keyset
+
+KEPT = timedelta(days=90)
+MARGIN = timedelta(days=1)  # a change is as old as its transaction, which may have been a long one
+NOTHING = (-1, str(UUID(int=0)), "")  # before all changes
+
+_IS_DECIDED = BookChange.changed_in < literal_column(
+    "pg_snapshot_xmin(pg_current_snapshot())::text::bigint", BigInteger
+)
+_ORDER = Sort(BookChange.changed_in, BookChange.book_id)
+_PLACE = (BookChange.changed_in, cast(BookChange.book_id, TEXT), answered(BookChange.changed_at))
+# A dump that is restored in another cluster brings transaction ids of the old one.
+_CLUSTER = literal_column("(SELECT system_identifier::text FROM pg_control_system())", TEXT)
+_LAST = Statement(
+    select(*_PLACE)
+    .where(_IS_DECIDED)
+    .order_by(BookChange.changed_in.desc(), BookChange.book_id.desc())
+    .limit(1)
+)
+_FIND_PLACE = Statement(
+    select(
+        _CLUSTER,
+        select(BookChange.book_id)
+        .where(
+            BookChange.changed_in == bindparam("changed_in", type_=BigInteger),
+            BookChange.book_id == bindparam("book_id", type_=Uuid(as_uuid=False)),
+            _PLACE[2] == bindparam("changed_at"),
+        )
+        .exists(),
+    )
+)
+
+
+def list_changes(
+    *, limit: int, cursor: str | None = None, user_uid: UUID | None = None
+) -> dict[str, Any]:
+    """Return books that have changed since the cursor, or all of them, and what was deleted.
+
+    The first walk goes through the books, oldest first; then come the changes since it began. A
+    book may come more than once, and always as it is now. Raises InvalidCursor and CursorExpired.
+    """
+    now, scope = format_timestamp(datetime.now(UTC)), f"changes {user_uid}"
+    filters = {} if user_uid is None else {"user_uid": user_uid}
+    walk: str | None
+    if cursor is None:
+        [(cluster, _)] = _find(NOTHING)
+        place: Sequence[Any] = next(iter(_LAST.rows()), NOTHING)  # before the walk begins
+        read_at, walk = now, ""
+    else:
+        read_at, cluster, place, walk = decode_cursor(cursor, scope)
+        _check(read_at, cluster, place)
+    deleted: list[dict[str, Any]] = []
+    if walk is not None:
+        page = list_books(limit=limit, cursor=walk or None, sort="created_at", filters=filters)
+        books, walk, more = page.rows, page.cursor, True
+    else:
+        after = {"after_key": place[0], "after_id": place[1], "rows": limit + 1}
+        rows = _changes(bool(filters)).rows(**after, user_uid=user_uid and str(user_uid))
+        more, rows = len(rows) > limit, rows[:limit]
+        place = rows[-1][:3] if rows else place
+        read_at = place[2] if more else now
+        width = len(_PLACE) + 1
+        found = {row[1]: row[width:] for row in rows if row[width] is not None}
+        books = [dict(zip(MEMBERS, values, strict=False)) for values in found.values()]
+        deleted = [
+            {"id": book_id, "deleted_at": changed_at}
+            for _, book_id, changed_at, is_deletion, *_ in rows
+            if is_deletion and book_id not in found
+        ]
+    cursor = encode_cursor((read_at, cluster, place, walk), scope)
+    return {"books": books, "deleted": deleted, "cursor": cursor, "more": more}
+
+
+def prune() -> int:
+    """Delete the changes that no cursor needs any more; return the number of rows."""
+    statement = delete(BookChange).where(BookChange.changed_at < func.now() - (KEPT + MARGIN))
+    with transaction(long=True) as connection:
+        return connection.execute(statement).rowcount
+
+
+def _find(place: Sequence[Any]) -> list[tuple[Any, ...]]:
+    changed_in, book_id, changed_at = place
+    return _FIND_PLACE.rows(changed_in=changed_in, book_id=book_id, changed_at=changed_at)
+
+
+def _check(read_at: str, cluster: str, place: Sequence[Any]) -> None:
+    """Raise CursorExpired when changes after the place are forgotten, or it itself is undone.
+
+    The reader has all changes up to `read_at`. A restore, or a standby that was behind, undoes.
+    """
+    oldest = format_timestamp(datetime.now(UTC) - KEPT)
+    [(this_cluster, is_there)] = _find(place)
+    may_be_pruned = place[2] < oldest
+    if read_at < oldest or cluster != this_cluster or not (is_there or may_be_pruned):
+        raise CursorExpired
+
+
+@lru_cache
+def _changes(of_user: bool) -> Statement:
+    columns = (*_PLACE, BookChange.is_deletion, *LISTED)
+    statement = select(*columns).where(_IS_DECIDED)
+    if of_user:
+        owner = bindparam("user_uid", type_=Uuid(as_uuid=False))
+        statement = statement.where(BookChange.user_uid == owner)
+    joined = statement.join_from(BookChange, Book, BookChange.book_id == Book.id, isouter=True)
+    return Statement(keyset(joined, _ORDER, after=True))
