@@ -602,8 +602,9 @@ def test_each_address_that_hashes_a_password_is_limited(start_nginx, path):
     with start_nginx(free_port()) as nginx:
         answers = [exchange(nginx, get(f"{PREFIX}/auth/{path}")) for _ in range(60)]
 
-    status, headers, body = answers[-1]
-    assert status == 429
+    refused = [answer for answer in answers if answer[0] == 429]
+    assert len(refused) > 20  # each second lets one in
+    _, headers, body = refused[-1]
     assert headers["retry-after"] == "1"
     assert_problem(429, headers, body)
 
