@@ -4,37 +4,59 @@ import codecs
 import re
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
+from encodings.aliases import aliases
 from io import TextIOWrapper
+from itertools import islice
 from typing import IO, NamedTuple
+from unicodedata import category
+
+from charset_normalizer import from_bytes
 
 from books_api.catalogues.exceptions import UnreadableCatalogue
+from books_api.catalogues.foreign import refuse_foreign
+from books_api.catalogues.letters import likelihood
+from books_api.catalogues.tables import WORDS
 
 LINE_MAX = 1024 * 1024  # characters: a file of one endless line costs no memory
 SAMPLE = 1024 * 1024  # bytes
-BROKEN = re.compile("[\udc80-\udcff]")  # how surrogateescape shows a byte that is no UTF-8
+WORDS_MAX = 1_000  # beyond ASCII, from all over the file, by which its encoding is recognised
+WORD_MAX = 1_000  # bytes
+LINES_MAX, EXAMPLE_MAX = 50, 80  # lines looked at for one that tells candidates apart, their bytes
+EXAMPLES_MAX = 4
+NAME_IT = "Name it, as --encoding or in the parameter encoding."
+CLEAR = 6.0  # by how much a reading must be likelier than the next; in trials 5 was too little
+CONTROLS = bytes([*range(9), *range(14, 27), *range(28, 32)])  # that no text has
+BROKEN = re.compile("[\udc80-\udcff]")  # how surrogateescape shows a byte that is no text
 BEYOND_ASCII = re.compile("[^\0-\x7f]")
+_BETWEEN_WORDS = re.compile(rb"[\0-/:;]+")  # no encoding has these as part of a letter
+_TEXT_CODECS = {name for name in aliases.values() if not name.endswith("_codec")} - {
+    "rot_13",
+    "mbcs",
+}
 
 
 class Encoding(NamedTuple):
-    """An encoding, and what becomes of what is none: a lone surrogate, which is refused later."""
+    """An encoding and its error handler. What it shows as lone surrogates is refused later."""
 
     name: str
     codec: str
-    errors: str
+    errors: str = "strict"
 
 
-# Bytes of Windows-1252 make sense as UTF-8 next to never, so the order decides.
+# The bytes of another encoding make sense as UTF-8 next to never, so the order decides.
 UTF_8 = Encoding("UTF-8", "utf-8", "surrogatepass")
 BROKEN_UTF_8 = Encoding("UTF-8 with broken bytes", "utf-8", "surrogateescape")
 UTF_8_BOM = Encoding("UTF-8 with BOM", "utf-8-sig", "surrogateescape")
 UTF_16 = Encoding("UTF-16", "utf-16", "surrogatepass")
-WINDOWS_1252 = Encoding("Windows-1252", "cp1252", "strict")
+ISO_2022_JP = Encoding("ISO-2022-JP", "iso2022_jp")  # ASCII, too
 
 
 def open_text(raw: IO[bytes], name: str | None = None) -> tuple[TextIOWrapper, str]:
     """Return the text of a seekable binary file, and the name of its encoding.
 
-    It is recognised when no name of a codec is given. Raises UnreadableCatalogue.
+    It is recognised by all of the file when no name of a codec is given. Raises
+    UnreadableCatalogue.
     """
     try:
         encoding = _recognise(raw) if name is None else _named(raw, name)
@@ -62,30 +84,119 @@ def read_lines(text: TextIOWrapper) -> Iterator[str]:
 def _recognise(raw: IO[bytes]) -> Encoding:
     raw.seek(0)
     start = raw.read(SAMPLE)
+    refuse_foreign(start)
     if start.startswith(codecs.BOM_UTF8):
         return UTF_8_BOM
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         if _decodes(raw, UTF_16):
             return UTF_16
         raise UnreadableCatalogue("The file begins as UTF-16 and is not.")
+    if b"\0" in start and (encoding := _unmarked_utf_16(raw, start)):
+        return encoding
     # A single NUL further on is a cell's: its record is refused, and the file is not.
-    if b"\0" in start.partition(b"\n")[0] or start.count(0) * 20 > len(start):
-        raise UnreadableCatalogue("The file is binary, neither CSV nor JSON Lines.")
-    if len(start) == SAMPLE and b"\n" not in start and b"\r" not in start:
+    controls = len(start) - len(start.translate(None, CONTROLS))
+    if b"\0" in start.partition(b"\n")[0] or controls * 20 > len(start):
+        raise UnreadableCatalogue("The file is binary, neither CSV nor JSON.")
+    if b"\x1b$" in start and _decodes(raw, ISO_2022_JP):
+        return ISO_2022_JP
+    is_json = start.lstrip()[:1] in (b"[", b"{")
+    if len(start) == SAMPLE and not is_json and b"\n" not in start and b"\r" not in start:
         raise UnreadableCatalogue(f"Line 1 is longer than {SAMPLE:,} bytes.")
-    for encoding in (UTF_8, BROKEN_UTF_8, WINDOWS_1252):
+    for encoding in (UTF_8, BROKEN_UTF_8):
         if _decodes(raw, encoding):
             return encoding
-    raise UnreadableCatalogue("The file is neither UTF-8, UTF-16 nor Windows-1252.")
+    return _by_letters(raw)
+
+
+def _unmarked_utf_16(raw: IO[bytes], start: bytes) -> Encoding | None:
+    start = start[: len(start) // 2 * 2]
+    is_little = start[1::2].count(0) > start[::2].count(0)
+    name = "UTF-16-LE" if is_little else "UTF-16-BE"
+    text = start[: 2 * LINE_MAX].decode(name, "replace")
+    kinds = {category(letter) for letter in text[:10_000] if letter not in "\t\r\n"}
+    is_text = "\n" in text and kinds.isdisjoint(("Cc", "Cn", "Co", "Cs"))
+    encoding = Encoding(name, name, "surrogatepass")
+    return encoding if is_text and _decodes(raw, encoding) else None
+
+
+def _by_letters(raw: IO[bytes]) -> Encoding:
+    """Return the encoding in which the words of a file are clearly most likely.
+
+    charset-normalizer must find it likely, too: alone it takes short Windows-1250 for
+    Windows-1252. Raises UnreadableCatalogue with the most likely ones.
+    """
+    words, lines = _beyond_ascii(raw)
+    sample = b"\n".join(words)
+    readings: dict[str, tuple[float, str]] = {}
+    for codec, prior in WORDS["encodings"].items():
+        with suppress(UnicodeDecodeError):
+            text = sample.decode(codec)
+            readings[text] = max(
+                (likelihood(text) + prior, codec), readings.get(text, (float("-inf"), ""))
+            )
+    ranked = sorted(readings.items(), key=lambda reading: reading[1], reverse=True)
+    fit = ((text, *found) for text, found in ranked if _decodes(raw, Encoding("", found[1])))
+    found = list(islice(fit, EXAMPLES_MAX))
+    if not words or not found:
+        raise UnreadableCatalogue(f"The file is no text in an encoding known here. {NAME_IT}")
+    text, likely, codec = found[0]
+    is_clear = len(found) == 1 or likely - found[1][1] >= CLEAR
+    if is_clear and text in map(
+        str, from_bytes(sample, cp_isolation=[*WORDS["encodings"]], threshold=0.3)
+    ):
+        return Encoding(_public(codec), codec)
+    candidates = [codec for _, _, codec in found]
+    example = next((line for line in lines if _tells(line, candidates)), lines[0])
+    shown = (f"{codec} ({_printable(example.decode(codec, 'replace'))})" for codec in candidates)
+    raise UnreadableCatalogue(f"The encoding may be {', or '.join(shown)}. {NAME_IT}")
+
+
+def _beyond_ascii(raw: IO[bytes]) -> tuple[list[bytes], list[bytes]]:
+    """Return different words that are not ASCII, from all over a file, and its first such lines."""
+    words: dict[bytes, None] = {}
+    lines: list[bytes] = []
+    raw.seek(0)
+    while chunk := raw.read(SAMPLE):
+        for line in (chunk + raw.readline(SAMPLE)).splitlines():
+            if line.isascii():
+                continue
+            if len(lines) < LINES_MAX:
+                lines.append(line[:EXAMPLE_MAX])
+            found = (word for word in _BETWEEN_WORDS.split(line) if not word.isascii())
+            words.update(dict.fromkeys(word for word in found if len(word) <= WORD_MAX))
+            if len(words) > 2 * WORDS_MAX:
+                words = dict.fromkeys([*words][::2])
+    return [*words], lines
+
+
+def _tells(line: bytes, candidates: list[str]) -> bool:
+    return len({line.decode(codec, "replace") for codec in candidates}) == len(candidates)
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
+
+
+def _public(codec: str) -> str:
+    return codec.replace("cp125", "Windows-125") if "cp125" in codec else codec.upper()
 
 
 def _named(raw: IO[bytes], name: str) -> Encoding:
+    raw.seek(0)
+    start = raw.read(SAMPLE)
+    refuse_foreign(start)
     try:
-        codec = codecs.lookup(name)
+        codec = codecs.lookup(name).name.replace("-", "_")
     except (LookupError, ValueError):
-        raise UnreadableCatalogue(f"No encoding is called {name!a}.") from None
-    encoding = Encoding(name, codec.name, "strict")
-    if not codec._is_text_encoding or not _decodes(raw, encoding):
+        codec = ""
+    if codec == "iso8859_1":  # in it, people's files have the quotation marks of Windows
+        codec = "cp1252"
+    if codec not in _TEXT_CODECS:  # others take quadratic time, or lead to no text
+        raise UnreadableCatalogue(f"No encoding is called {name[:40]!a}.")
+    is_wide = codec.startswith("utf_") and codec != "utf_8"
+    errors = "surrogatepass" if is_wide else "surrogateescape"
+    encoding = Encoding(name, "utf-8-sig" if codec == "utf_8" else codec, errors)
+    if not _decodes(raw, encoding):
         raise UnreadableCatalogue(f"The file is not {name}.")
     return encoding
 
@@ -100,9 +211,9 @@ def _decodes(raw: IO[bytes], encoding: Encoding) -> bool:
         while chunk:
             chunk = raw.read(SAMPLE)
             text = decoder.decode(chunk, final=not chunk)
-            if encoding is BROKEN_UTF_8:
+            if encoding.errors == "surrogateescape":
                 broken += len(BROKEN.findall(text))
                 letters += len(BEYOND_ASCII.findall(text))
-    except UnicodeDecodeError:
+    except UnicodeError:
         return False
     return letters >= 2 * broken  # more good letters than broken bytes, which count as both

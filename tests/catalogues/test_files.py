@@ -8,6 +8,7 @@ import io
 import pytest
 
 from books_api.books.models import FIELDS
+from books_api.catalogues.exceptions import UnreadableCatalogue
 from books_api.catalogues.readers import open_catalogue
 from tests.processes import ROOT
 
@@ -130,6 +131,81 @@ def test_every_form_of_isbn_is_read_or_left_out():
         assert record.book.get("isbn") == (None if is_left_out or is_unknown else expected), number
         assert ("left out" in str(record.notes)) == is_left_out
         assert ("taken as unknown" in str(record.notes)) == is_unknown
+
+
+@pytest.mark.parametrize(
+    ("name", "encoding", "title", "author"),
+    [
+        ("enc_cp1250.csv", None, "Żółta łódź", "Łukasz Ćwik"),
+        ("enc_cp1251.csv", None, "Синий трактир", "Ансель Марлов"),
+        ("enc_gbk.csv", None, "蓝色客栈", "马洛"),
+        ("enc_utf-16-le.csv", None, "Синий трактир", "Ансель Марлов"),
+        ("enc_shift_jis.csv", "shift_jis", "青い宿屋", "石川一郎"),
+        ("enc_latin-1.csv", "latin-1", "Café bleu à l'été", "Zoë Müller"),
+        ("enc_cp1250.csv", "cp1250", "Żółta łódź", "Łukasz Ćwik"),
+    ],
+)
+def test_the_letters_of_an_encoding_are_right(name, encoding, title, author):
+    assert books(name, encoding=encoding) == [book(title, author)]
+
+
+@pytest.mark.parametrize(
+    ("name", "readings"),
+    [
+        ("enc_latin-1.csv", ["cp1252 (Café bleu à l'été,Zoë Müller)", "cp1250 (Café bleu ŕ"]),
+        ("enc_shift_jis.csv", ["cp932 (青い宿屋,石川一郎)"]),
+    ],
+)
+def test_an_uncertain_encoding_is_refused_with_what_it_may_be(name, readings):
+    with pytest.raises(UnreadableCatalogue) as refused:
+        read(name)
+
+    assert [reading for reading in readings if reading not in str(refused.value)] == []
+
+
+def test_quotes_behind_backslashes_and_entities_are_read():
+    assert [(book["title"], book["publisher"]) for book in books("bx.csv")] == [
+        ('A Night at the "Blue Lamp" Inn', "Fernhill & Sons"),
+        ("Die Maßnahme und die Äpfel", "Ullstein"),
+        ('"Quoted" at the start', "Goldmann"),
+        ("Plain title", "HarperPerennial"),
+        ('No number "here"', "Harper; Row"),
+        ('Tail quote "', "Harper"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "format"), [("b.bib", "BibTeX"), ("b.ris", "RIS"), ("onix_oneline.xml", "ONIX")]
+)
+def test_a_file_that_is_no_table_is_named(name, format):
+    with pytest.raises(UnreadableCatalogue, match=rf"^The file is {format}, and no table"):
+        read(name)
+
+
+@pytest.mark.parametrize(
+    ("start", "format"),
+    [
+        (b"PK\3\4" + bytes(26) + b"mimetypeapplication/epub+zip", "an EPUB book"),
+        (b"PK\3\4" + bytes(26) + b"mimetypeapplication/vnd.oasis.opendocument", "an OpenDoc"),
+        (b"PK\3\4" + bytes(26) + b"[Content_Types].xml", "an Excel workbook"),
+        (b"PK\3\4" + bytes(26) + b"books.csv", "a zip archive"),
+        (b"\xd0\xcf\x11\xe0" + bytes(99), "an old Excel workbook"),
+        (b"00714cam a2200205 a 4500001", "MARC 21"),
+        (b'<?xml version="1.0"?>\n<collection xmlns="http://www.loc.gov/MARC21/slim">', "MARCXML"),
+        (b'\xef\xbb\xbf<?xml version="1.0"?><ONIXMessage>', "ONIX"),
+        (b'<feed xmlns="http://www.w3.org/2005/Atom">', "a feed"),
+        (b"<!DOCTYPE html>", "HTML"),
+        (b"<records><record/></records>", "XML"),
+        (b"%0 Book\n%T The Blue Inn", "EndNote"),
+        (b"% by JabRef\n\n@Book{marlow98,", "BibTeX"),
+        (b"%PDF-1.7", "a PDF"),
+        (b"SQLite format 3\0", "a SQLite database"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_every_format_that_is_no_table_is_named(start, format):
+    with pytest.raises(UnreadableCatalogue, match=rf"^The file is {format}"):
+        open_catalogue(io.BytesIO(start))
 
 
 @pytest.mark.parametrize(
