@@ -62,7 +62,7 @@ class Page:
         return int(status.split()[0]), json.loads(body)
 
     def authorize(self, token: str) -> None:
-        self.click(".auth-wrapper .authorize")
+        self.click("#authorize")
         self.paste("#auth-bearer-value", token)
         self.click(".auth-container button.authorize")
         self.click(".auth-container button.btn-done")
@@ -98,8 +98,30 @@ def test_the_examples_are_for_the_host_of_the_page(server: Gunicorn, driver: Chr
 
     text = page.find(".info .renderedMarkdown").text
 
-    assert f"HOST={server.url} " in text
+    assert f"HOST={server.url}\n" in text
     assert "localhost:8000" not in text
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_contents_and_authorize_are_in_reach_at_any_width(
+    server: Gunicorn, driver: Chrome, width: int
+) -> None:
+    metrics = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 500}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    page = Page(driver, f"{server.url}/docs")
+
+    page.click("nav a[href='#errors']")
+    heading, button = page.find("#errors"), page.find("#authorize")
+
+    assert driver.execute_script("return document.documentElement.scrollWidth") <= width
+    for element, top in ((heading, 300), (button, 60)):
+        box = driver.execute_script("return arguments[0].getBoundingClientRect()", element)
+        assert 0 <= box["top"] < top
+        assert box["right"] <= width
+    links = driver.find_elements(By.CSS_SELECTOR, "nav a")
+    targets = [str(link.get_dom_attribute("href")) for link in links]
+    assert len(targets) >= 10
+    assert all(driver.find_elements(By.CSS_SELECTOR, target) for target in targets)
 
 
 def test_a_reader_tries_out_what_the_page_describes(server: Gunicorn, driver: Chrome) -> None:

@@ -1,4 +1,4 @@
-"""/openapi.json, written once at start, and the page at /docs, which needs no other host."""
+"""/openapi.json, what leads to it, and the page at /docs, which needs no other host."""
 
 from importlib.resources import files
 from pathlib import Path
@@ -7,6 +7,8 @@ import orjson
 from flask import Blueprint, Flask, Response, current_app, send_from_directory
 
 from books_api.web.openapi import make_document
+from books_api.web.pagination import absolute_url
+from books_api.web.problems import TYPES
 
 HERE = Path(__file__).parent
 SWAGGER_UI = Path(str(files("flask_swagger_ui"))) / "dist"
@@ -17,7 +19,28 @@ CONTENT_SECURITY_POLICY = (
     " frame-ancestors 'none'"
 )
 
+INTRODUCTION = HERE / "introduction.md"
+LINKSET = 'application/linkset+json; profile="https://www.rfc-editor.org/info/rfc9727"'
+LINK = (
+    '</openapi.json>; rel="service-desc", </docs>; rel="service-doc",'
+    ' </.well-known/api-catalog>; rel="api-catalog"'
+)
+
 blueprint = Blueprint("docs", __name__)
+
+
+@blueprint.get("/")
+def index() -> Response:
+    return Response(status=302, headers={"Location": "/docs"})
+
+
+@blueprint.get("/.well-known/api-catalog")
+def api_catalog() -> Response:
+    """Say where the API, its document, its documentation and its state are (RFC 9727)."""
+    links = {"service-desc": "/openapi.json", "service-doc": "/docs", "status": "/readyz"}
+    targets = {name: [{"href": absolute_url(path)}] for name, path in links.items()}
+    linkset = {"linkset": [{"anchor": absolute_url("/"), **targets}]}
+    return Response(orjson.dumps(linkset), content_type=LINKSET)
 
 
 @blueprint.get("/openapi.json")
@@ -32,6 +55,13 @@ def docs() -> Response:
     return response
 
 
+@blueprint.get("/docs/introduction.md")
+def docs_introduction() -> Response:
+    types = ", ".join(f"[{name}](/problems/{name})" for name in sorted(TYPES))
+    text = INTRODUCTION.read_text("utf-8").replace("{problem_types}", types)
+    return Response(text, content_type="text/markdown; charset=utf-8")
+
+
 @blueprint.get("/docs/start.js")
 def docs_start() -> Response:
     return Response((HERE / "start.js").read_bytes(), content_type="text/javascript; charset=utf-8")
@@ -40,6 +70,12 @@ def docs_start() -> Response:
 @blueprint.get("/docs/assets/<path:name>")
 def docs_assets(name: str) -> Response:
     return send_from_directory(SWAGGER_UI, name, max_age=86_400)
+
+
+@blueprint.after_request
+def lead_to_document(response: Response) -> Response:
+    response.headers["Link"] = LINK
+    return response
 
 
 def init_app(app: Flask) -> None:

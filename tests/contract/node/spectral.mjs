@@ -2,11 +2,12 @@
 import owasp from "@stoplight/spectral-owasp-ruleset";
 import { oas } from "@stoplight/spectral-rulesets";
 
-// Limits guard the server: they are asked of what it reads, not of its answers. A UUID has its
-// length by its format; `q` takes any text, of which the beginning counts.
+// Limits guard the server: they are asked of what it reads, not of its answers. A UUID and a time
+// have their length by their format; `q` takes any text, of which the beginning counts.
+const short = '@.format != "uuid" && @.format != "date-time"';
 const read = (type) => [
-  `$.paths[*][*].parameters[?(@.in == "query" && @.name != "q")][?(@property == "schema" && @.type == "${type}" && @.format != "uuid")]`,
-  `$.paths[*][*].requestBody.content[*].schema.properties[?(@.type == "${type}")]`,
+  `$.paths[*][*].parameters[?(@.in == "query" && @.name != "q")][?(@property == "schema" && @.type == "${type}" && ${short})]`,
+  `$.paths[*][*].requestBody.content[*].schema.properties[?(@.type == "${type}" && ${short})]`,
 ];
 const only = (given, ...names) =>
   Object.fromEntries(names.map((name) => [name, { ...owasp.rules[name], given }]));
