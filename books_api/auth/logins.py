@@ -1,18 +1,19 @@
 """Logins and tokens for scripts: how a session is opened, and how many a user may have."""
 
 import logging
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
+from redis.exceptions import RedisError
 from sqlalchemy import Row, delete, func, literal, select
 
 from books_api.auth import passwords
 from books_api.auth.attempts import attempt
 from books_api.auth.exceptions import TooManyScriptTokens, WrongCredentials
 from books_api.auth.models import Session, User
-from books_api.auth.revocation import Entry, revoking
+from books_api.auth.revocation import Entry, known_epoch, revoking
 from books_api.auth.sessions import (
     NO_KEY_UPDATE,
     TokenPair,
@@ -60,6 +61,10 @@ def _log_in(found: Row[Any], password: str, user_agent: str) -> tuple[User, Toke
     renewed = None
     if found.id and matches and passwords.is_outdated(found.password_hash):
         renewed = passwords.hash_password(password)
+    known = 0
+    if found.id and matches:
+        with suppress(RedisError):  # without it nobody is let in anyway
+            known = known_epoch(found.id)
     # The lock keeps the cap: of two logins at once, the second counts the session of the first.
     user = db.session.get(User, found.id, with_for_update=NO_KEY_UPDATE) if found.id else None
     if (
@@ -75,6 +80,8 @@ def _log_in(found: Row[Any], password: str, user_agent: str) -> tuple[User, Toke
     limits().count(OPENINGS, str(user.id), "logins")  # which no stolen token uses up
     if renewed:
         user.password_hash = renewed
+    # An asynchronous failover of Postgres may lose an epoch; below it no token would be let in.
+    user.token_epoch = max(user.token_epoch, known)
     entries = _make_room(user)
     pair = open_session(user, user_agent=user_agent)
     with revoking(entries, "login_cap") if entries else nullcontext():

@@ -51,6 +51,11 @@ def is_revoked(identity: Identity) -> bool:
     return token > 0 or session > 0 or epoch > identity.epoch
 
 
+def known_epoch(user_id: object) -> int:
+    """Return the user's epoch that Redis knows, 0 if none. Raises RedisError."""
+    return blocklist.read((f"epoch:{user_id}",))[0]
+
+
 @contextmanager
 def revoking(entries: Sequence[Entry], reason: str) -> Iterator[None]:
     """Revoke in the session's transaction, which the body of the `with` commits.

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from books_api.commands import FAILED, first_line
 from books_api.config import current_settings
-from books_api.database import APPLICATION, autocommit
+from books_api.database import APPLICATION, SESSION, autocommit
 from books_api.extensions import redis
 from books_api.redis_client import UnfitRedis, check_fitness
 from books_api.version import __version__
@@ -121,9 +121,7 @@ def redis_version() -> Finding:
 def redis_persistence() -> Finding:
     """Redis comes back from a restart with what it knew."""
     if not redis.client.info("persistence").get("aof_enabled"):
-        detail = (
-            "appendonly is off: after a restart Postgres is asked at first. Set appendonly yes."
-        )
+        detail = "appendonly is off: Postgres is asked after a restart. Set appendonly yes."
         return Finding("redis persistence", False, detail)
     return Finding("redis persistence", True, "append-only file")
 
@@ -159,6 +157,17 @@ def writes() -> Finding:
     return Finding("writes", True, "tried in Postgres and Redis")
 
 
+def time_outs() -> Finding:
+    """Postgres ends what takes too long, whatever stands between."""
+    shown = ", ".join(f"current_setting('{name}')" for name in SESSION)
+    with autocommit() as connection:
+        found = connection.execute(text(f"SELECT {shown}")).one()  # of constants
+    if off := [name for name, value in zip(SESSION, found, strict=True) if value == "0"]:
+        detail = f"Not in force: {', '.join(off)}. PgBouncer drops them: set them by ALTER ROLE."
+        return Finding("time outs", False, detail)
+    return Finding("time outs", True, ", ".join(found))
+
+
 def connections() -> Finding:
     """Postgres has room for all that the processes may open."""
     with autocommit() as connection:
@@ -192,6 +201,7 @@ ALL: Mapping[Check, tuple[Check, ...]] = {
     migrations: (database,),
     writes: (database, redis_, migrations),
     extensions: (database,),
+    time_outs: (database,),
     connections: (database,),
     redis_version: (redis_,),
     redis_persistence: (redis_,),

@@ -15,8 +15,10 @@ from tests.helpers import (
     execute,
     get_me,
     log_in,
+    log_out_everywhere,
     released_together,
     snapshot,
+    status_of,
 )
 
 OUTDATED = "pbkdf2:sha256:1000"
@@ -235,3 +237,13 @@ def test_login_that_races_with_a_new_password_or_deactivation_is_refused(
     )
 
     assert answer.status_code == 401
+
+
+def test_login_raises_an_epoch_that_postgres_has_lost(app, client, alice):
+    log_out_everywhere(client, alice)
+    execute(app, "UPDATE users SET token_epoch = 0")  # as a standby knows it that is late
+    execute(app, "DELETE FROM revocations")
+
+    token = log_in(client).json["access_token"]
+
+    assert [status_of(client, each) for each in (token, alice.access_token)] == [200, 401]

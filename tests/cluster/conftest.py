@@ -81,6 +81,10 @@ class Cluster:
         (name,) = [n for n, role in self.postgres_roles().items() if role == "leader"]
         return self.machines[name]
 
+    def standby(self) -> Machine:
+        (machine,) = [m for m in self.of("db") if m is not self.primary()]
+        return machine
+
     def primary_apart_from(self, old: Machine) -> bool:
         """Tell whether another one is the primary by now."""
         roles = self.postgres_roles()
@@ -90,6 +94,10 @@ class Cluster:
         """Return the machine that the Sentinels name."""
         (address,) = self.named_by_sentinels()
         (machine,) = [machine for machine in self.of("redis") if machine.address == address]
+        return machine
+
+    def redis_replica(self) -> Machine:
+        (machine,) = [m for m in self.of("redis") if m is not self.redis_primary()]
         return machine
 
     def named_by_sentinels(self) -> set[str]:
@@ -102,8 +110,7 @@ class Cluster:
     def redis_is_whole(self) -> bool:
         with suppress(RedisError, ValueError):
             primary = self.redis_primary()
-            (replica,) = [m for m in self.of("redis") if m is not primary]
-            with self.redis(replica) as client:
+            with self.redis(self.redis_replica()) as client:
                 info = client.info("replication")
             with self.redis(self["watch1"], 26379) as sentinel:
                 known = sentinel.sentinel_master("books")
@@ -122,11 +129,11 @@ class Cluster:
             return False
         if not self.redis_is_whole():
             return False
+        return all(self.is_ready(machine) for machine in self.of("app"))
+
+    def is_ready(self, machine: Machine) -> bool:
         with suppress(requests.RequestException):
-            return all(
-                requests.get(f"http://{machine.address}:8000/readyz", timeout=3).ok
-                for machine in self.of("app")
-            )
+            return requests.get(f"http://{machine.address}:8000/readyz", timeout=3).ok
         return False
 
     def mend(self) -> None:

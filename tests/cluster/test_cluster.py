@@ -23,7 +23,7 @@ from tests.processes import wait_until
 pytestmark = pytest.mark.cluster
 
 STEADY = 2.0  # seconds
-READ_MAX = 5.0
+PARTED = {"primary": "primary of Postgres", "redis_primary": "primary of Redis"}
 ROWS: dict[str, str] = {}
 
 
@@ -80,6 +80,21 @@ def test_primary_of_postgres(cluster, tokens, how):
         wait_until(lambda: cluster.primary_apart_from(old))
 
 
+@pytest.mark.long
+def test_postgres_split_in_two(cluster, tokens):
+    old, other = cluster.primary(), cluster.standby()
+    with fault("Postgres split in two", cluster, tokens):
+        old.cut_off(other, *cluster.of("watch"))
+        wait_until(lambda: cluster.primary_apart_from(old))
+
+
+@pytest.mark.long
+def test_synchronous_standby_of_postgres(cluster, tokens):
+    with fault("Postgres standby, synchronous: silence", cluster, tokens):
+        cluster.standby().cut_off()
+        time.sleep(30)
+
+
 @pytest.mark.parametrize("how", [kill, silence, pytest.param(freeze, marks=pytest.mark.long)])
 def test_primary_of_redis(cluster, tokens, how):
     with fault(f"Redis primary: {how.__name__}", cluster, tokens):
@@ -89,8 +104,7 @@ def test_primary_of_redis(cluster, tokens, how):
 
 
 def test_split_redis(cluster, tokens):
-    old = cluster.redis_primary()
-    (other,) = [machine for machine in cluster.of("redis") if machine is not old]
+    old, other = cluster.redis_primary(), cluster.redis_replica()
     with fault("Redis split in two", cluster, tokens):
         old.cut_off(other, *cluster.of("watch"), cluster["app2"])
         wait_until(lambda: cluster.named_by_sentinels() - {old.address})
@@ -101,4 +115,22 @@ def test_split_redis(cluster, tokens):
 def test_application_host(cluster, tokens, how):
     with fault(f"an application host: {how.__name__}", cluster, tokens):
         how(cluster["app2"])
+        time.sleep(10)
+
+
+@pytest.mark.long
+def test_rolling_restart(cluster, tokens):
+    with fault("the application hosts restarted in turn", cluster, tokens):
+        for machine in cluster.of("app"):
+            machine.signal(signal.SIGTERM)
+            wait_until(lambda machine=machine: not machine.pids())
+            machine.mend()
+            wait_until(lambda machine=machine: cluster.is_ready(machine))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("parted", ["primary", "redis_primary"])
+def test_application_host_parted_from_a_server(cluster, tokens, parted):
+    with fault(f"an application host parted from the {PARTED[parted]}", cluster, tokens):
+        cluster["app1"].cut_off(getattr(cluster, parted)())
         time.sleep(10)

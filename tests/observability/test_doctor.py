@@ -157,6 +157,12 @@ def test_doctor_finds_more_processes_than_postgres_has_room_for(make_app, server
     assert re.search(r"connections: [12] processes may open [12]000,", output)
 
 
+def test_doctor_finds_that_no_time_out_is_in_force(make_impatient_app, persistent):
+    app = make_impatient_app(statement_timeout="0", lock_timeout="0")
+
+    assert "statement_timeout, lock_timeout. PgBouncer" in assert_doctor_finds(app, "time outs")
+
+
 def test_doctor_asks_before_a_reload_only_what_keeps_a_service_from_serving(app):
     assert findings(run(app, "doctor", "--ready")).keys() == {
         *("version", "database", "redis", "migrations")
