@@ -25,7 +25,8 @@ from flask_migrate import upgrade
 from sqlalchemy import text
 
 from books_api import PREFIX, create_app
-from books_api.auth import service, sessions
+from books_api.auth import sessions
+from books_api.auth.signups import create_user
 from books_api.catalogues.importer import import_records
 from books_api.catalogues.readers import open_catalogue
 from books_api.config import Settings, database_url
@@ -84,7 +85,7 @@ def deployment() -> Iterator[Deployment]:
         }
         with app.app_context():
             upgrade()
-            user = service.create_user(username="ada", email=EMAIL, password=PASSWORD)
+            user = create_user(username="ada", email=EMAIL, password=PASSWORD)
             pair = sessions.open_session(user, user_agent="benchmarks")
             db.session.commit()
             yield Deployment(folder, app, environ, user.id, pair.access_token)

@@ -8,9 +8,9 @@ import click
 from dotenv import load_dotenv
 from flask import Flask
 
-from books_api.auth import revocation, sessions
+from books_api.auth import idempotency, revocation, sessions
 from books_api.auth.cli import group as users
-from books_api.books import changes, idempotency, words
+from books_api.books import changes, words
 from books_api.catalogues.cli import group as books
 from books_api.commands import OperatorGroup
 from books_api.config import ConfigError

@@ -124,6 +124,13 @@ def transaction(*, long: bool = False) -> Iterator[Connection]:
         yield connection
 
 
+@contextmanager
+def orm_transaction() -> Iterator[Connection]:
+    """Commit what the body of the `with` does in the ORM's session, on the session's connection."""
+    yield db.session.connection()
+    db.session.commit()
+
+
 def allow_long(connection: Connection) -> None:
     """Let the connection's transaction take longer than a request may."""
     connection.execute(LONG)

@@ -73,6 +73,7 @@ def update_me(changes: dict[str, Any]) -> User:
 def delete_me(confirmation: dict[str, str]) -> None:
     """Delete your account
 
-    The account and its books are gone, its tokens dead.
+    The account and its books are gone, its tokens dead. After a lost answer, send it again: 401
+    `token-revoked` means that the account is gone.
     """
     service.delete_account(identity(), **confirmation)

@@ -7,7 +7,7 @@ from typing import Any
 import click
 from marshmallow import ValidationError
 
-from books_api.auth import lists, resets, service
+from books_api.auth import lists, resets, service, signups
 from books_api.auth.exceptions import (
     EmailTaken,
     LastAdmin,
@@ -74,7 +74,7 @@ def create(password_stdin: bool, role: str, **values: str) -> None:
     """
     checked = check(**values, password=read_password(password_stdin))
     try:
-        user = service.create_user(**checked, role=Role(role))
+        user = signups.create_user(**checked, role=Role(role))
     except (EmailTaken, UsernameTaken) as error:
         fail(str(error))
     except WeakPassword as error:

@@ -5,7 +5,14 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from books_api.observability.logs import Event
-from books_api.web.problems import InvalidInput, Message, NotFound, Problem, Unavailable
+from books_api.web.problems import (
+    RETRY_AFTER,
+    InvalidInput,
+    Message,
+    NotFound,
+    Problem,
+    Unavailable,
+)
 
 CHALLENGE = 'Bearer realm="books-api"'
 
@@ -187,3 +194,31 @@ class TooBusy(Unavailable):
     """More passwords wait to be checked than this process checks at once."""
 
     detail = "Too many logins at once; try again in a moment."
+
+
+class InvalidKey(InvalidInput):
+    def __init__(self, detail: str) -> None:
+        super().__init__({"Idempotency-Key": [Message("not-a-key", detail)]}, "header")
+
+
+class KeyReused(InvalidInput):
+    """The Idempotency-Key came before, with another request."""
+
+    name, status, title = "key-reused", 422, "Idempotency-Key reused"
+    remedy = "Send a new key with each new request."
+
+    def __init__(self) -> None:
+        message = Message(self.name, "Was used before, with another request.")
+        super().__init__({"Idempotency-Key": [message]}, "header")
+
+
+class StillRunning(Problem):
+    """An earlier request that this one must wait for is still running."""
+
+    name, status, title = "still-running", 409, "Still running"
+    remedy = "Send the request again after as many seconds as the Retry-After header says."
+    headers = RETRY_AFTER
+
+
+class KeyInUse(StillRunning):
+    detail = "The first request with this Idempotency-Key is still running."

@@ -1,18 +1,24 @@
 """Logins and tokens for scripts: how a session is opened, and how many a user may have."""
 
+import hashlib
 import logging
+from collections.abc import Mapping
 from contextlib import nullcontext, suppress
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
-from uuid import uuid4
+from uuid import UUID
 
+import orjson
 from redis.exceptions import RedisError
-from sqlalchemy import Row, delete, func, literal, select
+from sqlalchemy import Connection, Row, delete, func, literal, select
 
 from books_api.auth import passwords
 from books_api.auth.attempts import attempt
 from books_api.auth.exceptions import TooManyScriptTokens, WrongCredentials
-from books_api.auth.models import Session, User
+from books_api.auth.idempotency import run_idempotent
+from books_api.auth.models import Session, SessionRow, User
 from books_api.auth.revocation import Entry, known_epoch, revoking
 from books_api.auth.sessions import (
     NO_KEY_UPDATE,
@@ -23,9 +29,9 @@ from books_api.auth.sessions import (
     open_session,
     printable,
 )
-from books_api.auth.tokens import AccessToken, Identity, issue_access_token
+from books_api.auth.tokens import Identity, derive_jti, issue_access_token
 from books_api.config import current_settings
-from books_api.database import autocommit
+from books_api.database import autocommit, orm_transaction
 from books_api.extensions import db
 from books_api.observability.logs import security_event
 from books_api.observability.metrics import LOGINS_FAILED
@@ -106,13 +112,38 @@ def _make_room(user: User) -> list[Entry]:
     return [ended(row.id, row.expires_at) for row in rows]
 
 
-def open_script_session(
-    identity: Identity, *, name: str, expires_in_days: int, read_only: bool, user_agent: str
-) -> tuple[Session, AccessToken]:
-    """Make a named token for a script: its own session, no refresh token.
+def create_script_token(
+    identity: Identity, values: Mapping[str, Any], *, user_agent: str, key: str | None
+) -> tuple[dict[str, Any], bool]:
+    """Make a named token for a script, or return the one that this request made before and True.
 
-    Raises TooManyScriptTokens.
+    It is not stored: the same token is issued again from its session, its epoch and its role; what
+    has revoked it meanwhile has revoked it for good. Raises TooManyScriptTokens and what
+    run_idempotent() raises.
     """
+    content = orjson.dumps(values, option=orjson.OPT_SORT_KEYS)
+    stored, is_replay = run_idempotent(
+        UUID(identity.user_id),
+        key,
+        lambda: b"POST /auth/sessions" + hashlib.sha256(content).digest(),
+        partial(_open_script_session, identity, values, user_agent),
+        begin=orm_transaction,
+    )
+    answer = stored["session"]
+    if is_replay:  # out of JSON
+        for name in ("created_at", "last_used_at", "expires_at"):
+            answer[name] = datetime.fromisoformat(answer[name])
+        answer["id"] = UUID(answer["id"])
+    user = User(id=identity.user_id, role=stored["role"], token_epoch=stored["epoch"])
+    jti = derive_jti(answer["id"], "access")
+    token = issue_access_token(user, Session(**answer), at=answer["created_at"], jti=jti)
+    return {**answer, "current": False, **asdict(token)}, is_replay
+
+
+def _open_script_session(
+    identity: Identity, values: Mapping[str, Any], user_agent: str, connection: Connection | None
+) -> dict[str, Any]:
+    """Add the session, and commit it unless a connection is given; return what makes its token."""
     user = live_user(identity, for_update=True)  # and of two at once the second counts the first
     most = current_settings().script_tokens_per_user
     mine = (Session.user_id == user.id, Session.name.is_not(None), live(datetime.now(UTC)))
@@ -121,16 +152,17 @@ def open_script_session(
     now = datetime.now(UTC)
     session = Session(
         user_id=user.id,
-        name=name,
-        read_only=read_only,
+        name=values["name"],
+        read_only=values["read_only"],
         user_agent=printable(user_agent),
         created_at=now,
         last_used_at=now,
-        expires_at=now + timedelta(days=expires_in_days),
+        expires_at=now + timedelta(days=values["expires_in_days"]),
     )
     db.session.add(session)
     db.session.flush()  # the token carries its id
-    token = issue_access_token(user, session, at=now, jti=uuid4())
-    db.session.commit()
+    answer = {name: getattr(session, name) for name in SessionRow._fields[:-1]}
+    if connection is None:
+        db.session.commit()
     security_event("script_token_created", user_id=user.id, session_id=session.id)
-    return session, token
+    return {"session": answer, "role": user.role, "epoch": user.token_epoch}

@@ -11,11 +11,13 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     String,
+    Text,
     false,
     func,
     text,
     true,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from books_api.models import Model, Moment, Timestamp, UUIDKey
@@ -26,6 +28,7 @@ EMAIL_MAX = 254  # RFC 5321, 4.5.3.1.3, less the brackets
 NAME_MAX = 100
 SESSION_NAME_MAX = 100
 USER_AGENT_MAX = 200
+IDEMPOTENCY_KEY_MAX = 255
 
 
 class Role(StrEnum):
@@ -130,3 +133,21 @@ class BlocklistCopy(Model):
     id: Mapped[int] = mapped_column(primary_key=True, server_default="1")
     name: Mapped[str] = mapped_column(String(120), server_default="")
     held_until: Mapped[Timestamp]
+
+
+class IdempotencyKey(Model):
+    """The first result of a request that may be sent again."""
+
+    __tablename__ = "idempotency_keys"
+    __table_args__ = (Index("ix_idempotency_keys_created_at", "created_at"),)
+
+    user_id: Mapped[UUID] = mapped_column(
+        ForeignKey("users.id", ondelete="CASCADE"), primary_key=True
+    )
+    key: Mapped[str] = mapped_column(String(IDEMPOTENCY_KEY_MAX), primary_key=True)
+    fingerprint: Mapped[bytes]
+    body: Mapped[str] = mapped_column(Text)  # the result as JSON
+    # Of release 1.0, which serves beside this one while it is deployed.
+    status: Mapped[int] = mapped_column(server_default="200")
+    headers: Mapped[dict[str, str]] = mapped_column(JSONB, server_default="{}")
+    created_at: Mapped[Timestamp]

@@ -6,33 +6,18 @@ from uuid import UUID
 
 from flask import request
 
-from books_api.auth import lists, logins, resets, service, sessions
+from books_api.auth import lists, logins, resets, schemas, service, sessions, tokens
 from books_api.auth.attempts import password_confirmed, remember
-from books_api.auth.exceptions import SignupDisabled, WeakPassword
+from books_api.auth.exceptions import InvalidKey, SignupDisabled, WeakPassword
 from books_api.auth.guard import identity, role_required, sent_by_admin, token_required
+from books_api.auth.idempotency import idempotency_key, replay_headers
 from books_api.auth.models import Role, User
-from books_api.auth.schemas import (
-    AccessTokenSchema,
-    LoginAnswerSchema,
-    LoginSchema,
-    MessageSchema,
-    PasswordChangeSchema,
-    PasswordResetSchema,
-    ScriptTokenRequestSchema,
-    ScriptTokenSchema,
-    SessionSchema,
-    SignupSchema,
-    TokenPairSchema,
-    UserQuery,
-    UserSchema,
-    UserUpdateSchema,
-)
-from books_api.auth.tokens import AccessToken
+from books_api.auth.signups import sign_up
 from books_api.config import AUTH_BODY_MAX, current_settings
-from books_api.web.components import PAGE
+from books_api.web.components import PAGE, REPLAYED
 from books_api.web.fields import PageQuery
 from books_api.web.limits import client_network, limited
-from books_api.web.openapi import Blueprint, problems
+from books_api.web.openapi import Blueprint, problems, request_headers
 from books_api.web.pagination import link_next
 
 blueprint = Blueprint("auth", __name__, description="Accounts, sessions and tokens")
@@ -47,30 +32,27 @@ def user_id() -> str:
     return identity().user_id
 
 
-def user_agent() -> str:
-    """Return what the client calls itself."""
-    return request.headers.get("User-Agent", "")
-
-
 @blueprint.route("/signup", methods=["POST"])
-@blueprint.arguments(SignupSchema())
-@blueprint.response(201, UserSchema)
+@blueprint.arguments(schemas.SignupSchema())
+@blueprint.response(201, schemas.UserSchema, headers=REPLAYED)
 @problems(401, 403, 409)
-@limited("signup_limit", spare=(WeakPassword,))
-def signup(values: dict[str, Any]) -> User:
+@request_headers("Idempotency-Key")
+@limited("signup_limit", spare=(WeakPassword, InvalidKey))
+def signup(values: dict[str, Any]) -> tuple[Any, int, dict[str, str]]:
     """Create an account
 
     Email and username are unique regardless of case. Where sign-up is closed, only admins create
-    accounts, with their token.
+    accounts, with their token. With an `Idempotency-Key` it may be sent again.
     """
     if not current_settings().signup_enabled and not sent_by_admin():
         raise SignupDisabled
-    return service.create_user(**values)
+    user, is_replay = sign_up(values, key=idempotency_key(), network=client_network())
+    return user, 201, replay_headers(is_replay)
 
 
 @blueprint.route("/login", methods=["POST"])
-@blueprint.arguments(LoginSchema())
-@blueprint.response(200, LoginAnswerSchema)
+@blueprint.arguments(schemas.LoginSchema())
+@blueprint.response(200, schemas.LoginAnswerSchema)
 @problems(401)
 @limited("login_limit")
 def login(credentials: dict[str, str]) -> dict[str, Any]:
@@ -78,15 +60,16 @@ def login(credentials: dict[str, str]) -> dict[str, Any]:
 
     Opens a session. The access token lives for minutes, the refresh token for days.
     """
-    user, pair = logins.login(**credentials, user_agent=user_agent(), network=client_network())
+    agent, network = request.user_agent.string, client_network()
+    user, pair = logins.login(**credentials, user_agent=agent, network=network)
     return {"message": "Logged in.", "user": user, **asdict(pair)}
 
 
 @blueprint.route("/refresh-token", methods=["GET"])
 @limited("refresh_limit")
 @token_required("refresh")
-@blueprint.response(200, AccessTokenSchema)
-def get_access_token() -> AccessToken:
+@blueprint.response(200, schemas.AccessTokenSchema)
+def get_access_token() -> tokens.AccessToken:
     """Get another access token
 
     Changes nothing: the refresh token stays valid.
@@ -97,7 +80,7 @@ def get_access_token() -> AccessToken:
 @blueprint.route("/refresh-token", methods=["POST"])
 @limited("refresh_limit")
 @token_required("refresh")
-@blueprint.response(200, TokenPairSchema)
+@blueprint.response(200, schemas.TokenPairSchema)
 def rotate_refresh_token() -> sessions.TokenPair:
     """Exchange the refresh token
 
@@ -109,11 +92,12 @@ def rotate_refresh_token() -> sessions.TokenPair:
 
 @blueprint.route("/logout", methods=["POST"])
 @token_required("access", "refresh")
-@blueprint.response(200, MessageSchema)
+@blueprint.response(200, schemas.MessageSchema)
 def logout() -> dict[str, str]:
     """Log out
 
-    Ends the session: its access tokens and its refresh token are revoked.
+    Ends the session: its access tokens and its refresh token are revoked. After a lost answer,
+    send it again: 401 `token-revoked` means that the session has ended.
     """
     sessions.logout(identity())
     return {"message": "Logged out."}
@@ -121,7 +105,7 @@ def logout() -> dict[str, str]:
 
 @blueprint.route("/logout-all", methods=["POST"])
 @token_required(login=True)
-@blueprint.response(200, MessageSchema)
+@blueprint.response(200, schemas.MessageSchema)
 def logout_all() -> dict[str, str]:
     """Log out everywhere
 
@@ -134,7 +118,7 @@ def logout_all() -> dict[str, str]:
 @blueprint.route("/sessions", methods=["GET"])
 @token_required()
 @blueprint.arguments(PageQuery(), location="query")
-@blueprint.response(200, SessionSchema(many=True), headers=PAGE)
+@blueprint.response(200, schemas.SessionSchema(many=True), headers=PAGE)
 @problems(422)
 def list_sessions(query: dict[str, Any]) -> tuple[Any, int, dict[str, str]]:
     """List your sessions
@@ -152,18 +136,20 @@ def list_sessions(query: dict[str, Any]) -> tuple[Any, int, dict[str, str]]:
 
 @blueprint.route("/sessions", methods=["POST"])
 @token_required(login=True)
-@blueprint.arguments(ScriptTokenRequestSchema())
-@blueprint.response(201, ScriptTokenSchema)
+@blueprint.arguments(schemas.ScriptTokenRequestSchema())
+@blueprint.response(201, schemas.ScriptTokenSchema, headers=REPLAYED)
 @problems(409)
-@limited("session_limit", by=user_id)
-def create_script_token(values: dict[str, Any]) -> dict[str, Any]:
+@request_headers("Idempotency-Key")
+@limited("session_limit", by=user_id, spare=(InvalidKey,))
+def create_script_token(values: dict[str, Any]) -> tuple[dict[str, Any], int, dict[str, str]]:
     """Create a token for a script
 
-    The token is shown once, cannot be refreshed, and may be read-only. End its session to revoke
-    it.
+    The token is shown once and cannot be refreshed. End its session to revoke it. With an
+    `Idempotency-Key` the request may be sent again: it makes one token.
     """
-    session, token = logins.open_script_session(identity(), **values, user_agent=user_agent())
-    return {**vars(session), "current": False, **asdict(token)}
+    agent, key = request.user_agent.string, idempotency_key()
+    answer, is_replay = logins.create_script_token(identity(), values, user_agent=agent, key=key)
+    return answer, 201, replay_headers(is_replay)
 
 
 @blueprint.route("/sessions/<uuid:session_id>", methods=["DELETE"])
@@ -173,32 +159,35 @@ def create_script_token(values: dict[str, Any]) -> dict[str, Any]:
 def end_session(session_id: UUID) -> None:
     """End one of your sessions
 
-    Its tokens are revoked: of a lost device, or of a script that is no longer needed.
+    Its tokens are revoked: of a lost device, or of a script that is no longer needed. After a lost
+    answer, send it again: 404 means that the session has ended.
     """
     sessions.end_session(identity(), session_id)
 
 
 @blueprint.route("/password", methods=["POST"])
 @token_required(login=True)
-@blueprint.arguments(PasswordChangeSchema())
-@blueprint.response(200, TokenPairSchema)
+@blueprint.arguments(schemas.PasswordChangeSchema())
+@blueprint.response(200, schemas.TokenPairSchema)
 @password_confirmed
 def change_password(values: dict[str, str]) -> sessions.TokenPair:
     """Change your password
 
-    Ends all other sessions; the answer has new tokens for this one.
+    Ends all other sessions; the answer has new tokens for this one. If the answer is lost, log in
+    with the new password; if that is refused, the old one still holds: begin again with it.
     """
     return service.change_password(identity(), **values)
 
 
 @blueprint.route("/password-reset", methods=["POST"])
-@blueprint.arguments(PasswordResetSchema())
+@blueprint.arguments(schemas.PasswordResetSchema())
 @blueprint.response(204)
 @limited("password_reset_limit", spare=(WeakPassword,))
 def reset_password(values: dict[str, str]) -> None:
     """Set a new password with a reset token
 
-    The operator issues the token; it works once, within 24 hours. All sessions end.
+    The operator issues the token; it works once, within 24 hours. All sessions end. If the answer
+    is lost, log in with the new password.
     """
     user = resets.reset_password(**values)
     remember(str(user), client_network())  # no stranger locks out who has just been let in again
@@ -207,8 +196,8 @@ def reset_password(values: dict[str, str]) -> None:
 @blueprint.route("/users", methods=["GET"])
 @token_required(login=True)
 @role_required(Role.ADMIN)
-@blueprint.arguments(UserQuery(), location="query")
-@blueprint.response(200, UserSchema(many=True), headers=PAGE)
+@blueprint.arguments(schemas.UserQuery(), location="query")
+@blueprint.response(200, schemas.UserSchema(many=True), headers=PAGE)
 @problems(422)
 def list_users(query: dict[str, Any]) -> tuple[Any, int, dict[str, str]]:
     """List users
@@ -226,7 +215,7 @@ def list_users(query: dict[str, Any]) -> tuple[Any, int, dict[str, str]]:
 @blueprint.route("/users/<uuid:user_id>", methods=["GET"])
 @token_required(login=True)
 @role_required(Role.ADMIN)
-@blueprint.response(200, UserSchema)
+@blueprint.response(200, schemas.UserSchema)
 def get_user(user_id: UUID) -> User:
     """Read a user
 
@@ -238,8 +227,8 @@ def get_user(user_id: UUID) -> User:
 @blueprint.route("/users/<uuid:user_id>", methods=["PATCH"])
 @token_required(login=True)
 @role_required(Role.ADMIN)
-@blueprint.arguments(UserUpdateSchema())
-@blueprint.response(200, UserSchema)
+@blueprint.arguments(schemas.UserUpdateSchema())
+@blueprint.response(200, schemas.UserSchema)
 @problems(409)
 def update_user(changes: dict[str, Any], user_id: UUID) -> User:
     """Change a user

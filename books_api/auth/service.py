@@ -1,8 +1,8 @@
-"""Accounts: sign-up, profile, password, and what admins and operators do to them."""
+"""Accounts: profile, password, and what admins and operators do to them."""
 
 import logging
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 from uuid import UUID
 
@@ -29,31 +29,6 @@ from books_api.extensions import db
 from books_api.observability.logs import security_event
 
 UNIQUE = {"uq_users_email": EmailTaken, "uq_users_username": UsernameTaken}
-
-
-def create_user(
-    *,
-    username: str,
-    email: str,
-    password: str,
-    first_name: str = "",
-    last_name: str = "",
-    role: Role = Role.USER,
-) -> User:
-    """Add an account. Raises WeakPassword, EmailTaken, UsernameTaken and TooBusy."""
-    password_hash = _hash(password, username=username, email=email)
-    user = User(
-        username=username,
-        email=email,
-        password_hash=password_hash,
-        first_name=first_name,
-        last_name=last_name,
-        role=role,
-    )
-    db.session.add(user)
-    _commit_unique()
-    security_event("user_created", user_id=user.id, role=user.role)
-    return user
 
 
 def get_user(user_id: UUID) -> User:
@@ -90,7 +65,8 @@ def update_profile(identity: Identity, changes: Mapping[str, Any]) -> User:
         user.reset_epoch += 1  # a reset token that went to the old address
     for name, value in changes.items():
         setattr(user, name, value)
-    _commit_unique()
+    with unique_names():
+        db.session.commit()
     if "email" in changes:
         security_event("email_changed", user_id=user.id, session_id=identity.session_id)
     return user
@@ -201,10 +177,11 @@ def new_password_hash(user: User, password: str) -> str:
     """Return the hash of a new password. Ends the transaction. Raises WeakPassword and TooBusy."""
     username, email = user.username, user.email
     db.session.rollback()  # hashing takes long; no transaction waits for it
-    return _hash(password, username=username, email=email, field="new_password")
+    return hash_strong(password, username=username, email=email, field="new_password")
 
 
-def _hash(password: str, **of_user: str) -> str:
+def hash_strong(password: str, **of_user: str) -> str:
+    """Return the hash. Raises WeakPassword and TooBusy."""
     words = current_settings().password_words
     passwords.check_password_strength(password, words=words, **of_user)
     return passwords.hash_password(password)
@@ -239,9 +216,11 @@ def _keep_an_admin_without(user_id: UUID) -> None:
         raise LastAdmin
 
 
-def _commit_unique() -> None:
+@contextmanager
+def unique_names() -> Iterator[None]:
+    """Turn a refusal of UNIQUE, in the body of the `with`, into EmailTaken or UsernameTaken."""
     try:
-        db.session.commit()
+        yield
     except IntegrityError as error:
         db.session.rollback()
         taken = UNIQUE.get(getattr(getattr(error.orig, "diag", None), "constraint_name", ""))

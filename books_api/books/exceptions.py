@@ -5,7 +5,6 @@ from typing import Any
 
 from books_api.books.models import etag
 from books_api.web.problems import (
-    RETRY_AFTER,
     InvalidInput,
     Message,
     NotFound,
@@ -25,29 +24,6 @@ class NotTheOwner(Problem):
     remedy = "Ask the book's owner or an admin."
     detail = "Only the book's owner and admins may change or delete it."
     event = "access_denied"
-
-
-class KeyReused(InvalidInput):
-    """The Idempotency-Key came before, with another request."""
-
-    name, status, title = "key-reused", 422, "Idempotency-Key reused"
-    remedy = "Send a new key with each new request."
-
-    def __init__(self) -> None:
-        message = Message(self.name, "Was used before, with another request.")
-        super().__init__({"Idempotency-Key": [message]}, "header")
-
-
-class StillRunning(Problem):
-    """An earlier request that this one must wait for is still running."""
-
-    name, status, title = "still-running", 409, "Still running"
-    remedy = "Send the request again after as many seconds as the Retry-After header says."
-    headers = RETRY_AFTER
-
-
-class KeyInUse(StillRunning):
-    detail = "The first request with this Idempotency-Key is still running."
 
 
 class TooManyAtOnce(RateLimited):

@@ -15,7 +15,7 @@ from sqlalchemy import (
     String,
     Text,
 )
-from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
+from sqlalchemy.dialects.postgresql import TSVECTOR
 from sqlalchemy.orm import Mapped, mapped_column
 
 from books_api.models import Model, Timestamp, UUIDKey
@@ -25,7 +25,6 @@ AUTHOR_MAX = 1_000
 PUBLISHER_MAX = 500
 LANGUAGE_MAX = 35  # RFC 5646, 4.4.1
 PAGE_COUNT_MAX = 100_000
-IDEMPOTENCY_KEY_MAX = 255
 
 # The first day of a partial date: what books are sorted and filtered by.
 FIRST_DAY = (
@@ -111,21 +110,3 @@ class BookWord(Model):
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     word: Mapped[str] = mapped_column(Text(collation="C"))
-
-
-class IdempotencyKey(Model):
-    """The first result of a request that may be sent again."""
-
-    __tablename__ = "idempotency_keys"
-    __table_args__ = (Index("ix_idempotency_keys_created_at", "created_at"),)
-
-    user_id: Mapped[UUID] = mapped_column(
-        ForeignKey("users.id", ondelete="CASCADE"), primary_key=True
-    )
-    key: Mapped[str] = mapped_column(String(IDEMPOTENCY_KEY_MAX), primary_key=True)
-    fingerprint: Mapped[bytes]
-    body: Mapped[str] = mapped_column(Text)  # the result as JSON
-    # Of release 1.0, which serves beside this one while it is deployed.
-    status: Mapped[int] = mapped_column(server_default="200")
-    headers: Mapped[dict[str, str]] = mapped_column(JSONB, server_default="{}")
-    created_at: Mapped[Timestamp]

@@ -11,9 +11,9 @@ from flask import Response, request
 from orjson import OPT_SORT_KEYS, dumps
 
 from books_api.auth import identity, token_required
+from books_api.auth.idempotency import idempotency_key, replay_headers, run_idempotent
 from books_api.books import changes, lists, service
 from books_api.books.change_schemas import ChangesQuery, ChangesSchema
-from books_api.books.idempotency import idempotency_key, run_idempotent
 from books_api.books.models import etag
 from books_api.books.schemas import (
     BookInputSchema,
@@ -65,7 +65,8 @@ def create_book(values: dict[str, Any]) -> Response:
     )
     response = book_response({"version": 1, **book}, 201)  # keys of release 1.0 are without it
     response.headers["Location"] = absolute_url(f"{request.path.rstrip('/')}/{book['id']}")
-    return replayed(response) if is_replay else response
+    response.headers.update(replay_headers(is_replay))
+    return response
 
 
 @blueprint.route("/<uuid:book_id>", methods=["GET"])
@@ -150,12 +151,6 @@ def book_response(book: Mapping[str, Any], status: int = 200) -> Response:
     """Answer with one book and its entity tag."""
     body = dumps(book, option=DUMP_OPTIONS)
     return Response(body, status, {"ETag": etag(book)}, content_type="application/json")
-
-
-def replayed(response: Response) -> Response:
-    """Mark the answer to a request that was sent again."""
-    response.headers["Idempotent-Replayed"] = "true"
-    return response
 
 
 def _fingerprint(values: dict[str, Any]) -> bytes:

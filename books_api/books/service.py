@@ -3,14 +3,12 @@
 A book is a dictionary of what STORED names, in the form of the answer.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-from psycopg2.errorcodes import FOREIGN_KEY_VIOLATION
 from sqlalchemy import (
     ARRAY,
     Connection,
@@ -25,9 +23,9 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.exc import IntegrityError
 
-from books_api.auth import Identity, TokenRevoked, User, UserNotFound
+from books_api.auth import Identity, User, UserNotFound
+from books_api.auth.idempotency import owner_must_exist
 from books_api.books.exceptions import BookChanged, BookNotFound, DecidedByServer, NotTheOwner
 from books_api.books.lists import COLUMNS, list_books
 from books_api.books.models import BY_SERVER, FIELDS, STORED, Book
@@ -67,17 +65,6 @@ def create_book(
     with owner_must_exist():
         [book] = _CREATE.rows(connection=connection, **{**dict.fromkeys(FIELDS), **values, **ids})
     return _as_book(book)
-
-
-@contextmanager
-def owner_must_exist() -> Iterator[None]:
-    """Turn a foreign key's refusal, in the body of the `with`, into TokenRevoked."""
-    try:
-        yield
-    except IntegrityError as error:
-        if getattr(error.orig, "pgcode", None) != FOREIGN_KEY_VIOLATION:
-            raise
-        raise TokenRevoked("The account of this token is gone.") from error
 
 
 def get_book(book_id: UUID) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What an import refuses. The text is what the client reads."""
 
-from books_api.books.exceptions import StillRunning, TooManyAtOnce
+from books_api.auth.exceptions import StillRunning
+from books_api.books.exceptions import TooManyAtOnce
 from books_api.web.problems import InvalidInput
 
 

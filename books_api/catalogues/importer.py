@@ -13,7 +13,7 @@ from psycopg2.errorcodes import LOCK_NOT_AVAILABLE
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError
 
-from books_api.books.service import owner_must_exist
+from books_api.auth.idempotency import owner_must_exist
 from books_api.catalogues.exceptions import ImportRunning, UnreadableCatalogue
 from books_api.catalogues.records import Record
 from books_api.catalogues.staging import REJECTED, OnDuplicate, Outcome, write

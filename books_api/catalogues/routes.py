@@ -10,8 +10,7 @@ from flask import Response, request, stream_with_context
 from orjson import dumps
 
 from books_api.auth import identity, token_required
-from books_api.books.idempotency import idempotency_key, run_idempotent
-from books_api.books.routes import replayed
+from books_api.auth.idempotency import idempotency_key, replay_headers, run_idempotent
 from books_api.catalogues.bodies import received_file
 from books_api.catalogues.exporter import ExportFormat, export_books
 from books_api.catalogues.schemas import FILES, ExportQuery, ImportQuery, ImportReportSchema
@@ -62,7 +61,8 @@ def import_books(query: dict[str, Any]) -> Response:
     report = {"updated": 0, "records_not_listed": 0, **report}
     report["records"] = [{"id": None, "notes": [], **record} for record in report["records"]]
     response = Response(dumps(report), content_type="application/json")
-    return replayed(response) if is_replay else response
+    response.headers.update(replay_headers(is_replay))
+    return response
 
 
 def _fingerprint(file: IO[bytes], query: dict[str, Any]) -> bytes:

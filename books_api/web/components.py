@@ -31,6 +31,7 @@ def header_refs(*names: str) -> dict[str, Any]:
 
 
 PAGE = header_refs("Link", "X-Total-Count")
+REPLAYED = header_refs("Idempotent-Replayed")
 RATE_LIMIT = header_refs("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
 OF_ERRORS = {
     401: header_refs("WWW-Authenticate"),

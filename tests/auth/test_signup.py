@@ -58,7 +58,7 @@ def test_username_is_measured_before_it_is_trimmed(client, username):
 
     assert response.status_code == 422
     assert response.json["errors"] == [
-        {"pointer": "/username", "detail": "Must have at most 50 characters."}
+        {"pointer": "/username", "code": "too-long", "detail": "Must have at most 50 characters."}
     ]
 
 

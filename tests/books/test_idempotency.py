@@ -9,7 +9,7 @@ import requests
 from sqlalchemy import text
 from sqlalchemy.dialects import postgresql
 
-from books_api.books import idempotency
+from books_api.auth import idempotency
 from books_api.database import autocommit
 from books_api.extensions import db
 from tests.helpers import BOOKS, MOMO, locked, together

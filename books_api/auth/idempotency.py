@@ -6,22 +6,23 @@ https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import orjson
 from flask import request
+from psycopg2.errorcodes import FOREIGN_KEY_VIOLATION
 from sqlalchemy import Connection, bindparam, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import IntegrityError
 
-from books_api.books.exceptions import KeyInUse, KeyReused
-from books_api.books.models import IDEMPOTENCY_KEY_MAX, IdempotencyKey
-from books_api.books.service import owner_must_exist
+from books_api.auth.exceptions import InvalidKey, KeyInUse, KeyReused, TokenRevoked
+from books_api.auth.models import IDEMPOTENCY_KEY_MAX, IdempotencyKey
 from books_api.database import transaction
 from books_api.web.components import IDEMPOTENCY_KEY
-from books_api.web.problems import InvalidInput, Message
 
 KEPT = timedelta(hours=24)
 
@@ -46,13 +47,11 @@ _STORE = _INSERT.on_conflict_do_update(  # an expired one that is not pruned yet
 
 def idempotency_key() -> str | None:
     """Return the key, without the quotes that it may have; None when there is none."""
-    name = "Idempotency-Key"
-    value = request.headers.get(name)
+    value = request.headers.get("Idempotency-Key")
     if value is None:
         return None
     if not re.fullmatch(IDEMPOTENCY_KEY, value):
-        detail = f"Must have 1 to {IDEMPOTENCY_KEY_MAX} printable ASCII characters."
-        raise InvalidInput({name: [Message("not-a-key", detail)]}, "header")
+        raise InvalidKey(f"Must have 1 to {IDEMPOTENCY_KEY_MAX} printable ASCII characters.")
     return value[1:-1] if value[0] == '"' else value
 
 
@@ -61,17 +60,19 @@ def run_idempotent(
     key: str | None,
     fingerprint: Callable[[], bytes],
     work: Callable[[Connection | None], dict[str, Any]],
+    begin: Callable[[], AbstractContextManager[Connection]] = transaction,
 ) -> tuple[dict[str, Any], bool]:
     """Do the work in a transaction that stores its result, or return the stored one and True.
 
-    Without a key the work is only done, in a transaction of its own. `fingerprint` identifies the
+    Without a key the work is only done, in a transaction of its own; `begin` opens the one with a
+    key. `fingerprint` identifies the
     request's content. Raises KeyReused when the key came with another content before, KeyInUse
     while the first request is running, and TokenRefused when the user's account is gone.
     """
     if key is None:
         return work(None), False
     content = fingerprint()
-    with owner_must_exist(), transaction() as connection:
+    with owner_must_exist(), begin() as connection:
         if not connection.scalar(_LOCK, {"lock": _lock_number(user_id, key)}):
             raise KeyInUse
         # A statement of its own: its snapshot is taken when the lock is held.
@@ -84,6 +85,22 @@ def run_idempotent(
         stored = {"fingerprint": content, "body": orjson.dumps(result).decode()}
         connection.execute(_STORE, {"user_id": user_id, "key": key, **stored})
     return result, False
+
+
+@contextmanager
+def owner_must_exist() -> Iterator[None]:
+    """Turn a foreign key's refusal, in the body of the `with`, into TokenRevoked."""
+    try:
+        yield
+    except IntegrityError as error:
+        if getattr(error.orig, "pgcode", None) != FOREIGN_KEY_VIOLATION:
+            raise
+        raise TokenRevoked("The account of this token is gone.") from error
+
+
+def replay_headers(is_replay: bool) -> dict[str, str]:
+    """Return the headers that mark the answer to a request that was sent again."""
+    return {"Idempotent-Replayed": "true"} if is_replay else {}
 
 
 def prune() -> int:

@@ -1,0 +1,105 @@
+"""Accounts are made here: by operators, and by sign-up, which may be sent again.
+
+The same email and password find the account that the first request has made. The fingerprint of
+the request leaves the password out: only its slow hash is stored.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+import orjson
+from sqlalchemy import func, select
+
+from books_api.auth import passwords
+from books_api.auth.attempts import attempt
+from books_api.auth.exceptions import EmailTaken, KeyReused, UsernameTaken, WrongPassword
+from books_api.auth.idempotency import KEPT
+from books_api.auth.models import IdempotencyKey, Role, User, UserRow
+from books_api.auth.service import hash_strong, unique_names
+from books_api.database import autocommit
+from books_api.extensions import db
+from books_api.observability.logs import security_event
+
+
+def create_user(
+    *,
+    username: str,
+    email: str,
+    password: str,
+    first_name: str = "",
+    last_name: str = "",
+    role: Role = Role.USER,
+    then: Callable[[User], None] | None = None,
+) -> User:
+    """Add an account, and do `then` in its transaction.
+
+    Raises WeakPassword, EmailTaken, UsernameTaken and TooBusy.
+    """
+    password_hash = hash_strong(password, username=username, email=email)
+    user = User(
+        username=username,
+        email=email,
+        password_hash=password_hash,
+        first_name=first_name,
+        last_name=last_name,
+        role=role,
+    )
+    with unique_names():
+        db.session.add(user)
+        db.session.flush()
+        if then is not None:
+            then(user)
+        db.session.commit()
+    security_event("user_created", user_id=user.id, role=user.role)
+    return user
+
+
+def sign_up(values: Mapping[str, Any], *, key: str | None, network: str) -> tuple[Any, bool]:
+    """Add an account, or return the one that this request added before and True.
+
+    Raises KeyReused besides what create_user() raises, and RateLimited.
+    """
+    if key is None:
+        return create_user(**values), False
+    stated = {name: value for name, value in values.items() if name != "password"}
+    content = orjson.dumps(stated, option=orjson.OPT_SORT_KEYS)
+    fingerprint = b"POST /auth/signup" + hashlib.sha256(content).digest()
+
+    def store(user: User) -> None:
+        answer = {name: getattr(user, name) for name in UserRow._fields}
+        body = orjson.dumps(answer).decode()
+        db.session.add(IdempotencyKey(user_id=user.id, key=key, fingerprint=fingerprint, body=body))
+
+    try:
+        return create_user(**values, then=store), False
+    except (EmailTaken, UsernameTaken):
+        first = _find(values["email"], key)
+        if first is None:
+            raise
+    try:
+        with attempt(str(first.user_id), network):  # or a key that is easily guessed would help
+            if not passwords.verify_password(first.password_hash, values["password"]):
+                raise WrongPassword
+    except WrongPassword:
+        raise KeyReused from None
+    if first.fingerprint != fingerprint:
+        raise KeyReused
+    answer = orjson.loads(first.body)
+    moments = {name: datetime.fromisoformat(answer[name]) for name in ("created_at", "updated_at")}
+    return answer | moments, True
+
+
+def _find(email: str, key: str) -> Any:
+    statement = (
+        select(IdempotencyKey, User.password_hash)
+        .join(User, User.id == IdempotencyKey.user_id)
+        .where(
+            func.lower(User.email) == func.lower(email),
+            IdempotencyKey.key == key,
+            IdempotencyKey.created_at > func.now() - KEPT,
+        )
+    )
+    with autocommit() as connection:
+        return connection.execute(statement).one_or_none()
