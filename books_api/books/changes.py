@@ -15,7 +15,7 @@ from uuid import UUID
 from sqlalchemy import TEXT, BigInteger, Uuid, bindparam, cast, delete, func, literal_column, select
 
 from books_api.books.exceptions import CursorExpired
-from books_api.books.lists import LISTED, answered, list_books
+from books_api.books.lists import COLUMNS, answered, list_books
 from books_api.books.models import MEMBERS, Book, BookChange
 from books_api.database import Statement, transaction
 from books_api.web.fields import format_timestamp
@@ -118,7 +118,7 @@ def _check(read_at: str, cluster: str, place: Sequence[Any]) -> None:
 
 @lru_cache
 def _changes(of_user: bool) -> Statement:
-    columns = (*_PLACE, BookChange.is_deletion, *LISTED)
+    columns = (*_PLACE, BookChange.is_deletion, *COLUMNS)
     statement = select(*columns).where(_IS_DECIDED)
     if of_user:
         owner = bindparam("user_uid", type_=Uuid(as_uuid=False))

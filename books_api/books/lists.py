@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import TSQUERY
 
-from books_api.books import search
+from books_api.books import languages, search
 from books_api.books.models import MEMBERS, PAGE_COUNT_MAX, STORED, Book
 from books_api.books.schemas import parse_partial_date
 from books_api.database import Statement
@@ -43,8 +43,6 @@ def answered(column: Any) -> ColumnElement[Any]:
 
 
 COLUMNS = [answered(column) for column in STORED]
-ANSWERED = {column.name: column for column in COLUMNS}
-LISTED = [column for column in COLUMNS if column.name in MEMBERS]
 # Neither ASCII nor what books_words() splits.
 UNSPLIT: ColumnElement[str] = literal_column(r"""'[^ -~\u3040-\u30ff\u3400-\u9fff]'""")
 ITERATED = 2_000  # books of a batch
@@ -102,7 +100,7 @@ FILTERS: dict[str, ColumnElement[bool]] = {
     "author": _author_contains(bindparam("author")),
     "publisher": func.left(func.books_fold(Book.publisher), literal_column("100"))
     == func.left(func.books_fold(bindparam("publisher")), literal_column("100")),
-    "language": func.lower(Book.language) == func.lower(bindparam("language")),
+    **languages.FILTERS,
     "isbn": Book.isbn == bindparam("isbn"),
     "user_uid": Book.user_uid == bindparam("user_uid", type_=Uuid()),
     "updated_from": Book.updated_at >= bindparam("updated_from"),
@@ -147,7 +145,7 @@ def list_books(
             partial(_page_statement, names, sort),
             parameters,
             make=_as_answer,
-            width=len(LISTED),
+            width=len(COLUMNS),
             scope=scope,
             limit=limit,
             cursor=cursor,
@@ -206,6 +204,7 @@ def _parameters(filters: Mapping[str, Any]) -> dict[str, Any]:
         if name in parameters:
             parameters[name] = parse_partial_date(parameters[name])
     search.take_isbn(parameters)
+    languages.take_language(parameters)
     return parameters
 
 
@@ -213,17 +212,17 @@ def _parameters(filters: Mapping[str, Any]) -> dict[str, Any]:
 def _page_statement(names: frozenset[str], sort: str, after: bool) -> Statement:
     conditions = _conditions(names, sort)
     if "q" not in names:
-        page = keyset(select(*LISTED).where(*conditions), SORTS[sort], after=after)
-        return Statement(page.with_only_columns(*LISTED, cast(SORTS[sort].key, TEXT)))
+        page = keyset(select(*COLUMNS).where(*conditions), SORTS[sort], after=after)
+        return Statement(page.with_only_columns(*COLUMNS, cast(SORTS[sort].key, TEXT)))
     by = SORTS[sort] if sort else None
     make_page = search.next_page if after else search.first_page
-    return search.in_a_slot(names, Statement(make_page(LISTED, conditions, by)))
+    return search.in_a_slot(names, Statement(make_page(COLUMNS, conditions, by)))
 
 
 @lru_cache
 def _iteration(names: frozenset[str], fields: tuple[str, ...], after: bool) -> Statement:
     oldest = SORTS["created_at"]
-    columns = [*(ANSWERED[name] for name in fields), Book.id.label("last_id")]
+    columns = [*(column for column in COLUMNS if column.name in fields), Book.id.label("last_id")]
     conditions = _conditions(names)
     if "q" in names:
         conditions.append(search.finds(bindparam("place", type_=TEXT)))

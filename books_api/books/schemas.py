@@ -229,7 +229,11 @@ class BookQuery(PageQuery):
             "examples": ["George Allen & Unwin"],
         },
     )
-    language = Text(1, LANGUAGE_MAX, metadata={"description": "Language.", "examples": ["en"]})
+    language = Text(
+        1,
+        LANGUAGE_MAX,
+        metadata={"description": "Code or name, in any spelling.", "examples": ["en"]},
+    )
     isbn = ISBNField(metadata={"description": "ISBN, in any form."})
     user_uid = UUIDField(metadata={"description": "Id of the owner."})
     published_from = PartialDate(metadata={"description": "Published on its first day or later."})

@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from books_api.books.lists import SORTS, count_books, list_books
 from books_api.books.search import COMMON, RANKED
-from books_api.database import autocommit, transaction
+from books_api.database import autocommit, driver, transaction
 from books_api.extensions import db
 from books_api.web.pagination import encode_cursor
 from tests.books.catalogue import catalogue
@@ -22,6 +22,7 @@ COPIES = 8
 FILTERS = [
     *({"author": "rowling"}, {"author": "a"}, {"author": "xyzzy"}, {"author": "zq"}),
     *({"publisher": "vintage"}, {"publisher": "nobody"}, {"language": "eng"}, {"language": "rus"}),
+    *({"language": "en-GB"}, {"language": "Spanish"}),
     *({"isbn": "9780439785969"}, {"user_uid": "one"}),
     *({"published_from": "2003"}, {"published_from": "2020"}, {"published_from": "0001"}),
     *({"published_to": "1900"}, {"published_to": "2003-06"}, {"published_to": "9999"}),
@@ -45,7 +46,10 @@ def owner(settings, servers) -> Iterator[str]:
             connection.execute(text("SET LOCAL maintenance_work_mem = '512MB'"))
             multiply(connection)
         with autocommit() as connection:
+            connection.execute(text("SET statement_timeout = '1min'"))
+            driver(connection).seconds = 60  # to analyze expressions takes some seconds
             connection.execute(text("VACUUM ANALYZE books"))
+            connection.execute(text("RESET statement_timeout"))
             yield connection.execute(text("SELECT user_uid FROM books LIMIT 1")).scalar()
 
 
@@ -155,7 +159,7 @@ def test_a_filtered_list_does_not_scan_the_table(owner, filters, sort):
     assert "Seq Scan" not in kinds(lambda: list_books(limit=20, sort=sort, filters=filters))
 
 
-@pytest.mark.parametrize("filters", FILTERS[:11], ids=str)
+@pytest.mark.parametrize("filters", FILTERS[:13], ids=str)
 def test_what_follows_in_a_filtered_list_does_not_scan_the_table(owner, filters):
     filters = filters_of(owner, filters)
     cursor = list_books(limit=1, filters=filters).cursor

@@ -259,6 +259,32 @@ def test_a_filter_is_text_and_no_pattern(shelf, titles, name, value):
     assert titles(**{name: value}) == []
 
 
+LANGUAGES = ["en", "ENG", "en-US", "en-GB", "English", "enm", "de", "ger", "Greek", "gre", "Elvish"]
+ENGLISH = LANGUAGES[:5]
+
+
+@pytest.mark.parametrize(
+    ("language", "found"),
+    [
+        *((language, ENGLISH) for language in ("en", "eng", "english", "EN")),
+        *((language, ["de", "ger"]) for language in ("de", "deu", "ger", "German")),
+        *((language, ["Greek", "gre"]) for language in ("el", "greek", "Modern Greek (1453-)")),
+        ("en-gb", ["en-GB"]),
+        ("en-AU", []),
+        ("enm", ["enm"]),
+        ("elvish", ["Elvish"]),
+        ("xx", []),
+    ],
+)
+def test_a_language_is_found_in_every_spelling(client, alice, make_book, language, found):
+    for written in LANGUAGES:
+        make_book(alice, title=written, language=written)
+
+    response = client.get(f"{BOOKS}/", query_string={"language": language}, headers=alice.headers)
+
+    assert sorted(book["language"] for book in response.json) == sorted(found)
+
+
 def test_the_filter_of_an_owner_lets_its_books_through(alice, bob, make_book, titles):
     make_book(alice, title="Mine")
     make_book(bob, title="Bob's")
