@@ -69,6 +69,9 @@ def find_columns(header: Sequence[str], mapping: Mapping[str, str]) -> dict[str,
             raise UnknownColumn(f"Several columns are known as {name} among: {shown(header)}.")
         columns[name] = names.index(alias)
     _choose_date(columns, set(names), is_mapped="published_date" in mapping)
+    primary = columns.pop("primary_author", None)
+    if primary is not None:
+        columns["primary_author" if "author" in columns else "author"] = primary
     if "publisher" in columns or "primaryauthor" not in names:
         columns.pop("publication", None)  # of LibraryThing a publisher; of others anything
     for name, column in mapping.items():

@@ -3,20 +3,23 @@
 import csv
 import re
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from books_api.catalogues.dates import DateOrder
 from books_api.catalogues.encodings import LINE_MAX
 from books_api.catalogues.exceptions import UnreadableCatalogue
+from books_api.catalogues.records import ID
 
 REREAD_MAX = 8 * LINE_MAX  # characters read again behind quotes that do not match
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
-_ESCAPED = re.compile(r'\\(["\\])')
+_ESCAPED = re.compile(r"""\\(["'\\])""")
 _QUOTE = "\ufdd0"  # an escaped quote while its line is read: no character, so in no text
 _UNDOUBLED = re.compile(r'"="([0-9Xx-]*)""')  # Excel's ="..." in quotes, its own not doubled
 
+_SPACED = re.compile(r'\s+".*"\s*$', re.DOTALL)
 Lines = Callable[[], Iterator[str]]
+Columns = Callable[[Sequence[str]], Mapping[str, int]]  # of a header
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,24 +49,26 @@ class Survey:
     header: list[str] = field(default_factory=list)
     dates: DateOrder = field(default_factory=DateOrder)
     rows: int = 0  # behind the header
+    has_ids: bool = False  # of our books
     misfits: int = 0  # cannot be read, or have more or fewer cells than the header
     marks: Counter[str] = field(default_factory=Counter)
 
 
-def survey_file(
-    lines: Lines, delimiter: str, date_column: Callable[[Sequence[str]], int | None]
-) -> Survey:
+def survey_file(lines: Lines, delimiter: str, columns: Columns) -> Survey:
     """Return the survey of the dialect that the most rows fit.
 
-    Raises UnreadableCatalogue, and what `date_column` raises for a header.
+    Raises UnreadableCatalogue, and what `columns` raises for a header.
     """
-    plain = _survey(lines, Dialect(delimiter), date_column)
+    plain = _survey(lines, Dialect(delimiter), columns)
     surveys = [plain]
-    if plain.marks["spaces"]:  # fits as well, with quotes and spaces as text
-        surveys.insert(0, _survey(lines, Dialect(delimiter, has_spaces=True), date_column))
+    if plain.marks["spaces"]:  # plainly read they fit as well, with the quotes as text
+        surveys.insert(
+            0 if plain.marks["spaced"] else 1,
+            _survey(lines, Dialect(delimiter, has_spaces=True), columns),
+        )
     if plain.marks["escapes"] and plain.misfits:
         surveys += [
-            _survey(lines, replace(survey.dialect, has_escapes=True), date_column)
+            _survey(lines, replace(survey.dialect, has_escapes=True), columns)
             for survey in tuple(surveys)
         ]
     best = min(surveys, key=lambda survey: survey.misfits)
@@ -72,24 +77,28 @@ def survey_file(
     return best
 
 
-def _survey(
-    lines: Lines, dialect: Dialect, date_column: Callable[[Sequence[str]], int | None]
-) -> Survey:
+def _survey(lines: Lines, dialect: Dialect, columns: Columns) -> Survey:
     survey = Survey(dialect)
-    column = None
+    date = book_id = None
     for _, row, error in read_rows(_marked(lines(), survey), dialect):
         if not survey.header and row:
             if error:
                 raise UnreadableCatalogue(f"The header {error[0].lower()}{error[1:]}")
             survey.header = row
-            column = date_column(row)
+            places = columns(row)
+            date, book_id = places.get("published_date"), places.get("id")
         elif row:
             survey.rows += 1
             survey.marks["broken"] += error is not None
             if error or len(row) != len(survey.header):
                 survey.misfits += 1
-            elif column is not None:
-                survey.dates.look_at(row[column])
+                continue
+            if date is not None:
+                survey.dates.look_at(row[date])
+            if book_id is not None and ID.fullmatch(row[book_id]):
+                survey.has_ids = True
+            if survey.marks["spaces"] and any(map(_SPACED.match, row)):
+                survey.marks["spaced"] += 1
     return survey
 
 
@@ -128,7 +137,7 @@ def read_rows(
             if size > LINE_MAX:
                 raise csv.Error(f"longer than {LINE_MAX:,} characters")
             if dialect.has_escapes:
-                line = _ESCAPED.sub(lambda found: _QUOTE if found[1] == '"' else "\\", line)
+                line = _ESCAPED.sub(lambda found: _QUOTE if found[1] == '"' else found[1], line)
             yield unspaced(line) if dialect.has_spaces else line
 
     csv.field_size_limit(LINE_MAX)

@@ -13,6 +13,7 @@ import ijson
 from books_api.catalogues.columns import KNOWN_COLUMNS, plain
 from books_api.catalogues.dates import DateOrder
 from books_api.catalogues.exceptions import UnreadableCatalogue
+from books_api.catalogues.records import ID
 
 DEPTH_MAX = 50  # ijson takes quadratic time for the path of what lies deep
 RECORD_MAX = 8 * 1024 * 1024  # characters
@@ -34,6 +35,7 @@ class Document:
     path: list[str] = field(default_factory=list)
     keys: dict[str, None] = field(default_factory=dict)  # in the order of the file
     dates: DateOrder = field(default_factory=DateOrder)
+    has_ids: bool = False  # of our books
 
 
 @dataclass(slots=True)
@@ -85,6 +87,8 @@ def survey_document(text: TextIOWrapper) -> Document:
             elif event == "string":
                 if is_date:
                     document.dates.look_at(value)
+                elif key == "id" and ID.fullmatch(value):
+                    document.has_ids = True
             elif event in ("start_map", "start_array"):
                 name = key if stack and stack[-1].keys is not None else "item"
                 stack.append(_Container(name, [] if event == "start_map" else None))

@@ -30,8 +30,6 @@ __all__ = ["Catalogue", "Format", "Record", "open_catalogue"]
 
 Format = Literal["csv", "jsonl", "json"]
 UNUSED_SHOWN = 4_000  # characters
-# Other programs have a column `id`, too: what is of another form is no id of ours.
-UUID_FORM = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(slots=True)
@@ -137,9 +135,7 @@ def _read_records(rows: Iterable[Row], order: Order | None, strict: bool) -> Ite
         except ValidationError as error:
             yield Record(row.line, row.cells, reason=reason(error))
         else:
-            own_id = UUID_FORM.fullmatch((row.id or "").strip().lower())
-            found = own_id and own_id[0]
-            yield Record(row.line, row.cells, book, id=found, notes=[*row.notes, *notes])
+            yield Record(row.line, row.cells, book, id=row.id, notes=[*row.notes, *notes])
 
 
 def reason(error: ValidationError) -> str:

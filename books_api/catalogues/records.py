@@ -1,8 +1,12 @@
 """A record of a file on its way to a book, and what is said that was repaired in it or left out."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+
+# Other programs have a column `id`, too: what is of another form is no id of ours.
+ID = re.compile(r"\s*([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\s*", re.IGNORECASE)
 
 
 class Note(NamedTuple):

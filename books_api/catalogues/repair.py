@@ -82,6 +82,8 @@ def _join(given: dict[str, str | None], notes: list[Note]) -> None:
             given["title"] = whole
         else:
             notes.append(left_out("subtitle", "is too long for a title"))
+    if not given.get("author") and given.get("primary_author"):
+        given["author"] = given["primary_author"]
     author, additional = given.get("author"), given.get("additional_authors")
     if additional:
         names = _SEVERAL.split(additional)

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from io import TextIOWrapper
 from itertools import islice
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ from books_api.catalogues.dialects import DELIMITERS, Survey, read_literally, re
 from books_api.catalogues.documents import KEYS_MAX, read_document, survey_document
 from books_api.catalogues.encodings import read_lines
 from books_api.catalogues.exceptions import UnknownColumn, UnreadableCatalogue
-from books_api.catalogues.records import QUOTES, Note, Row
+from books_api.catalogues.records import ID, QUOTES, Note, Row
 from books_api.catalogues.spreadsheets import MARK, unescape
 
 # Rejected records: line, reason and the record as it was; of JSON, that is one cell.
@@ -66,11 +66,8 @@ def open_csv(text: TextIOWrapper, first: str, mapping: Mapping[str, str]) -> Sou
         header = next(csv.reader([first], delimiter=delimiter))
         return known_in(header, mapping), len(header)
 
-    def date_column(header: Sequence[str]) -> int | None:
-        return find_columns(header, mapping).get("published_date")
-
     delimiter = separator[1] if separator else max(DELIMITERS, key=known)
-    survey = survey_file(lines, delimiter, date_column)
+    survey = survey_file(lines, delimiter, partial(find_columns, mapping=mapping))
     header, form = survey.header, f"CSV, {survey.dialect}"
     if header == REJECTED_COLUMNS + JSON_COLUMNS:
         return _open_objects(
@@ -79,6 +76,8 @@ def open_csv(text: TextIOWrapper, first: str, mapping: Mapping[str, str]) -> Sou
             mapping,
         )
     columns = find_columns(header, mapping)
+    if not survey.has_ids:
+        columns.pop("id", None)
     used = {name: header[index] for name, index in columns.items()}
     if missing := [name for name in ("title", "author") if name not in columns]:
         raise UnknownColumn(_unknown(header, missing))
@@ -118,7 +117,7 @@ def _csv_rows(
 ) -> Iterator[Row]:
     width = len(survey.header)
     places = {name: index for name, index in columns.items() if name != "id"}
-    is_ours = "id" in columns and _OURS.issuperset(survey.header)
+    may_be_ours = _OURS.issuperset(survey.header)
     restored = unescape if MARK in survey.header else str
     for line, row, error in rows:
         notes: tuple[Note, ...] = ()
@@ -132,8 +131,14 @@ def _csv_rows(
             yield Row(line, row, reason=error)
         else:
             values = {name: restored(row[index]) for name, index in places.items()}
-            own_id = row[columns["id"]] if "id" in columns else None
+            own_id = _own_id(row[columns["id"]]) if "id" in columns else None
+            is_ours = may_be_ours and own_id is not None
             yield Row(line, row, values, is_ours=is_ours, id=own_id, notes=notes)
+
+
+def _own_id(value: Any) -> str | None:
+    found = ID.fullmatch(value) if isinstance(value, str) else None
+    return found[1].lower() if found else None
 
 
 def open_json_lines(text: TextIOWrapper, mapping: Mapping[str, str]) -> Source:
@@ -157,7 +162,7 @@ def open_document(text: TextIOWrapper, mapping: Mapping[str, str]) -> Source:
         _Object(number, orjson.dumps(found).decode(), found)
         for number, found in read_document(text, document)
     )
-    return _source("JSON", objects, list(document.keys), document.dates, mapping)
+    return _source("JSON", objects, list(document.keys), document.dates, document.has_ids, mapping)
 
 
 def _parsed(lines: Iterator[tuple[int, str]]) -> Iterator[_Object]:
@@ -174,18 +179,20 @@ def _open_objects(
     keys: dict[str, None] = {}
     dates = DateOrder()
     places = _places(mapping)
-    is_empty = True
+    is_empty, has_ids = True, False
     for _, _, found, _ in objects():
         is_empty = False
         if isinstance(found, dict):
             keys.update(dict.fromkeys(found) if len(keys) < KEYS_MAX else {})
             with suppress(UnknownColumn):
-                written = found.get(places(tuple(found)).get("published_date", ""))
+                columns = places(tuple(found))
+                written = found.get(columns.get("published_date", ""))
                 if isinstance(written, str):
                     dates.look_at(written)
+                has_ids = has_ids or _own_id(found.get(columns.get("id", ""))) is not None
     if is_empty:
         raise UnreadableCatalogue("The file has no records.")
-    return _source(form, objects(), list(keys), dates, mapping)
+    return _source(form, objects(), list(keys), dates, has_ids, mapping)
 
 
 def _places(mapping: Mapping[str, str]) -> Callable[[tuple[str, ...]], dict[str, str]]:
@@ -204,11 +211,14 @@ def _source(
     objects: Iterator[_Object],
     keys: Sequence[str],
     dates: DateOrder,
+    has_ids: bool,
     mapping: Mapping[str, str],
 ) -> Source:
     columns: dict[str, str] = {}
     with suppress(UnknownColumn):  # which its records say
-        columns = _places(mapping)(tuple(keys))
+        columns = dict(_places(mapping)(tuple(keys)))
+    if not has_ids:
+        columns.pop("id", None)
     unused = [key for key in keys if key not in columns.values()]
     return Source(JSON_COLUMNS, form, _object_rows(objects, mapping), columns, unused, dates)
 
@@ -225,7 +235,7 @@ def _object_rows(objects: Iterator[_Object], mapping: Mapping[str, str]) -> Iter
         if error:
             yield Row(line, [text], reason=error)
             continue
-        is_ours = "id" in found and _OURS.issuperset(found)
         values = {name: found[key] for name, key in columns.items() if name != "id"}
-        own_id = str(found[columns["id"]]) if "id" in columns else None
+        own_id = _own_id(found[columns["id"]]) if "id" in columns else None
+        is_ours = own_id is not None and _OURS.issuperset(found)
         yield Row(line, [text], values, is_ours=is_ours, id=own_id)

@@ -8,7 +8,7 @@ import io
 import pytest
 
 from books_api.books.models import FIELDS
-from books_api.catalogues.exceptions import UnreadableCatalogue
+from books_api.catalogues.exceptions import UnknownColumn, UnreadableCatalogue
 from books_api.catalogues.readers import open_catalogue
 from tests.processes import ROOT
 
@@ -242,3 +242,87 @@ def test_a_date_that_does_not_exist_costs_no_book():
 
     undated = [record.line for record in records if "published_date" in str(record.notes)]
     assert (undated, sum(record.reason is None for record in records)) == ([27, 37], 32)
+
+
+INN = book("The Blue Inn", isbn=ISBN)
+KNOWN = {
+    "Calibre": (
+        "author_sort,authors,id,identifiers,languages,pubdate,publisher,title,title_sort,uuid\n"
+        '"Marlow, Ansel",Ansel Marlow,1,"isbn:9780306406157,amazon:B00",eng,'
+        '1998-05-01T00:00:00+02:00,Fernhill,The Blue Inn,"Blue Inn, The",x\n',
+        {"publisher": "Fernhill", "published_date": "1998-05-01", "language": "eng"},
+    ),
+    "BookWyrm": (
+        "title,author_text,remote_id,isbn_10,isbn_13,start_date,finish_date,rating,shelf\n"
+        "The Blue Inn,Ansel Marlow,https://x.example/1,0306406152,,2020-01-01,2020-02-01,4,read\n",
+        {},
+    ),
+    "Zotero": (
+        "Key,Item Type,Publication Year,Author,Title,ISBN,Date,Pages,Num Pages,Publisher,Rating\n"
+        'A,book,1998,Ansel Marlow,The Blue Inn,"0306406152 978-0-306-40615-7",May 1998,,210,F,\n',
+        {"published_date": "1998-05", "page_count": 210, "publisher": "F"},
+    ),
+    "CSL-JSON": (
+        '[\n{"id": "m", "title": "The Blue Inn", "author": [{"family": "Marlow", "given": "Ansel"}]'
+        ', "issued": {"date-parts": [[1998, 5]]}, "ISBN": "0306406152", "number-of-pages": 210}]',
+        {"published_date": "1998-05", "page_count": 210},
+    ),
+    "BookBuddy": (
+        'Title,Subtitle,Author,"Author (Last, First)",Publisher,Date Published,Year Published,'
+        "Edition,Rating,Date Started,ISBN\n"
+        'The Blue Inn,,Ansel Marlow,"Marlow, Ansel",Fernhill,1998/05/01,1998,1,,,9780306406157\n',
+        {"publisher": "Fernhill", "published_date": "1998-05-01"},
+    ),
+    "Openreads": (
+        "title,subtitle,author,description,status,rating,pages,isbn,publication_year,readings\n"
+        'The Blue Inn,,Ansel Marlow,"x, y",finished,4,210,9780306406157,1998,\n',
+        {"published_date": "1998", "page_count": 210},
+    ),
+    "LibraryThing": (
+        '{"7": {"title": "The Blue Inn", "authors": [{"lf": "x, y", "fl": "Ansel Marlow"}],'
+        ' "primaryauthor": "Marlow, Ansel", "publication": "Fernhill (1998), 210 pages",'
+        ' "date": "1998", "language": ["English"], "isbn": {"0": "0306406152"}}}',
+        {"publisher": "Fernhill", "published_date": "1998", "language": "English"},
+    ),
+    "Open Library": (
+        '{"numFound": 1, "docs": [{"title": "The Blue Inn", "author_name": ["Ansel Marlow"],'
+        ' "first_publish_year": 1998, "isbn": ["0306406152"], "publisher": ["Fernhill"]}]}',
+        {"publisher": "Fernhill", "published_date": "1998"},
+    ),
+}
+HEADINGS = [
+    "Titel;Autor;Verlag;Erscheinungsjahr;Seitenzahl;Sprache",
+    "Titre;Auteur;Éditeur;Date de parution;Nombre de pages;Langue",
+    "Título;Autor;Editorial;Año de publicación;Nº de páginas;Idioma",
+    "Titolo;Autore;Casa editrice;Anno di pubblicazione;Pagine;Lingua",
+    "Título;Autor;Editora;Ano;Páginas;Língua",
+    "Titel;Schrijver;Uitgeverij;Jaar van uitgave;Aantal pagina's;Taal",
+    "Tytuł;Autor;Wydawnictwo;Rok wydania;Liczba stron;Język",
+    "Název;Autor;Nakladatelství;Rok vydání;Počet stran;Jazyk",
+    "Название;Автор;Издательство;Год издания;Количество страниц;Язык",
+]
+
+
+@pytest.mark.parametrize("program", KNOWN)
+def test_an_export_of_a_program_is_known(program):
+    content, values = KNOWN[program]
+
+    [record] = open_catalogue(io.BytesIO(content.encode())).records
+
+    found = {name: value for name, value in record.book.items() if value is not None}
+    assert found == {**INN, **values}
+
+
+@pytest.mark.parametrize("headings", HEADINGS)
+def test_headings_are_known_in_ten_languages(headings):
+    content = f"{headings}\nThe Blue Inn;Ansel Marlow;Fernhill;1998;210;en\n".encode()
+
+    [record] = open_catalogue(io.BytesIO(content)).records
+
+    values = {"publisher": "Fernhill", "published_date": "1998", "page_count": 210}
+    assert record.book == book("The Blue Inn", **values, language="en")
+
+
+def test_a_file_without_headings_is_told_from_one_with_unknown_ones():
+    with pytest.raises(UnknownColumn, match="The first line is a record and names no columns"):
+        open_catalogue(io.BytesIO(b"The Blue Inn,Ansel Marlow,1998\n"))
