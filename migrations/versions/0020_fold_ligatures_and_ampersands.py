@@ -1,0 +1,61 @@
+"""Fold ligatures and ampersands, part more scripts into letters, and index the beginnings of words
+
+The functions behind generated columns and indexes are replaced, then the books that contain what is
+folded differently are written again, which makes both anew. Until then the old code and the new one
+find them as before. Nobody waits: a batch locks its own rows only, for a fraction of a second.
+Interrupted, it can be run again.
+"""
+
+from pathlib import Path
+
+from alembic import op
+
+revision = "0020"
+down_revision = "0019"
+
+SQL = Path(__file__).parent.parent / "sql"
+# Books that contain what is folded differently, or parted differently into words, batch by batch.
+REFOLD = r"""
+    DO $$
+    DECLARE
+        changed CONSTANT text := '[&æœþðƀɨƶǥŋÆŒÞÐɃƗƵǤŊ'
+            '\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\uac00-\ud7af]';
+        after uuid := '00000000-0000-0000-0000-000000000000';
+        ids uuid[];
+    BEGIN
+        LOOP
+            ids := ARRAY(SELECT id FROM books WHERE id > after ORDER BY id LIMIT 5000);
+            EXIT WHEN ids = '{}';
+            UPDATE books SET title = title, author = author
+            WHERE id = ANY(ids) AND concat(title, author, publisher) ~ changed;
+            COMMIT;
+            after := ids[cardinality(ids)];
+        END LOOP;
+    END $$
+"""
+INDEX = "ix_book_words_beginnings"
+
+
+def upgrade() -> None:
+    replace_functions("books_fold_2", "books_words_2")
+    with op.get_context().autocommit_block():
+        op.execute(REFOLD)
+        op.execute("SET lock_timeout = 0")
+        op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {INDEX}")  # an interrupted one is invalid
+        op.execute(
+            f"CREATE INDEX CONCURRENTLY {INDEX} ON book_words"
+            " USING gin (books_deletions(left(word, 5))) WITH (fastupdate = off)"
+        )
+        op.execute("SET lock_timeout = '5s'")
+
+
+def downgrade() -> None:
+    replace_functions("books_fold_1", "books_words_1")
+    with op.get_context().autocommit_block():
+        op.execute(f"DROP INDEX CONCURRENTLY {INDEX}")
+        op.execute(REFOLD)
+
+
+def replace_functions(*names: str) -> None:
+    for name in names:
+        op.execute((SQL / f"{name}.sql").read_text("utf-8"))
