@@ -74,23 +74,28 @@ def library(place: Deployment) -> Iterator[tuple[Any, ...]]:
 
 def load(rows: Iterator[tuple[Any, ...]]) -> None:
     """Add the rows, then make the indexes at once: they are the same, and sooner there."""
-    with tempfile.TemporaryFile("w+", newline="") as file, transaction(long=True) as on:
+    with tempfile.TemporaryFile("w+", newline="") as file:
         csv.writer(file).writerows(rows)
         file.seek(0)
-        on.execute(text("SET LOCAL maintenance_work_mem = '512MB'"))
-        indexes = on.execute(
-            text(
-                "SELECT indexname, indexdef FROM pg_indexes"
-                " WHERE tablename = 'books' AND indexname <> 'pk_books'"
-            )
-        ).all()
-        for index in indexes:
-            on.execute(text(f"DROP INDEX {index.indexname}"))
-        copy = f"COPY books ({', '.join(COLUMNS)}) FROM STDIN WITH (FORMAT csv)"
-        on.connection.cursor().copy_expert(copy, file)
-        for index in indexes:
-            on.execute(text(index.indexdef.replace(":", r"\:")))
+        with transaction(long=True) as on:
+            copy(file, on)
     execute("VACUUM ANALYZE books")
+
+
+def copy(file: Any, on: Any) -> None:
+    on.execute(text("SET LOCAL maintenance_work_mem = '512MB'"))
+    indexes = on.execute(
+        text(
+            "SELECT indexname, indexdef FROM pg_indexes"
+            " WHERE tablename = 'books' AND indexname <> 'pk_books'"
+        )
+    ).all()
+    for index in indexes:
+        on.execute(text(f"DROP INDEX {index.indexname}"))
+    columns = ", ".join(COLUMNS)
+    on.connection.cursor().copy_expert(f"COPY books ({columns}) FROM STDIN WITH (FORMAT csv)", file)
+    for index in indexes:
+        on.execute(text(index.indexdef.replace(":", r"\:")))
 
 
 def timed(calls: Calls) -> list[float]:

@@ -168,7 +168,7 @@ def iterate_books(
     names = frozenset(parameters)
     parameters["rows"] = ITERATED
     if "q" in names:  # once: what is added meanwhile does not change what is meant
-        [(parameters["place"],)] = _meaning(names).rows(**parameters)
+        parameters["place"] = search.meaning(_within(names), parameters)
     after = False
     while True:
         rows = _iteration(names, fields, after).rows(**parameters)
@@ -185,6 +185,8 @@ def count_books(filters: Mapping[str, Any], searcher: str | None = None) -> int:
     parameters = _parameters(filters)
     names = _bounded(parameters, searcher)
     with search.slot_or_refusal():
+        if "q" in names:
+            return search.count_found(_within(names), parameters)
         [(count,)] = _count_statement(names).rows(**parameters)
     return int(count)
 
@@ -209,14 +211,12 @@ def _parameters(filters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @lru_cache
-def _page_statement(names: frozenset[str], sort: str, after: bool) -> Statement:
-    conditions = _conditions(names, sort)
-    if "q" not in names:
-        page = keyset(select(*COLUMNS).where(*conditions), SORTS[sort], after=after)
-        return Statement(page.with_only_columns(*COLUMNS, cast(SORTS[sort].key, TEXT)))
-    by = SORTS[sort] if sort else None
-    make_page = search.next_page if after else search.first_page
-    return search.in_a_slot(names, Statement(make_page(COLUMNS, conditions, by)))
+def _page_statement(names: frozenset[str], sort: str, after: bool) -> Statement | search.Search:
+    if "q" in names:
+        by = SORTS[sort] if sort else None
+        return search.Search(_within(names, sort), tuple(COLUMNS), by, after)
+    page = keyset(select(*COLUMNS).where(*_conditions(names, sort)), SORTS[sort], after=after)
+    return Statement(page.with_only_columns(*COLUMNS, cast(SORTS[sort].key, TEXT)))
 
 
 @lru_cache
@@ -225,24 +225,19 @@ def _iteration(names: frozenset[str], fields: tuple[str, ...], after: bool) -> S
     columns = [*(column for column in COLUMNS if column.name in fields), Book.id.label("last_id")]
     conditions = _conditions(names)
     if "q" in names:
-        conditions.append(search.finds(bindparam("place", type_=TEXT)))
+        conditions.append(search.has(select(cast(bindparam("place"), TSQUERY)).scalar_subquery()))
     page = keyset(select(*columns).where(*conditions), oldest, after=after)
     return Statement(page.with_only_columns(*columns, cast(oldest.key, TEXT)))
 
 
 @lru_cache
 def _count_statement(names: frozenset[str]) -> Statement:
-    conditions = _conditions(names)
-    if "q" in names:
-        conditions.append(search.finds(search.chosen(conditions).scalar_subquery()))
-    return search.in_a_slot(
-        names, Statement(select(func.count()).select_from(Book).where(*conditions))
-    )
+    return Statement(select(func.count()).select_from(Book).where(*_conditions(names)))
 
 
 @lru_cache
-def _meaning(names: frozenset[str]) -> Statement:
-    return Statement(search.chosen(_conditions(names)))
+def _within(names: frozenset[str], sort: str = "") -> search.Within:
+    return search.Within(names, tuple(_conditions(names, sort)))
 
 
 def _conditions(names: frozenset[str], sort: str = "") -> list[ColumnElement[bool]]:

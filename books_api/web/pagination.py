@@ -6,7 +6,7 @@ import hmac
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 from urllib.parse import urlencode
 
 import orjson
@@ -14,7 +14,6 @@ from flask import request
 from sqlalchemy import ColumnElement, Select, Uuid, bindparam, tuple_
 from sqlalchemy.orm import InstrumentedAttribute
 
-from books_api.database import Statement
 from books_api.keys import get_keys
 from books_api.web.problems import InvalidInput, Message
 
@@ -24,6 +23,12 @@ MAC_BYTES = 16
 
 
 R = TypeVar("R")
+
+
+class Rows(Protocol):
+    """A statement, or what is run like one."""
+
+    def rows(self, **parameters: Any) -> list[tuple[Any, ...]]: ...
 
 
 class InvalidCursor(InvalidInput):
@@ -72,7 +77,7 @@ def keyset(statement: Select[Any], sort: Sort, *, after: bool) -> Select[Any]:
 
 
 def fetch_page(
-    statement: Callable[[bool], Statement],
+    statement: Callable[[bool], Rows],
     parameters: Mapping[str, Any],
     *,
     make: Callable[[Sequence[Any]], R],

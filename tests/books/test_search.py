@@ -102,7 +102,7 @@ def test_a_search_finds(shelf, titles, q, title):
     assert title in titles(q=q)
 
 
-@pytest.mark.parametrize("q", ["体三", "三问", "三 问体", "xyzzy", "9780306406157"])
+@pytest.mark.parametrize("q", ["体三", "三问", "xyzzy", "9780306406157"])
 def test_a_search_does_not_find_what_is_not_there(shelf, titles, q):
     assert titles(q=q) == []
 
@@ -120,6 +120,11 @@ def test_a_search_does_not_find_what_is_not_there(shelf, titles, q):
         ("Øresund", "oresund"),
         ("Weiße Nächte", "weisse nachte"),
         ("Żywot człowieka", "zywot czlowieka"),
+        ("Œuvres complètes de Þórbergur Ævar Ħal", "oeuvres thorbergur aevar hal"),
+        ("Łódź", "lodz"),
+        ("Law & Order", "law and order"),
+        ("แฮร์รี่ พอตเตอร์กับศิลาอาถรรพ์", "ศิลา"),
+        ("마법사의 돌", "마법"),
         ("\uff26\uff55\uff4c\uff4c\u3000\uff37\uff49\uff44\uff54\uff48", "full width"),
     ],
 )
@@ -184,6 +189,52 @@ def test_two_transactions_that_bring_the_same_new_word_do_not_wait(app, alice):
         assert one.execute(learned).scalar() == 2
 
 
+@pytest.mark.parametrize(
+    ("q", "found"),
+    [
+        ("o'reilly", "Unix by O\u2019Reilly"),
+        ("oreilly", "Unix by O\u2019Reilly"),
+        ("O\u2019REILLY", "Unix by O\u2019Reilly"),
+        ("usa", "Made in the U.S.A."),
+        ("u.s.a.", "Made in the U.S.A."),
+        ("shadow lover pdf", "Shadow Lover"),
+        ("the manshape", "Manshape"),
+        ("insects spiders", "Insects & Spiders"),
+        ("insects and spiders", "Insects & Spiders"),
+        ("monday night cls", "Monday Night Class"),
+        ("motnaiugne", "Montaigne"),
+        ("12 kingdoms", "The Twelve Kingdoms"),
+        ("xii kingdoms", "The Twelve Kingdoms"),
+        ("je bright", "Book by J. E. Bright"),
+        ("jrr", "Letters of J.R.R. Tolkien"),
+        ("j. r. r.", "Letters of J.R.R. Tolkien"),
+        ("kingdom", "The Twelve Kingdoms"),
+        ("tagebuecher", "Tagebücher"),
+    ],
+)
+def test_a_search_finds_what_was_meant(alice, make_book, titles, q, found):
+    for title in (
+        *("Unix by O\u2019Reilly", "Made in the U.S.A.", "Shadow Lover", "Manshape", "Tagebücher"),
+        *("Insects & Spiders", "Monday Night Class", "Montaigne", "The Twelve Kingdoms"),
+        *("Book by J. E. Bright", "Letters of J.R.R. Tolkien"),
+    ):
+        make_book(alice, title=title, author="Somebody")
+
+    assert titles(q=q)[:1] == [found]
+
+
+@pytest.mark.parametrize("q", ["tolkein", "the hobit", "hobbit tolkein pdf", "dwarvs", "hob bit"])
+def test_books_of_others_change_nothing_that_i_find_in_mine(alice, bob, make_book, titles, q):
+    for title in ("The Hobbit", "Letters of Tolkien", "The Dwarves"):
+        make_book(alice, title=title, author="J. R. R. Tolkien")
+    mine = titles(q=q, user_uid=alice.id)
+    for title in ("Tolkein for Beginners", "The Hobit", "Dwarvs and pdf", "Hob", "Bit", "Hob bit"):
+        make_book(bob, title=title, author="Tolkein")
+
+    assert mine
+    assert titles(q=q, user_uid=alice.id) == mine
+
+
 def test_a_search_that_all_words_match_finds_nothing_else(shelf, titles):
     assert titles(q="orient express") == ["Murder on the Orient-Express"]
 
@@ -213,7 +264,7 @@ def test_a_search_may_be_sorted(shelf, titles):
         ({"author": "zafon"}, ["La sombra del viento"]),
         ({"author": "хём"}, []),
         ({"author": "慈"}, ["三体问题"]),
-        ({"publisher": "allen and unwin"}, []),
+        ({"publisher": "allen and unwin"}, ["The Hobbit"]),
         ({"publisher": "ALLEN & UNWIN"}, ["The Hobbit"]),
         ({"publisher": "Allen"}, []),
         ({"language": "en"}, ["The hobbit", "Murder on the Orient-Express"]),
@@ -254,7 +305,7 @@ def test_a_short_part_of_an_author_is_found(alice, make_book, titles, author, pa
 
 
 @pytest.mark.parametrize("name", ["author", "publisher", "language", "q"])
-@pytest.mark.parametrize("value", ["%", "!!!", "h%t"])
+@pytest.mark.parametrize("value", ["%", "!!!", "w%q"])
 def test_a_filter_is_text_and_no_pattern(shelf, titles, name, value):
     assert titles(**{name: value}) == []
 

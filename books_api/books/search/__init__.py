@@ -1,0 +1,23 @@
+"""Search: what q finds. Any string is a legal q; one that is an ISBN is the filter by ISBN.
+
+From what was typed to the page, each step a function that can be called alone:
+
+1. words.read_words(): Postgres folds q, as it folded the books, and parts it into words. How
+   telling a word is, is counted among the newest of the books that the filters let through.
+2. What a word may mean (words.py): itself, unfinished, joined with its neighbour, torn in two, in
+   the other number, in other numerals; and if no book has that, words that a typo makes of it.
+3. candidates.find_candidates(): the books that have all telling words; if there are none, all but
+   one, all but two, and so on to any one of them. Of each word any meaning will do.
+4. rank.rank(): how well a book fits, by the words that it has and by how alike the texts are.
+5. pages.Search: a page of the ranked books. More than RANKED come newest first.
+
+What exists is asked of the books that the filters let through, never of others: they change
+nothing that is found. A cursor holds the meanings, so that a walk goes on as it began, whatever
+others write in between.
+"""
+
+from books_api.books.search.candidates import Within, has
+from books_api.books.search.pages import Search, count_found, meaning, take_isbn
+from books_api.books.search.slots import slot_or_refusal
+
+__all__ = ["Search", "Within", "count_found", "has", "meaning", "slot_or_refusal", "take_isbn"]

@@ -1,0 +1,135 @@
+"""Pages, counts and walks of what a search finds."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from marshmallow import ValidationError
+from sqlalchemy import (
+    TEXT,
+    Uuid,
+    bindparam,
+    cast,
+    func,
+    literal_column,
+    select,
+)
+from sqlalchemy.dialects.postgresql import TSVECTOR
+
+from books_api.books.models import Book
+from books_api.books.schemas import parse_isbn
+from books_api.books.search.candidates import (
+    QUERY,
+    RANKED,
+    Found,
+    Within,
+    at_place,
+    find_candidates,
+    has,
+)
+from books_api.books.search.rank import Ranking
+from books_api.books.search.slots import in_a_slot
+from books_api.database import Statement
+from books_api.web.pagination import Sort, keyset
+
+RANK_SCALE = 1_000_000  # ranks are compared as integers, which a cursor can hold exactly
+RANKING = [Book.title, Book.author, cast(Book.search, TEXT)]
+
+
+def take_isbn(parameters: dict[str, Any]) -> None:
+    """Turn a q that is an ISBN into the filter by ISBN."""
+    try:
+        isbn = parse_isbn(parameters.get("q", ""))
+    except ValidationError:
+        return
+    del parameters["q"]
+    # A filter of its own besides: a book has one number, so two ask for none.
+    if parameters.setdefault("isbn", isbn) != isbn:
+        parameters["isbn"] = ""
+
+
+class Search(NamedTuple):
+    """A page of what q finds, to be run like its statement."""
+
+    within: Within
+    columns: Sequence[Any]  # the id first
+    sort: Sort | None  # None is best first
+    after: bool
+
+    def rows(self, place: Any = None, **parameters: Any) -> list[tuple[Any, ...]]:
+        """Return the columns, the sort key and the place of the next page."""
+        is_ranked = self.sort is None and parameters.get("after_key", 1) > 0
+        columns = [*self.columns, *RANKING] if is_ranked else [Book.id]
+        most = RANKED if is_ranked else 0
+        if not self.after:
+            found = find_candidates(self.within, parameters, columns, most)
+        else:
+            found = at_place(*place)
+            if is_ranked:  # and goes on being ranked, though others have added to it
+                matching = _matching(self.within, tuple(columns))
+                books = matching.rows(**parameters, query=found.query, most=2 * most)
+                found = found._replace(books=books)
+        if found is None:
+            return []
+        if is_ranked and found.books and (self.after or len(found.books) <= most):
+            rows = ranked(found, parameters)
+        else:
+            statement = _list(self, found.is_common)
+            rows = statement.rows(**parameters, query=found.query)
+        return [(*row, found.place) for row in rows]
+
+
+def ranked(found: Found, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
+    """Return the books, best first, with their ranks: as many as a page has."""
+    ranking, rows = Ranking(found.words), []
+    for *row, title, author, search in found.books:
+        score = round(ranking.rank(title, author, search) * RANK_SCALE) + 1
+        rows.append((score, row[0], row))
+    if "after_key" in parameters:
+        here = (parameters["after_key"], parameters["after_id"])
+        rows = [row for row in rows if row[:2] < here]
+    rows.sort(key=lambda row: row[:2], reverse=True)
+    return [(*row, score) for score, _, row in rows[: parameters["rows"]]]
+
+
+def meaning(within: Within, parameters: dict[str, Any]) -> str | None:
+    """Return the tsquery that q means; None when it finds nothing."""
+    found = find_candidates(within, parameters, [Book.id])
+    return found.query if found else None
+
+
+def count_found(within: Within, parameters: dict[str, Any]) -> int:
+    """Return how many books q finds."""
+    if (query := meaning(within, parameters)) is None:
+        return 0
+    [(count,)] = _count(within).rows(**parameters, query=query)
+    return int(count)
+
+
+@lru_cache
+def _count(within: Within) -> Statement:
+    books = select(func.count()).select_from(Book).where(*within.conditions, has(QUERY))
+    return in_a_slot(within.names, Statement(books))
+
+
+@lru_cache
+def _matching(within: Within, columns: tuple[Any, ...]) -> Statement:
+    books = select(*columns).where(*within.conditions, has(QUERY)).limit(bindparam("most"))
+    return in_a_slot(within.names, Statement(books))
+
+
+@lru_cache
+def _list(search: Search, is_common: bool) -> Statement:
+    # What is common is found soon on the way along the sort's index. Hidden from the index of
+    # words, whose list Postgres would read whole.
+    hidden = func.coalesce(Book.search, cast(literal_column("''"), TSVECTOR))
+    condition = has(QUERY, hidden if is_common else Book.search)
+    books = select(*search.columns).where(*search.within.conditions, condition)
+    if search.sort:
+        books = keyset(books, search.sort, after=search.after)
+    else:  # ids are in order of time: this needs no other index
+        if search.after:
+            books = books.where(Book.id < bindparam("after_id", type_=Uuid(as_uuid=False)))
+        books = books.add_columns(literal_column("0")).order_by(Book.id.desc())
+        books = books.limit(bindparam("rows"))
+    return in_a_slot(search.within.names, Statement(books))

@@ -1,0 +1,30 @@
+"""How many searches one user may have running at once."""
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+
+from sqlalchemy.exc import DBAPIError
+
+from books_api.books.exceptions import TooManySearches
+from books_api.database import Statement
+
+AT_ONCE = 4  # searches of one user: they may keep Postgres busy, a list does not
+NO_SLOT = "U0429"  # the SQLSTATE of books_take_slot()
+
+
+def in_a_slot(names: Collection[str], statement: Statement) -> Statement:
+    """Let the searcher take a slot in the transaction, and the round trip, of the statement."""
+    if "searcher" in names:
+        statement.text = f"SELECT books_take_slot(%(searcher)s, {AT_ONCE}); {statement.text}"
+    return statement
+
+
+@contextmanager
+def slot_or_refusal() -> Iterator[None]:
+    """Translate the refusal of a slot. Raises TooManySearches."""
+    try:
+        yield
+    except DBAPIError as error:
+        if getattr(error.orig, "pgcode", None) == NO_SLOT:
+            raise TooManySearches from error
+        raise

@@ -1,0 +1,214 @@
+"""What the words of a query may mean."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from math import log
+from typing import Any, NamedTuple
+
+from rapidfuzz.distance import OSA
+from sqlalchemy import ColumnElement, Select, select, text
+
+from books_api.books.models import Book
+from books_api.database import Statement
+
+SAMPLE = 300  # of the newest books: what is common there is common
+COMMON = SAMPLE // 40
+TELLING = 4  # words, the rarest, that decide which books are looked at
+NEAR_MAX = 12  # words that a typo makes of one
+# How near a meaning is to what was typed, which is 1.
+OTHER = 0.8  # another writing, or one typo away
+FAR = 0.5  # two typos away, or an unfinished word with one
+
+_COUNTED = text("""(
+    SELECT word, parts, n, (SELECT count(*) FROM sample WHERE search @@ typed) AS books
+    FROM (
+        SELECT word, parts, n, to_tsquery('simple', array_to_string(parts, ' <-> ')
+            || CASE WHEN n = max(n) OVER () THEN ':*' ELSE '' END) AS typed
+        FROM (
+            SELECT word, row_number() OVER (ORDER BY min(place)) AS n,
+                string_to_array(regexp_replace(btrim(books_words(word)), ' +', ' ', 'g'), ' ')
+                    AS parts
+            FROM unnest(string_to_array(books_fold(left(:q, 200)), ' '))
+                WITH ORDINALITY AS t (word, place)
+            WHERE word <> '' GROUP BY word ORDER BY min(place) LIMIT 16
+        ) AS words OFFSET 0
+    ) AS queries
+) AS counted""")
+# Both halves are words of some book; a letter may have been typed for the space.
+_HALVES = text(
+    """ARRAY(
+    SELECT first || ' ' || second
+    FROM generate_series(1, length(word) - 1) AS cut, unnest(ARRAY[1, 2]) AS gap,
+        LATERAL (SELECT left(word, cut), substr(word, cut + gap)) AS h (first, second)
+    WHERE books = 0 AND cardinality(parts) = 1 AND length(word) <= 40
+        AND EXISTS (SELECT FROM book_words b WHERE b.word = first OFFSET 0)
+        AND EXISTS (SELECT FROM book_words b WHERE b.word = second OFFSET 0)
+)"""
+)
+# One look into each index for all words: what an attacker has filled one with is read once.
+_NEAR = Statement(
+    text("""
+    SELECT word FROM book_words
+    WHERE books_deletions(word) && ARRAY(
+            SELECT unnest(books_deletions(typed)) FROM unnest(CAST(:words AS text[])) AS typed
+        ) OR books_deletions(left(word, 5)) && ARRAY(
+            SELECT unnest(books_deletions(left(typed, 5)))
+            FROM unnest(CAST(:beginnings AS text[])) AS typed
+        )
+    LIMIT 2000
+    """)
+)
+_ROMAN = ("", "i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix")
+_ROMAN_TENS = ("", "x", "xx", "xxx", "xl", "l", "lx", "lxx", "lxxx", "xc")
+_ENGLISH = (
+    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"),
+    *("eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen"),
+    "nineteen",
+)
+_TENS = ("", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+
+
+class Meaning(NamedTuple):
+    """Words next to each other that a book may have, the last perhaps only begun."""
+
+    lexemes: Sequence[str]
+    nearness: float = 1.0
+    is_unfinished: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A typed word: it is telling when few books have it."""
+
+    typed: str
+    books: int  # of the sample
+    is_last: bool
+    meanings: list[Meaning] = field(default_factory=list)
+
+    @property
+    def weight(self) -> float:
+        return log((SAMPLE + 1) / (self.books + 0.5))
+
+    @property
+    def nearest(self) -> list[Meaning]:
+        return sorted(self.meanings, key=lambda meaning: -meaning.nearness)
+
+    @property
+    def can_be_misspelt(self) -> bool:
+        return (
+            self.books < COMMON
+            and len(self.meanings[0].lexemes) == 1
+            and (3 <= len(self.typed) <= 40)
+        )
+
+
+def sample(conditions: Iterable[ColumnElement[bool]]) -> Select[Any]:
+    """Return the statement of the newest books that the filters let through."""
+    newest = (Book.created_at.desc(), Book.id.desc())
+    return select(Book.search).where(*conditions).order_by(*newest).limit(SAMPLE)
+
+
+def reading(conditions: Iterable[ColumnElement[bool]]) -> Statement:
+    """Return the statement that parts :q into words."""
+    of = sample(conditions).cte("sample").prefix_with("MATERIALIZED")
+    columns = (text("word"), text("parts"), text("books"), _HALVES)
+    return Statement(select(*columns).select_from(_COUNTED).add_cte(of).order_by(text("n")))
+
+
+def understand(rows: Sequence[Sequence[Any]]) -> list[Word]:
+    """Return the words of what reading() has read, with all meanings but typos."""
+    words = [
+        Word(word, books, is_last=n == len(rows), meanings=[Meaning(parts)])
+        for n, (word, parts, books, _) in enumerate(rows, 1)
+    ]
+    for word, (typed, parts, _, halves) in zip(words, rows, strict=True):
+        word.meanings.extend(Meaning(half.split(" "), OTHER) for half in halves)
+        if word.is_last:
+            word.meanings.append(Meaning(parts, OTHER, is_unfinished=True))
+        if len(parts) == 1:
+            word.meanings.extend(Meaning([other], OTHER) for other in other_forms(typed))
+            if not word.books and 3 <= len(typed) <= 4:
+                word.meanings.append(Meaning(list(typed), OTHER))  # initials
+    for joined in runs(words):
+        together = Meaning(["".join(word.typed for word in joined)], OTHER)
+        for word in joined:
+            word.meanings.append(together)
+    return words
+
+
+def runs(words: Sequence[Word]) -> list[Sequence[Word]]:
+    """Return the words that may be one word: any two neighbours, and all of a row of initials."""
+    found = [words[n : n + 2] for n in range(len(words) - 1)]
+    first = 0
+    for n in range(len(words) + 1):
+        if n == len(words) or len(words[n].typed) > 1:
+            if n - first > 2:
+                found.append(words[first:n])
+            first = n + 1
+    return found
+
+
+def other_forms(word: str) -> set[str]:
+    """Return the number in other numerals, or the word in the other number."""
+    forms = set(_numerals().get(word, ()))
+    if len(word) > 3:
+        forms.add(word[:-1] if word.endswith("s") else f"{word}s")
+    return forms - {word}
+
+
+@lru_cache
+def _numerals() -> dict[str, set[str]]:
+    numerals: dict[str, set[str]] = {}
+    for number in range(1, 100):
+        roman = _ROMAN_TENS[number // 10] + _ROMAN[number % 10]
+        forms = {str(number), f"{number:02}", roman}
+        if number < len(_ENGLISH):
+            forms.add(_ENGLISH[number])
+        elif not number % 10:
+            forms.add(_TENS[number // 10])
+        numerals.update(dict.fromkeys(forms, forms))
+    return numerals
+
+
+def telling(words: Sequence[Word]) -> list[Word]:
+    """Return the rarest words: of those that are not common, if there are any."""
+    rare = [word for word in words if word.books < COMMON] or words
+    return sorted(rare, key=lambda word: word.books)[:TELLING]
+
+
+def with_typos(words: Sequence[Word]) -> list[Word]:
+    """Return the words, the telling ones also with what they mean if they are misspelt."""
+    misspelt = [word for word in telling(words) if word.can_be_misspelt]
+    typed = [word.typed for word in misspelt]
+    begun = [word.typed for word in misspelt if len(word.typed) > (3 if word.is_last else 5)]
+    found = [word for (word,) in _NEAR.rows(words=typed, beginnings=begun)] if misspelt else []
+    return [
+        replace(word, meanings=word.meanings + near(word, found)) if word in misspelt else word
+        for word in words
+    ]
+
+
+def near(word: Word, found: Iterable[str]) -> list[Meaning]:
+    """Return those of the words found that the word may mean, the nearest first."""
+    nearness = {other: misspelling(word.typed, other, is_last=word.is_last) for other in found}
+    meant = sorted((-near, other) for other, near in nearness.items() if near)
+    return [Meaning([other], -near) for near, other in meant[:NEAR_MAX]]
+
+
+def misspelling(typed: str, word: str, *, is_last: bool) -> float:
+    """Return how near the word is to what was typed, or 0.
+
+    A letter left out, put in, replaced, or swapped with the next is one typo.
+    """
+    length = len(typed)
+    typos = OSA.distance(typed, word, score_cutoff=2)
+    if typos == 1:
+        return OTHER
+    if typos == 2 and length > 5:
+        return FAR
+    if is_last and length > 3 and typos:
+        beginnings = (word[: length + more] for more in (-1, 0, 1))
+        if any(OSA.distance(typed, each, score_cutoff=1) == 1 for each in beginnings):
+            return FAR
+    return 0
