@@ -8,7 +8,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork
 	--generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make pins"
 AUDIT = $(BIN)/pip-audit --progress-spinner off --disable-pip
 
-.PHONY: help run test coverage test-long test-deploy test-cluster soak reliability lint audit pins openapi picture fuzz bench clean
+.PHONY: help run test coverage test-long test-deploy test-cluster test-install soak reliability lint audit pins openapi picture fuzz bench clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -31,6 +31,9 @@ test-deploy: .venv/installed ## Run the deployment as shipped: nginx, gunicorn, 
 
 test-cluster: .venv/installed ## Kill, silence and split machines (network namespaces; needs root and Debian's packages)
 	@exec $(BIN)/pytest -q -m "cluster and not long" tests/cluster
+
+test-install: .venv/installed ## Follow docs/deployment.md on an empty Debian (as root; SUITE=trixie changes it)
+	@exec $(BIN)/pytest -q --durations=12 tests/deploy/install.py
 
 soak: .venv/installed ## Load it for 3 minutes (MINUTES=30 changes it): nothing may grow
 	@exec $(BIN)/pytest -s -q tests/deploy/faults/soak.py

@@ -24,6 +24,7 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError
 from books_api.config import Settings
 from books_api.deadlines import DEADLINE, DeadlineConnection, Server
 from books_api.extensions import db
+from books_api.observability.metrics import WatchedPool
 
 APPLICATION = "books-api"  # what Postgres knows a process by, with its id
 # libpq's words, see its documentation, 32.1.2 and 32.1.1: seconds, but tcp_user_timeout.
@@ -62,6 +63,7 @@ def engine_options(settings: Settings) -> dict[str, Any]:
     query = make_url(settings.database_url).query
     theirs = query.get("options", "")
     return {
+        "poolclass": WatchedPool,
         "pool_size": settings.database_pool_size,
         "max_overflow": 0,
         "pool_timeout": 2,

@@ -45,9 +45,11 @@ from books_api.auth.blocklist_naming import trust
 from books_api.auth.models import Revocation
 from books_api.database import Statement
 from books_api.extensions import redis
+from books_api.observability.metrics import REDIS_ASKED, REDIS_FALLBACKS
 from books_api.redis_client import identify
 
 # The braces keep all keys in one slot of a Redis Cluster, as MGET and the scripts need.
+ASKED, FALLBACKS = REDIS_ASKED.labels("revocation"), REDIS_FALLBACKS.labels("revocation")
 PREFIX = "{books}:"
 MARKER, FRESH, FILLING = PREFIX + "named", PREFIX + "fresh", PREFIX + "filling"
 PENDING = "?"
@@ -210,6 +212,7 @@ def _is_of(connection: Any, marker: str | None) -> bool:
 
 def _mget(connection: Any, names: Sequence[str]) -> list[str | None]:
     connection.send_command("MGET", *names)
+    ASKED.inc()
     # The server may have been another's replica since; asked in the same round trip.
     ask = time.monotonic() - connection.identified_at > TRUST_SECONDS
     if ask:
@@ -228,6 +231,7 @@ def _ask_postgres(keys: Sequence[str], texts: Sequence[str]) -> list[int]:
         for pending in PENDINGS.finditer(text)
     ]
     asked = time.monotonic()
+    FALLBACKS.inc()
     rows = TRUTH.rows(keys=list(keys), xids=[xid for _, _, xid in pendings])
     trust().learn([name for name, expires, _ in rows if expires == -1], asked)
     known = {name: Change(name, expires, value) for name, expires, value in rows}

@@ -40,6 +40,7 @@ from books_api.auth.blocklist_naming import claim
 from books_api.auth.models import Revocation
 from books_api.background import Background
 from books_api.database import Statement
+from books_api.observability.metrics import REFILLS
 
 REFRESH_SECONDS = 300  # the copy is made anew this often, whatever happened to it
 MARKER_SECONDS = 900  # the one in place stays valid meanwhile
@@ -98,6 +99,7 @@ def fill() -> bool:
             time.sleep(time.perf_counter() - begin)  # half of a processor is for the requests
     if not run(FINISH, [FILLING, MARKER, FRESH], name, of_redis):
         raise RedisError("Redis has lost what it was filled with.")
+    REFILLS.inc()
     return True
 
 

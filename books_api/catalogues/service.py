@@ -19,6 +19,7 @@ from books_api.catalogues.staging import (
     UPDATED,
     Outcome,
 )
+from books_api.observability.metrics import IMPORT_RECORDS
 
 RECORDS_MAX = 200_000  # of one request: 16 MiB can hold eight million that are not imported
 OUTCOMES_MAX = 1_000  # that are listed, the weightiest first; what has notes weighs 1
@@ -60,6 +61,8 @@ def import_file(
         connection=connection,
     )
     listed = outcomes.listed()
+    for outcome, count in report.counts.items() if not dry_run else ():
+        IMPORT_RECORDS.labels(outcome).inc(count)
     return {
         "dry_run": dry_run,
         "recognised": catalogue.description,

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from books_api.books.models import FIELDS
-from books_api.catalogues.records import Record
+from books_api.catalogues.records import REDUCED, Record
 from books_api.models import new_id
 
 OnDuplicate = Literal["skip", "update", "add"]
@@ -76,10 +76,13 @@ def write(
     records: Mapping[int, Record], owner: UUID, connection: Connection, on_duplicate: OnDuplicate
 ) -> dict[int, Outcome]:
     """Write the books of the records, by their numbers; return what became of them."""
-    rows = {n: _Row(record.id, str(new_id()), dict(record.book)) for n, record in records.items()}
     update = on_duplicate == "update"
+    rows = {n: _Row(record.id, str(new_id()), dict(record.book)) for n, record in records.items()}
     if update:
         connection.execute(_LOCK_OWNER, {"owner": owner})
+        for n, record in records.items():
+            if record.id and REDUCED in record.notes:  # by a spreadsheet, which swapped its parts
+                rows[n].book.pop("published_date")
     _copy(rows, owner, connection)
     matches: dict[int, tuple[str | None, int]] = {}
     if on_duplicate != "add":

@@ -10,7 +10,7 @@ from typing import Any
 import flask
 from flask import Flask, Response, current_app, g
 
-from books_api.observability.metrics import count_request
+from books_api.observability.metrics import IN_FLIGHT, count_request
 
 logger = logging.getLogger("books_api.requests")
 REQUEST_ID = re.compile(r"[0-9A-Za-z._-]{8,64}")
@@ -24,6 +24,7 @@ class Request(flask.Request):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.began = perf_counter()
+        IN_FLIGHT.inc()
         super().__init__(*args, **kwargs)
 
     @cached_property
@@ -42,6 +43,7 @@ def finish(response: Response) -> Response:
     """
     request: Request = flask.request._get_current_object()  # type: ignore[attr-defined]  # of a proxy
     seconds = perf_counter() - request.began
+    IN_FLIGHT.dec()
     response.headers.add("X-Request-ID", request.id)
     response.headers.add("X-Content-Type-Options", "nosniff")
     if request.path.startswith("/api/"):

@@ -23,11 +23,13 @@ from redis.exceptions import RedisError
 
 from books_api.config import Settings
 from books_api.observability.logs import logger
+from books_api.observability.metrics import LIMITED, REDIS_ASKED, REDIS_FALLBACKS
 from books_api.web.openapi import rate_limited
 from books_api.web.problems import RateLimited
 
 T = TypeVar("T")
 View = TypeVar("View", bound=Callable[..., Any])
+ASKED, FALLBACKS = REDIS_ASKED.labels("limits"), REDIS_FALLBACKS.labels("limits")
 RETRY_SECONDS = 1.0  # between two attempts to reach an unavailable Redis
 
 
@@ -76,6 +78,7 @@ class Limits:
             windows.append(window := self._run(partial(_hit, limit, (setting, *key))))
             if window.remaining < 0:
                 window.describe_in_answer()
+                LIMITED.labels(setting).inc()
                 raise RateLimited(
                     f"Too many requests: the limit is {limit}.",
                     retry_after=window.seconds,
@@ -107,7 +110,11 @@ class Limits:
 
     def _run(self, act: Callable[[Storage], T]) -> T:
         answer = self.ask_redis(partial(act, self._redis))
-        return act(self._memory) if answer is None else answer
+        if answer is None:
+            FALLBACKS.inc()
+            return act(self._memory)
+        ASKED.inc()
+        return answer
 
 
 def _hit(limit: RateLimitItem, key: tuple[str, ...], storage: Storage) -> Window:

@@ -107,6 +107,20 @@ def test_what_a_record_does_not_say_stays(alice, make_book, send, get):
     assert {name: get(book["id"])[name] for name in FIELDS} == {**MOMO, "author": "Ende"}
 
 
+def test_a_date_that_a_spreadsheet_made_ambiguous_stays(client, alice, make_book, get):
+    book = make_book(alice, **{**MOMO, "published_date": "1973-09-01"})
+
+    report = client.post(
+        f"{BOOKS}/import?on_duplicate=update",
+        data=f"id,title,author,published_date\n{book['id']},Jim,Ende,09/01/1973\n",
+        content_type="text/csv",
+        headers=alice.headers,
+    ).json
+
+    assert report["records"][0]["notes"] == ["only the year of a date kept"]
+    assert (get(book["id"])["title"], get(book["id"])["published_date"]) == ("Jim", "1973-09-01")
+
+
 def test_a_book_is_touched_only_when_it_changes(app, alice, make_book, send, get):
     book = make_book(alice, **MOMO)
     with app.app_context(), autocommit() as connection:

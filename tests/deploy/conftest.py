@@ -114,7 +114,7 @@ def start_nginx(folder: Path, certificate: Path) -> Callable[..., AbstractContex
         pytest.skip("nginx is not installed")
 
     @contextmanager
-    def start(upstream: int, more: str = "") -> Iterator[Nginx]:
+    def start(upstream: int, more: str = "", allowed: str = "192.0.2.10") -> Iterator[Nginx]:
         port, plain_port = free_port(), free_port()
         own = folder / f"nginx-{port}"
         own.mkdir()
@@ -126,6 +126,7 @@ def start_nginx(folder: Path, certificate: Path) -> Callable[..., AbstractContex
             (r"127\.0\.0\.1:8000;", f"127.0.0.1:{upstream};", 1),
             (r"/etc/letsencrypt/live/books\.example", str(certificate.parent), 2),
             (r"/var/log/nginx", str(own), 1),
+            (r"# allow 192\.0\.2\.10;", f"allow {allowed};", 1),
         ]:
             text, found = re.subn(pattern, replacement, text)
             assert found == count, pattern

@@ -43,10 +43,10 @@ def connect(nginx: Nginx, *, source: str = "127.0.0.1") -> ssl.SSLSocket:
     return nginx.tls().wrap_socket(plain, server_hostname=NAME)
 
 
-def exchange(nginx: Nginx, request: bytes) -> tuple[int, dict[str, str], bytes]:
+def exchange(nginx: Nginx, request: bytes, **options: str) -> tuple[int, dict[str, str], bytes]:
     """Send raw bytes; return the status, the header (names in lower case) and the body."""
     answer = b""
-    with connect(nginx) as connection:
+    with connect(nginx, **options) as connection:
         connection.sendall(request)
         with suppress(ConnectionResetError):
             while part := connection.recv(65536):
@@ -141,6 +141,16 @@ def test_metrics_are_not_public(nginx, path):
 
     assert status == 404
     assert_problem(404, headers, body)
+
+
+def test_metrics_are_let_out_to_the_address_that_is_named(start_nginx, gunicorn):
+    with start_nginx(gunicorn.port, allowed="127.0.0.7") as nginx:
+        statuses = [
+            exchange(nginx, get("/metrics"), source=source)[0]
+            for source in ("127.0.0.7", "127.0.0.8")
+        ]
+
+    assert statuses == [200, 404]
 
 
 @pytest.mark.parametrize("chunked", [False, True])
@@ -350,6 +360,9 @@ def test_the_request_id_of_nginxs_log_is_the_answers(client, alice, nginx, certi
     log = certificate.parent / f"nginx-{nginx.port}" / "books-api.log"
     wait_until(lambda: response.headers["X-Request-ID"] in log.read_text())
     assert "secret" not in log.read_text()
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    (line,) = [line for line in lines if line["request_id"] == response.headers["X-Request-ID"]]
+    assert (line["path"], line["status"]) == (f"{PREFIX}/books/", 200)
 
 
 def test_a_books_etag_survives_compression(client, alice):

@@ -125,6 +125,81 @@ def test_sessions_that_end_are_counted_by_reason(client, alice, risen, act, reas
     assert risen(name, reason=reason) == risen(name) == ended
 
 
+@pytest.mark.parametrize(
+    ("name", "labels", "act", "rise"),
+    [
+        ("redis_round_trips", {"for": "revocation"}, lambda *given: get(*given), 1),
+        (
+            "import_records",
+            {"outcome": "imported"},
+            lambda *given: import_(*given),
+            1,
+        ),
+        (
+            "import_records",
+            {"outcome": "rejected"},
+            lambda *given: import_(*given),
+            2,
+        ),
+    ],
+)
+def test_what_an_operator_watches_is_counted(client, alice, risen, name, labels, act, rise):
+    name = f"books_api_{name}_total"
+    risen(name, **labels)
+
+    act(client, alice)
+
+    assert risen(name, **labels) == rise
+
+
+def get(client, alice):
+    return client.get(f"{BOOKS}/", headers=alice.headers)
+
+
+def import_(client, alice):
+    options = {"headers": alice.headers, "content_type": "text/csv"}
+    return client.post(f"{BOOKS}/import", data="title,author\nMomo,Ende\n,\nEmma,\n", **options)
+
+
+def test_a_request_over_a_limit_is_counted_by_its_limit(make_app, risen):
+    client = make_app(login_limit="1 per hour").test_client()
+    risen("books_api_rate_limited_total", limit="login_limit")
+
+    for _ in range(3):
+        log_in(client, address="192.0.2.77")
+
+    assert risen("books_api_rate_limited_total", limit="login_limit") == 2
+
+
+def test_limits_counted_in_memory_are_counted(client, alice, risen, redis_server):
+    risen("books_api_redis_fallbacks_total", **{"for": "limits"})
+    redis_server.kill()
+
+    log_in(client)
+
+    assert risen("books_api_redis_fallbacks_total", **{"for": "limits"}) > 0
+
+
+def test_a_wait_for_the_pool_is_counted(make_app, alice, risen):
+    app = make_app(database_pool_size=1)
+    risen("books_api_database_pool_wait_seconds_count")
+
+    with app.app_context(), db.engine.connect():
+        waiting = threading.Thread(target=get, args=(app.test_client(), alice))
+        waiting.start()
+        waiting.join(0.3)
+    waiting.join(TIMEOUT)
+
+    assert risen("books_api_database_pool_wait_seconds_count") >= 1
+    assert risen("books_api_database_pool_wait_seconds_sum") > 0.2
+
+
+def test_the_request_that_asks_is_in_flight(value):
+    before = value("books_api_requests_in_flight")
+
+    assert value("books_api_requests_in_flight") == before > 0
+
+
 def test_connections_in_use_are_those_out_of_the_pool(app, value):
     with app.app_context(), db.engine.connect(), db.engine.connect():
         held = value(IN_USE)
@@ -209,7 +284,7 @@ def test_counters_outlive_a_reload(service: Service) -> None:
 
 @pytest.mark.long
 def test_deaths_and_reloads_leave_no_more_files(service: Service) -> None:
-    kinds = 3  # counter, gauge, histogram
+    kinds = 4  # counter, gauge, histogram, summary
     for _ in range(3):
         for worker in service.workers():
             service.ask_nowhere(2)
@@ -240,6 +315,15 @@ def test_a_dead_worker_uses_no_connection(app: Flask, service: Service, alice: A
 
     wait_until_serving(f"{service.url}/healthz", service.process, service.log)
     wait_until(lambda: in_use() == 0)
+
+
+@pytest.mark.long
+def test_a_service_has_the_sums_of_its_workers(service: Service) -> None:
+    exposition = service.get("/metrics").text
+
+    assert sum_of(exposition, "books_api_workers") == WORKERS
+    assert sum_of(exposition, "books_api_database_pool_size") == WORKERS * 10
+    assert sum_of(exposition, "books_api_process_resident_memory_bytes") > WORKERS * 2**25
 
 
 @pytest.mark.long
