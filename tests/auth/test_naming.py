@@ -199,7 +199,7 @@ def test_split_redis_lets_nobody_in(make_app, make_user, pair):
     ledger = Ledger(here, there)
     ledger.start()
     acknowledged = {here: 0, there: 0}
-    deadline = time.monotonic() + 6
+    deadline = time.monotonic() + 4
 
     while time.monotonic() < deadline:
         for app in (here, there):

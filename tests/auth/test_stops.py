@@ -171,11 +171,11 @@ def nothing(world):
     pass
 
 
-# What the process sends to Redis: START, a page, FINISH; MGET, pendings, values; MGET, a value.
+# What the process sends to Redis: who are you, START, a page, FINISH; MGET, pendings, values; MGET, a value.
 STEPS = [
     (work, step)
     for work, steps in (
-        (fill, 3),
+        (fill, 4),
         (end_a_session, 3),
         (raise_the_epoch, 3),
         (end_a_pending, 2),
