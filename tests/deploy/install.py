@@ -222,7 +222,7 @@ def machine(booted: Machine) -> Machine:
     booted.run(f"cat > /usr/local/bin/certbot <<'END'\n{CERTBOT}END")
     booted.run(
         "chmod +x /usr/local/bin/certbot; rm -rf /etc/apt/sources.list*\n"
-        "echo 127.0.0.1 books.example >> /etc/hosts\n"
+        "echo 127.0.0.1 books.example $(hostname) >> /etc/hosts\n"
         "printf '[global]\\nno-index = true\\nfind-links = /srv/wheels\\n' > /etc/pip.conf"
     )
     script = "\n".join(commands(f"{step}.") for step in range(1, 8))

@@ -37,6 +37,13 @@ def units(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_backup_leaves_postgres_its_shared_memory():
+    unit = (ROOT / "deploy" / "books-api-backup.service").read_text()
+
+    assert "User=postgres" in unit
+    assert "\nRemoveIPC" not in unit
+
+
 @pytest.mark.parametrize("name", UNITS)
 def test_systemd_has_nothing_to_say_about_a_unit(units, name):
     result = subprocess.run(
