@@ -40,6 +40,7 @@ soak: .venv/installed ## Load it for 3 minutes (MINUTES=30 changes it): nothing 
 
 reliability: .venv/installed ## Write what faults and soaks of 3 and 30 minutes did to docs/reliability.md
 	REPORT=1 $(BIN)/pytest -q tests/deploy/faults
+	REPORT=1 $(BIN)/pytest -q tests/cluster
 	REPORT=1 MINUTES=3 $(BIN)/pytest -q tests/deploy/faults/soak.py
 	REPORT=1 MINUTES=30 $(BIN)/pytest -q tests/deploy/faults/soak.py
 

@@ -59,6 +59,7 @@ class Machine:
     address: str
     programs: list[Program] = field(default_factory=list)
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    is_frozen: bool = False
 
     @property
     def namespace(self) -> str:
@@ -76,9 +77,10 @@ class Machine:
         self._start(self.programs[-1])
 
     def mend(self) -> None:
-        """Let it go on, or start it again, on a network that drops nothing."""
+        """Start it again if it was killed or frozen, on a network that drops nothing."""
         self._nft(f"flush table {TABLE}")
-        self.signal(signal.SIGCONT)
+        if self.is_frozen:
+            self.kill()
         if not self.pids():
             for program in self.programs:
                 self._start(program)
@@ -96,18 +98,25 @@ class Machine:
             )
         self.processes.append(process)
 
-    def signal(self, number: signal.Signals) -> None:
-        """Send a signal to all that runs on it."""
+    def signal(self, number: signal.Signals, name: str = "") -> None:
+        """Send a signal to all that runs on it, or to what has the name."""
         for pid in self.pids():
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
+            with suppress(ProcessLookupError, FileNotFoundError):
+                if name in ("", Path(f"/proc/{pid}/comm").read_text().strip()):
+                    os.kill(pid, number)
 
     def pids(self) -> list[int]:
         self.processes = [process for process in self.processes if process.poll() is None]
         return [int(pid) for pid in run("ip", "netns", "pids", self.namespace).split()]
 
+    def freeze(self) -> None:
+        """Stop everything on it; its kernel goes on, and acknowledges."""
+        self.signal(signal.SIGSTOP)
+        self.is_frozen = True
+
     def kill(self) -> None:
         """Stop it as a cut of its power does."""
+        self.is_frozen = False
 
         def is_dead() -> bool:
             self.signal(signal.SIGKILL)
@@ -151,7 +160,8 @@ def network(*names: str) -> Iterator[dict[str, Machine]]:
             machine._nft(CHAINS)
         yield machines
     finally:
-        for machine in machines.values():
+        for number, machine in enumerate(machines.values()):
             machine.kill()
+            run("ip", "link", "del", f"{BRIDGE}.{number}")  # or it stays as long as a socket does
             run("ip", "netns", "del", machine.namespace)
         run("ip", "link", "del", BRIDGE)
