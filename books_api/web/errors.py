@@ -40,7 +40,6 @@ UNAVAILABLE_ERRORS = (OperationalError, InterfaceError, DatabaseError)
 
 def init_app(app: Flask) -> None:
     """Register the handlers; after every extension that brings its own."""
-    app.register_blueprint(problems.blueprint)
     app.register_error_handler(Problem, problem_response)
     app.register_error_handler(HTTPException, handle_http_exception)
     app.register_error_handler(InternalServerError, handle_unexpected)

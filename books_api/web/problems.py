@@ -1,29 +1,20 @@
-"""Problem details (RFC 9457): a class for each type of problem, and its page at /problems/NAME."""
+"""Problem details (RFC 9457): a class for each type of problem."""
 
 import logging
 from collections.abc import Iterator, Mapping
-from html import escape
 from operator import itemgetter
 from typing import Any, ClassVar, Self
 from urllib.parse import quote
 from uuid import UUID
 
 import orjson
-from flask import Blueprint, Response, request
-from werkzeug.exceptions import NotFound as PageNotFound
+from flask import Response, request
 
 from books_api.observability.logs import Event, request_id, security_event
 
 ERRORS_MAX = 100  # or a small request has a large answer
 RETRY_AFTER = {"Retry-After": "1"}
 TYPES: dict[str, type["Problem"]] = {}
-PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>{title}</title>
-<h1>{title}</h1><p>Problem type <code>/problems/{name}</code>, status {status}.</p>
-<p>{meaning}</p><p>{remedy}</p><p><a href="/docs">API documentation</a></p></html>
-"""
-
-blueprint = Blueprint("problems", __name__)
 
 
 class Message(str):
@@ -239,19 +230,3 @@ def flatten_messages(tree: Any, pointer: str = "") -> Iterator[tuple[str, str]]:
     else:
         for text in [tree] if isinstance(tree, str) else tree:
             yield pointer, text
-
-
-@blueprint.get("/problems/<name>")
-def problem_page(name: str) -> Response:
-    """Say what a type of problem means and what to do."""
-    kind = TYPES.get(name)
-    if kind is None:
-        raise PageNotFound
-    page = PAGE.format(
-        name=name,
-        status=kind.status,
-        title=escape(kind.title),
-        meaning=escape(kind.meaning()),
-        remedy=escape(kind.remedy),
-    )
-    return Response(page, content_type="text/html; charset=utf-8")

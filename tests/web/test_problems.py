@@ -64,7 +64,6 @@ ERRORS = {
     "no_path": (404, "not-found", "GET", f"{PREFIX}/nothing", {}),
     "no_path_outside": (404, "not-found", "GET", "/nothing", {}),
     "no_version": (404, "not-found", "GET", "/api/v2/books", {}),
-    "root": (404, "not-found", "GET", "/", {}),
     "method": (405, "method-not-allowed", "PUT", f"{BOOKS}/", {"json": MOMO}),
     "method_outside": (405, "method-not-allowed", "POST", "/healthz", {}),
     "taken": (409, "username-taken", "PATCH", f"{AUTH}/me", {"json": {"username": "ALICE"}}),
@@ -84,7 +83,7 @@ ERRORS = {
     ),
     "compressed_import": (
         *(415, "unsupported-media-type", "POST", f"{BOOKS}/import"),
-        {"data": gzip.compress(b"title"), "content_type": "text/csv", "headers": GZIP},
+        {"data": b"title", "content_type": "text/csv", "headers": {"Content-Encoding": "br"}},
     ),
     "no_type": (415, "unsupported-media-type", *POST, {"data": json.dumps(MOMO)}),
     "wrong_type": (
@@ -96,7 +95,7 @@ ERRORS = {
     "invalid_body": (422, "validation", *POST, {"json": {}}),
     "unknown_columns": (
         *(422, "validation", "POST", f"{BOOKS}/import"),
-        {"data": "Titel,Autor\nMomo,Ende\n", "content_type": "text/csv"},
+        {"data": "Foo,Bar\nMomo,Ende\n", "content_type": "text/csv"},
     ),
     "invalid_query": (422, "validation", "GET", f"{BOOKS}/?limit=0", {}),
     "invalid_cursor": (422, "validation", "GET", f"{BOOKS}/?cursor=x", {}),
@@ -341,7 +340,7 @@ def test_a_422_of_a_body_that_is_no_object_points_at_all_of_it(send):
     assert [error["pointer"] for error in response.json["errors"]] == [""]
 
 
-@pytest.mark.parametrize("data", ["Titel,Autor\nMomo,Ende\n", "", "title,author\n"])
+@pytest.mark.parametrize("data", ["Foo,Bar\nMomo,Ende\n", "", "title,author\n"])
 def test_a_422_of_a_catalogue_points_at_all_of_it(send, data):
     problem = send("POST", f"{BOOKS}/import", data=data, content_type="text/csv").json
 
@@ -349,11 +348,11 @@ def test_a_422_of_a_catalogue_points_at_all_of_it(send, data):
 
 
 def test_unknown_columns_are_told_with_the_names_that_are_known(send):
-    content = {"data": "Titel,Autor\nMomo,Ende\n", "content_type": "text/csv"}
+    content = {"data": "Foo,Bar\nMomo,Ende\n", "content_type": "text/csv"}
 
     detail = send("POST", f"{BOOKS}/import", **content).json["detail"]
 
-    assert "No column is known as the title or the author among: Titel, Autor." in detail
+    assert "No column is known as the title or the author among: Foo, Bar." in detail
     assert "Name the columns title, author, publisher, " in detail
     assert "map" not in detail  # there is no such parameter
 

@@ -1,10 +1,12 @@
-"""/openapi.json, what leads to it, and the page at /docs, which needs no other host."""
+"""/openapi.json, what leads to it, the page at /docs, and one for each type of problem."""
 
+from html import escape
 from importlib.resources import files
 from pathlib import Path
 
 import orjson
 from flask import Blueprint, Flask, Response, current_app, send_from_directory
+from werkzeug.exceptions import NotFound
 
 from books_api.web.openapi import make_document
 from books_api.web.pagination import absolute_url
@@ -25,6 +27,12 @@ LINK = (
     '</openapi.json>; rel="service-desc", </docs>; rel="service-doc",'
     ' </.well-known/api-catalog>; rel="api-catalog"'
 )
+
+PROBLEM = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>{title}</title>
+<h1>{title}</h1><p>Problem type <code>/problems/{name}</code>, status {status}.</p>
+<p>{meaning}</p><p>{remedy}</p><p><a href="/docs">API documentation</a></p></html>
+"""
 
 blueprint = Blueprint("docs", __name__)
 
@@ -76,6 +84,22 @@ def docs_assets(name: str) -> Response:
 def lead_to_document(response: Response) -> Response:
     response.headers["Link"] = LINK
     return response
+
+
+@blueprint.get("/problems/<name>")
+def problem_page(name: str) -> Response:
+    """Say what a type of problem means and what to do."""
+    kind = TYPES.get(name)
+    if kind is None:
+        raise NotFound
+    page = PROBLEM.format(
+        name=name,
+        status=kind.status,
+        title=escape(kind.title),
+        meaning=escape(kind.meaning()),
+        remedy=escape(kind.remedy),
+    )
+    return Response(page, content_type="text/html; charset=utf-8")
 
 
 def init_app(app: Flask) -> None:
