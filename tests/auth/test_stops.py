@@ -171,7 +171,8 @@ def nothing(world):
     pass
 
 
-# What the process sends to Redis: who are you, START, a page, FINISH; MGET, pendings, values; MGET, a value.
+# What the process sends to Redis: its identity is asked, START, a page, FINISH; MGET, pendings,
+# values; MGET, a value.
 STEPS = [
     (work, step)
     for work, steps in (
