@@ -493,14 +493,15 @@ NOT_FOR_CLIENTS = {
 
 
 def json_bodies(app, client):
-    """Return each route that takes JSON with the names of the fields that it documents."""
+    """Return each route that takes JSON, but no file, with the names of its documented fields."""
     document = client.get("/openapi.json").json
     found = {}
     for path, item in document["paths"].items():
         for method in item.keys() & {"post", "put", "patch", "delete"}:
             content = item[method].get("requestBody", {}).get("content", {})
-            if "application/json" in content:
-                name = content["application/json"]["schema"]["$ref"].rpartition("/")[2]
+            reference = content.get("application/json", {}).get("schema", {}).get("$ref")
+            if reference:
+                name = reference.rpartition("/")[2]
                 found[method.upper(), path] = document["components"]["schemas"][name]["properties"]
     return found
 

@@ -165,7 +165,7 @@ def test_password_is_changed(client, alice):
     response = change_password(client, alice)
 
     assert response.status_code == 200
-    assert response.json.keys() == {"access_token", "refresh_token"}
+    assert response.json.keys() == {"access_token", "refresh_token", "token_type", "expires_in"}
     assert log_in(client, password=NEW_PASSWORD).status_code == 200
     assert log_in(client).status_code == 401
 

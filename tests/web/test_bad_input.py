@@ -371,7 +371,7 @@ def test_an_id_that_is_none_is_404_in_every_path(client, admin, value):
 @pytest.mark.parametrize(
     "path",
     [
-        *("", "*", "\0", "/\0", "/\xff", "/\xed\xa0\x80", "//", "///", "/.", "/..", "/%", "/%00"),
+        *("*", "\0", "/\0", "/\xff", "/\xed\xa0\x80", "/.", "/..", "/%", "/%00"),
         *("/\\", "?", "http://example.com/", "/docs/assets/\0", "/docs/assets/../index.html"),
         *("/docs/assets/", "/docs/assets/..%2fstart.js", "/docs/assets/" + "x" * 5_000),
         *("/docs/assets//etc/passwd", "/docs/assets/\\..\\x", "/docs/assets/\xff"),
