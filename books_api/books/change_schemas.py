@@ -30,7 +30,10 @@ class ChangesQuery(BaseQuery):
         1,
         CURSOR_MAX,
         trim=False,
-        metadata={"description": "`cursor` of the last answer; none to begin with; opaque."},
+        metadata={
+            "description": "`cursor` of the last answer; none to begin with; opaque.",
+            "examples": ["b2Rvc2FnZQ"],
+        },
     )
     user_uid = UUIDField(metadata={"description": "Only books of this owner."})
 
@@ -55,7 +58,9 @@ class ChangesSchema(ResponseSchema):
         validate=Length(max=CHANGES_MAX),
         metadata={"description": "Books that are gone; drop them from your copy."},
     )
-    cursor = fields.String(metadata={"description": "Cursor of the next request."})
+    cursor = fields.String(
+        metadata={"description": "Cursor of the next request.", "examples": ["b2Rvc2FnZQ"]}
+    )
     more = fields.Boolean(
         metadata={"description": "True when there may be more changes: ask again at once."}
     )

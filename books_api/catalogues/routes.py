@@ -20,7 +20,7 @@ from books_api.web.openapi import Blueprint, problems, request_headers
 # Its operations are documented among those of books, whose prefix they share.
 blueprint = Blueprint("catalogues", __name__)
 
-TEXT = {"type": "string"}
+FILE = {"type": "string", "format": "binary"}
 CSV, NDJSON = "text/csv", "application/x-ndjson"
 # The first one is for who accepts anything.
 ACCEPTED: dict[str, ExportFormat] = {
@@ -42,7 +42,8 @@ def import_books(query: dict[str, Any]) -> Response:
     """Import books
 
     CSV or TSV with a header, or NDJSON, up to 16 MiB and 200,000 records: as the body, which may
-    have `Content-Encoding: gzip`, or as the one file of a form. Columns are known by the names that
+    have `Content-Encoding: gzip`, or as the one file of a form
+    (`multipart/form-data`). Columns are known by the names that
     Goodreads, StoryGraph, LibraryThing and this API give them. All of it is one transaction; 409
     while another import of yours is running. The answer counts what became of the records, and
     lists up to 1,000, rejected ones first; `flask books import` writes all that it rejects to a
@@ -76,8 +77,8 @@ def _fingerprint(file: IO[bytes], query: dict[str, Any]) -> bytes:
 @blueprint.route("/export", methods=["GET"], tags=["books"], endpoint="export_books")
 @token_required()
 @blueprint.arguments(ExportQuery(), location="query")
-@blueprint.response(200, TEXT, content_type=CSV, example=FILES[CSV]["example"])
-@blueprint.alt_response(200, schema=TEXT, content_type=NDJSON, example=FILES[NDJSON]["example"])
+@blueprint.response(200, FILE, content_type=CSV, example=FILES[CSV]["example"])
+@blueprint.alt_response(200, schema=FILE, content_type=NDJSON, example=FILES[NDJSON]["example"])
 @problems(422, 429)
 def export(query: dict[str, Any]) -> Response:
     """Export books

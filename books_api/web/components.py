@@ -22,6 +22,7 @@ EXAMPLES: dict[str, Any] = {
     "boolean": True,
     "int32": 1,
     "object": {},
+    "binary": "Title,Author\n",
 }
 
 

@@ -135,12 +135,13 @@ def _example(schema: dict[str, Any], schemas: dict[str, Any]) -> Any:
     schema = schema.get("anyOf", [schema])[0]  # or null
     if "$ref" in schema:
         return _example(schemas[schema["$ref"].rpartition("/")[2]], schemas)
+    if examples := schema.get("examples") or schema.get("enum"):
+        return examples[0]
     if "properties" in schema:
         return {name: _example(part, schemas) for name, part in schema["properties"].items()}
     if "items" in schema:
         return [_example(schema["items"], schemas)]
-    examples = schema.get("examples") or schema.get("enum")
-    return examples[0] if examples else EXAMPLES.get(schema.get("format") or str(schema["type"]))
+    return EXAMPLES.get(schema.get("format") or str(schema["type"]), "text")
 
 
 def _error_response(status: int, kinds: list[type[Problem]]) -> dict[str, Any]:

@@ -3,10 +3,10 @@ import owasp from "@stoplight/spectral-owasp-ruleset";
 import { oas } from "@stoplight/spectral-rulesets";
 
 // Limits guard the server: they are asked of what it reads, not of its answers. A UUID and a time
-// have their length by their format; `q` takes any text, of which the beginning counts.
-const short = '@.format != "uuid" && @.format != "date-time"';
+// have their length by their format, a file that of the body; `q` and `map` take any text.
+const short = '@.format != "uuid" && @.format != "date-time" && @.format != "binary"';
 const read = (type) => [
-  `$.paths[*][*].parameters[?(@.in == "query" && @.name != "q")][?(@property == "schema" && @.type == "${type}" && ${short})]`,
+  `$.paths[*][*].parameters[?(@.in == "query" && @.name != "q" && @.name != "map")][?(@property == "schema" && @.type == "${type}" && ${short})]`,
   `$.paths[*][*].requestBody.content[*].schema.properties[?(@.type == "${type}" && ${short})]`,
 ];
 const only = (given, ...names) =>
