@@ -8,7 +8,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork
 	--generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make pins"
 AUDIT = $(BIN)/pip-audit --progress-spinner off --disable-pip
 
-.PHONY: help run test coverage test-long test-deploy test-cluster test-install soak reliability lint audit pins openapi picture fuzz bench clean
+.PHONY: help run test coverage test-long test-deploy test-cluster test-install soak reliability lint audit pins openapi digests picture fuzz bench clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -62,6 +62,9 @@ pins: .venv/installed ## Compile requirements*.txt from requirements*.in (UPGRAD
 
 openapi: .venv/installed ## Rewrite tests/data/openapi.json from the code
 	$(BIN)/python -m tests.write_openapi
+
+digests: ## Note the digests of new migrations, which are never edited from then on
+	cd migrations && LC_ALL=C sha256sum sql/*.sql versions/*.py > ../tests/data/migrations.sha256
 
 picture: ## Draw docs/architecture.svg from docs/architecture.dot (it needs graphviz)
 	dot -Tsvg docs/architecture.dot -o docs/architecture.svg

@@ -2,6 +2,7 @@
 
 import shutil
 import threading
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,8 @@ from books_api.server_urls import database_url
 from tests.helpers import together
 from tests.processes import ROOT, clean_environ, run, settings_environ
 
-MIGRATIONS = str(Path(__file__).parent.parent / "migrations")
+FOLDER = ROOT / "migrations"
+MIGRATIONS = str(FOLDER)
 TABLES = {
     *("books", "users", "sessions", "revocations", "blocklist_copy"),
     *("idempotency_keys", "book_words", "book_changes"),
@@ -327,3 +329,22 @@ def test_temporary_view_does_not_stand_for_the_statistics(migrated):
     with db.engine.begin() as connection:
         connection.execute(text("CREATE TEMPORARY VIEW pg_stats AS SELECT 1 AS posed"))
         assert connection.execute(text("SELECT books_crowded_deletions()")).scalar_one() == []
+
+
+def test_migration_that_was_released_is_never_edited():
+    """`make digests` adds a new one; an old one is corrected by a migration more."""
+    noted = (ROOT / "tests" / "data" / "migrations.sha256").read_text()
+    files = sorted(path for kind in ("versions/*.py", "sql/*.sql") for path in FOLDER.glob(kind))
+
+    assert noted.splitlines() == [
+        f"{sha256(path.read_bytes()).hexdigest()}  {path.relative_to(FOLDER)}" for path in files
+    ]
+
+
+def test_name_of_a_migration_begins_with_its_revision_and_they_are_in_order():
+    """What /readyz and doctor take the schema of this version to be is the last name's."""
+    scripts = list(ScriptDirectory(MIGRATIONS).walk_revisions())[::-1]
+    names = [Path(script.path).name for script in scripts]
+
+    assert names == sorted(names)
+    assert [name.partition("_")[0] for name in names] == [script.revision for script in scripts]
