@@ -5,7 +5,17 @@ import importlib
 
 from benchmarks import page, report
 
-SUBJECTS = ("ratio", "parts", "startup", "served", "logins", "refill", "sizes", "transfer")
+SUBJECTS = (
+    "ratio",
+    "parts",
+    "startup",
+    "served",
+    "logins",
+    "refill",
+    "sizes",
+    "search",
+    "transfer",
+)
 
 
 def main() -> None:

@@ -1,0 +1,74 @@
+"""How good the search is: whether the right book comes first, and among the first ten.
+
+The queries are as people type them, of 40 kinds; tests/data/README.md says more.
+"""
+
+import csv
+import io
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from benchmarks.report import Bound, table
+from benchmarks.servers import ROOT, catalogue, deployment, execute, import_file
+from books_api.books.lists import list_books
+from books_api.books.search.rank import plain
+
+QUERIES = ROOT / "tests" / "data" / "queries.jsonl"
+FIRST, TEN = "right book first, of 100 queries", "right book among ten, of 100 queries"
+
+
+class Query(NamedTuple):
+    """What is typed, and the works that are right: main title and surname of the first author."""
+
+    kind: str
+    q: str
+    right: set[tuple[str, str]]
+
+    def rank(self, books: Iterable[Mapping[str, Any]]) -> int:
+        """Return the place of the first right book; 0 if there is none."""
+        works = (work(book["title"], book["author"]) for book in books)
+        return next((place for place, each in enumerate(works, 1) if each in self.right), 0)
+
+
+def measure(quick: bool) -> dict[str, Any]:
+    """Return, by kind and for all, how many of 100 queries find it first, and among ten."""
+    ranks: dict[str, list[int]] = defaultdict(list)
+    with deployment() as place:
+        import_file(catalogue(), place.user_id)
+        execute("VACUUM ANALYZE")
+        for query in queries()[:: 10 if quick else 1]:
+            rank = query.rank(list_books(limit=10, filters={"q": query.q}).rows)
+            ranks[query.kind].append(rank)
+            ranks["all kinds"].append(rank)
+    return {kind: [share(each, 1), share(each, 10)] for kind, each in ranks.items()}
+
+
+def queries() -> list[Query]:
+    text = io.TextIOWrapper(catalogue(), encoding="utf-8", newline="")
+    rows = {row["bookID"]: row for row in csv.DictReader(text, skipinitialspace=True)}
+    works = {number: work(row["title"], row["authors"]) for number, row in rows.items()}
+    lines = map(json.loads, QUERIES.read_text("utf-8").splitlines())
+    return [Query(line["kind"], line["q"], {works[n] for n in line["right"]}) for line in lines]
+
+
+def work(title: str, author: str) -> tuple[str, str]:
+    """Return what all editions have in common."""
+    main = re.sub(r"\s*\([^()]*\)\s*$", "", title).split(":")[0].strip() or title
+    names = plain(re.split("[/;,]", author)[0]).split()
+    return " ".join(plain(main).split()), names[-1] if names else ""
+
+
+def share(ranks: list[int], most: int) -> float:
+    return 100 * sum(0 < rank <= most for rank in ranks) / len(ranks)
+
+
+def describe(result: dict[str, Any]) -> str:
+    return table(("kind of query", FIRST, TEN), [(kind, *each) for kind, each in result.items()])
+
+
+def bounds(result: dict[str, Any]) -> list[Bound]:
+    first, ten = result["all kinds"]
+    return [Bound(FIRST, first, least=96), Bound(TEN, ten, least=99)]
