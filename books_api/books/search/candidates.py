@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
+    and_,
     bindparam,
     cast,
+    false,
     func,
-    literal,
     literal_column,
     select,
     true,
@@ -59,7 +60,7 @@ class Found(NamedTuple):
 
     words: Sequence[Word]
     required: int  # of the telling words: so many a book must have
-    is_common: bool  # the newest books that have them fill a page
+    is_common: bool  # among the newest books
     books: Sequence[Sequence[Any]] = ()  # one more at most than are ranked, if they are few
 
     @property
@@ -134,9 +135,9 @@ def _candidates(within: Within, columns: tuple[Any, ...]) -> Statement:
     books = func.count().label("books")
     share = select(books).select_from(newest).where(has(QUERY, newest.c.search)).cte("share")
     is_common = (share.c.books >= literal_column(str(COMMON))).label("is_common")
-    many: ColumnElement[int] = literal_column(str(2 * RANKED * SAMPLE))
-    # Of the books that filters let through there may be few.
-    left_alone = literal(False) if within.conditions else share.c.books * _BOOKS > many
+    left_alone = and_(is_common, share.c.books * _BOOKS > literal_column(str(2 * RANKED * SAMPLE)))
+    if within.conditions:  # of these books there may be few
+        left_alone = false()
     alone = select(is_common, left_alone.label("alone")).select_from(share)
     alone_once = alone.cte("alone").prefix_with("MATERIALIZED")
     is_asked = ~select(alone_once.c.alone).scalar_subquery()

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from marshmallow import ValidationError
 from sqlalchemy import (
     TEXT,
+    Select,
     Uuid,
     bindparam,
     cast,
@@ -14,7 +15,6 @@ from sqlalchemy import (
     literal_column,
     select,
 )
-from sqlalchemy.dialects.postgresql import TSVECTOR
 
 from books_api.books.models import Book
 from books_api.books.schemas import parse_isbn
@@ -32,6 +32,7 @@ from books_api.books.search.slots import in_a_slot
 from books_api.database import Statement
 from books_api.web.pagination import Sort, keyset
 
+WALKED = 2_000  # books along the way to a page of what is common
 RANK_SCALE = 1_000_000  # ranks are compared as integers, which a cursor can hold exactly
 RANKING = [Book.title, Book.author, cast(Book.search, TEXT)]
 
@@ -74,8 +75,10 @@ class Search(NamedTuple):
         if is_ranked and found.books and (self.after or len(found.books) <= most):
             rows = ranked(found, parameters)
         else:
-            statement = _list(self, found.is_common)
-            rows = statement.rows(**parameters, query=found.query)
+            walk = _walk(self) if found.is_common else None
+            rows = walk.rows(**parameters, query=found.query) if walk else []
+            if len(rows) < parameters["rows"]:
+                rows = _list(self).rows(**parameters, query=found.query)
         return [(*row, found.place) for row in rows]
 
 
@@ -84,12 +87,12 @@ def ranked(found: Found, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
     ranking, rows = Ranking(found.words), []
     for *row, title, author, search in found.books:
         score = round(ranking.rank(title, author, search) * RANK_SCALE) + 1
-        rows.append((score, row[0], row))
+        rows.append((-score, row[0], row))
     if "after_key" in parameters:
-        here = (parameters["after_key"], parameters["after_id"])
-        rows = [row for row in rows if row[:2] < here]
-    rows.sort(key=lambda row: row[:2], reverse=True)
-    return [(*row, score) for score, _, row in rows[: parameters["rows"]]]
+        here = (-parameters["after_key"], parameters["after_id"])
+        rows = [row for row in rows if row[:2] > here]
+    rows.sort(key=lambda row: row[:2])  # of equals the oldest first: what comes displaces none
+    return [(*row, -score) for score, _, row in rows[: parameters["rows"]]]
 
 
 def meaning(within: Within, parameters: dict[str, Any]) -> str | None:
@@ -119,17 +122,25 @@ def _matching(within: Within, columns: tuple[Any, ...]) -> Statement:
 
 
 @lru_cache
-def _list(search: Search, is_common: bool) -> Statement:
-    # What is common is found soon on the way along the sort's index. Hidden from the index of
-    # words, whose list Postgres would read whole.
-    hidden = func.coalesce(Book.search, cast(literal_column("''"), TSVECTOR))
-    condition = has(QUERY, hidden if is_common else Book.search)
-    books = select(*search.columns).where(*search.within.conditions, condition)
+def _list(search: Search) -> Statement:
+    books = select(*search.columns).where(*search.within.conditions, has(QUERY))
+    return in_a_slot(search.within.names, Statement(_sorted(search, books)))
+
+
+@lru_cache
+def _walk(search: Search) -> Statement:
+    # What is common is found soon along the sort's index; that of words would read a long list.
+    books: Select[Any] = select(Book.id, Book.search).where(*search.within.conditions)
+    walked = _sorted(search, books).limit(literal_column(str(WALKED))).subquery()
+    found = select(walked.c.id).where(has(QUERY, walked.c.search)).limit(bindparam("rows"))
+    page = select(*search.columns).where(Book.id.in_(found))
+    return in_a_slot(search.within.names, Statement(_sorted(search, page)))
+
+
+def _sorted(search: Search, books: Select[Any]) -> Select[Any]:
     if search.sort:
-        books = keyset(books, search.sort, after=search.after)
-    else:  # ids are in order of time: this needs no other index
-        if search.after:
-            books = books.where(Book.id < bindparam("after_id", type_=Uuid(as_uuid=False)))
-        books = books.add_columns(literal_column("0")).order_by(Book.id.desc())
-        books = books.limit(bindparam("rows"))
-    return in_a_slot(search.within.names, Statement(books))
+        return keyset(books, search.sort, after=search.after)
+    if search.after:  # newest first: ids are in order of time, which needs no other index
+        books = books.where(Book.id < bindparam("after_id", type_=Uuid(as_uuid=False)))
+    books = books.add_columns(literal_column("0")).order_by(Book.id.desc())
+    return books.limit(bindparam("rows"))
