@@ -130,7 +130,8 @@ def _list(search: Search) -> Statement:
 @lru_cache
 def _walk(search: Search) -> Statement:
     # What is common is found soon along the sort's index; that of words would read a long list.
-    books: Select[Any] = select(Book.id, Book.search).where(*search.within.conditions)
+    columns: Any = (Book.id, Book.search)
+    books = select(*columns).where(*search.within.conditions)
     walked = _sorted(search, books).limit(literal_column(str(WALKED))).subquery()
     found = select(walked.c.id).where(has(QUERY, walked.c.search)).limit(bindparam("rows"))
     page = select(*search.columns).where(Book.id.in_(found))
