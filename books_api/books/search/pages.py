@@ -32,7 +32,7 @@ from books_api.books.search.slots import in_a_slot
 from books_api.database import Statement
 from books_api.web.pagination import Sort, keyset
 
-WALKED = 2_000  # books along the way to a page of what is common
+WALKED = 1_000  # books along the way to a page of what is common
 RANK_SCALE = 1_000_000  # ranks are compared as integers, which a cursor can hold exactly
 RANKING = [Book.title, Book.author, cast(Book.search, TEXT)]
 
