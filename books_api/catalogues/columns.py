@@ -1,6 +1,7 @@
 """Which column of a catalogue is which field of a book."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from marshmallow import ValidationError
@@ -59,15 +60,16 @@ def find_columns(header: Sequence[str], mapping: Mapping[str, str]) -> dict[str,
 
     `mapping` goes before what is known by name. Raises UnknownColumn.
     """
-    names = [plain(name) for name in header]
+    names = Counter(map(plain, header))
+    places = {plain(name): index for index, name in enumerate(header)}
     columns: dict[str, int] = {}
     for name, known in KNOWN_COLUMNS.items():
         alias = next((alias for alias in known if alias in names), None)
-        if alias is None or name in mapping or names.index(alias) in columns.values():
+        if alias is None or name in mapping or places[alias] in columns.values():
             continue
-        if names.count(alias) > 1:
+        if names[alias] > 1:
             raise UnknownColumn(f"Several columns are known as {name} among: {shown(header)}.")
-        columns[name] = names.index(alias)
+        columns[name] = places[alias]
     _choose_date(columns, set(names), is_mapped="published_date" in mapping)
     primary = columns.pop("primary_author", None)
     if primary is not None:

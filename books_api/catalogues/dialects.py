@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 from books_api.catalogues.dates import DateOrder
 from books_api.catalogues.encodings import LINE_MAX
 from books_api.catalogues.exceptions import UnreadableCatalogue
-from books_api.catalogues.records import ID
+from books_api.catalogues.records import ID, check_number
 
+HOPELESS = 10_000  # rows, none of which fits: the file is given up
 REREAD_MAX = 8 * LINE_MAX  # characters read again behind quotes that do not match
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 _ESCAPED = re.compile(r"""\\(["'\\])""")
@@ -54,30 +55,33 @@ class Survey:
     marks: Counter[str] = field(default_factory=Counter)
 
 
-def survey_file(lines: Lines, delimiter: str, columns: Columns) -> Survey:
+def survey_file(lines: Lines, delimiter: str, columns: Columns, most: int) -> Survey:
     """Return the survey of the dialect that the most rows fit.
 
     Raises UnreadableCatalogue, and what `columns` raises for a header.
     """
-    plain = _survey(lines, Dialect(delimiter), columns)
+    plain = _survey(lines, Dialect(delimiter), columns, most)
     surveys = [plain]
     if plain.marks["spaces"]:  # plainly read they fit as well, with the quotes as text
         surveys.insert(
             0 if plain.marks["spaced"] else 1,
-            _survey(lines, Dialect(delimiter, has_spaces=True), columns),
+            _survey(lines, Dialect(delimiter, has_spaces=True), columns, most),
         )
     if plain.marks["escapes"] and plain.misfits:
         surveys += [
-            _survey(lines, replace(survey.dialect, has_escapes=True), columns)
+            _survey(lines, replace(survey.dialect, has_escapes=True), columns, most)
             for survey in tuple(surveys)
         ]
     best = min(surveys, key=lambda survey: survey.misfits)
+    if best.rows == best.misfits == HOPELESS:
+        width = len(best.header)
+        raise UnreadableCatalogue(f"None of the first {HOPELESS:,} rows has {width} columns.")
     if best.marks["literal"] + best.marks["broken"] > best.marks["quoted"]:
         best.dialect = replace(best.dialect, has_literal_quotes=True)
     return best
 
 
-def _survey(lines: Lines, dialect: Dialect, columns: Columns) -> Survey:
+def _survey(lines: Lines, dialect: Dialect, columns: Columns, most: int) -> Survey:
     survey = Survey(dialect)
     date = book_id = None
     for _, row, error in read_rows(_marked(lines(), survey), dialect):
@@ -89,9 +93,12 @@ def _survey(lines: Lines, dialect: Dialect, columns: Columns) -> Survey:
             date, book_id = places.get("published_date"), places.get("id")
         elif row:
             survey.rows += 1
+            check_number(survey.rows, most)
             survey.marks["broken"] += error is not None
             if error or len(row) != len(survey.header):
                 survey.misfits += 1
+                if survey.rows == survey.misfits == HOPELESS:
+                    return survey
                 continue
             if date is not None:
                 survey.dates.look_at(row[date])
@@ -140,7 +147,6 @@ def read_rows(
                 line = _ESCAPED.sub(lambda found: _QUOTE if found[1] == '"' else found[1], line)
             yield unspaced(line) if dialect.has_spaces else line
 
-    csv.field_size_limit(LINE_MAX)
     while True:
         try:
             for row in csv.reader(

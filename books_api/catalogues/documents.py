@@ -13,7 +13,7 @@ import ijson
 from books_api.catalogues.columns import KNOWN_COLUMNS, plain
 from books_api.catalogues.dates import DateOrder
 from books_api.catalogues.exceptions import UnreadableCatalogue
-from books_api.catalogues.records import ID
+from books_api.catalogues.records import ID, check_number
 
 DEPTH_MAX = 50  # ijson takes quadratic time for the path of what lies deep
 RECORD_MAX = 8 * 1024 * 1024  # characters
@@ -68,11 +68,12 @@ class _Stream:
         return chunk.encode("utf-8", "surrogatepass")
 
 
-def survey_document(text: TextIOWrapper) -> Document:
+def survey_document(text: TextIOWrapper, most: int) -> Document:
     """Look at all of a document. Raises UnreadableCatalogue."""
     document, stream = Document(), _Stream(text)
     stack: list[_Container] = []
-    depth, key, is_date = 0, "item", False
+    depth = records = 0
+    key, is_date = "item", False
     with _refusing():
         for event, value in ijson.basic_parse(stream, **_OPTIONS):
             stream.unanswered = 0
@@ -96,6 +97,8 @@ def survey_document(text: TextIOWrapper) -> Document:
                     raise UnreadableCatalogue(f"The JSON is deeper than {DEPTH_MAX} levels.")
             elif event in ("end_map", "end_array"):
                 closed = stack.pop()
+                records += len(stack) == depth - 1
+                check_number(records, most)
                 if not depth and closed.is_record():
                     depth = len(stack) + 1
                     document.path = [container.name for container in [*stack[1:], closed]][

@@ -4,6 +4,7 @@ What is recognised is said, never guessed silently.
 """
 
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import TextIOWrapper
@@ -69,6 +70,7 @@ def open_catalogue(
     mapping: Mapping[str, str] | None = None,
     encoding: str | None = None,
     strict: bool = False,
+    records_max: int = sys.maxsize,
 ) -> Catalogue:
     """Recognise a seekable binary file by all of it; "json" is a document or lines.
 
@@ -83,11 +85,11 @@ def open_catalogue(
     start = _start(text)
     match _format_of(start, format):
         case "csv":
-            source = open_csv(text, start[0], mapping)
+            source = open_csv(text, start[0], mapping, records_max)
         case "jsonl":
-            source = open_json_lines(text, mapping)
+            source = open_json_lines(text, mapping, records_max)
         case "json":
-            source = open_document(text, mapping)
+            source = open_document(text, mapping, records_max)
     return Catalogue(
         source.header,
         _read_records(source.rows, source.dates.decided, strict),

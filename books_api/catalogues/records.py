@@ -5,8 +5,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from books_api.catalogues.exceptions import UnreadableCatalogue
+
 # Other programs have a column `id`, too: what is of another form is no id of ours.
 ID = re.compile(r"\s*([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\s*", re.IGNORECASE)
+
+
+def check_number(records: int, most: int) -> None:
+    """Raise UnreadableCatalogue for a file of more records than are read at once."""
+    if records > most:
+        raise UnreadableCatalogue(f"More than {most:,} records; send them in several requests.")
 
 
 class Note(NamedTuple):

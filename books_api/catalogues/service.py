@@ -1,6 +1,6 @@
 """Import of a file that a request brings: bounded, whole or not at all, with a report."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from itertools import chain, islice
 from typing import IO, Any
@@ -39,6 +39,7 @@ def read_file(body: IO[bytes], format: Format | None, options: Mapping[str, Any]
         mapping=options.get("mapping"),
         encoding=options.get("encoding"),
         strict=options.get("strict", False),
+        records_max=RECORDS_MAX,
     )
 
 
@@ -53,7 +54,7 @@ def import_file(
     dry_run = options["dry_run"]
     outcomes = Outcomes()
     report = import_records(
-        _bounded(catalogue.records),
+        catalogue.records,
         owner,
         on_outcome=outcomes.add,
         on_duplicate=options.get("on_duplicate", formerly),
@@ -111,12 +112,3 @@ class Outcomes:
 
 def _shortened(text: str) -> str:
     return text if len(text) <= REASON_MAX else f"{text[:REASON_MAX]}..."
-
-
-def _bounded(records: Iterator[Record]) -> Iterator[Record]:
-    for number, record in enumerate(records):
-        if number == RECORDS_MAX:
-            raise UnreadableCatalogue(
-                f"More than {RECORDS_MAX:,} records; send them in several requests."
-            )
-        yield record

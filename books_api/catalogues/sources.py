@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from io import TextIOWrapper
 from itertools import islice
 from typing import Any, NamedTuple
@@ -17,9 +17,9 @@ from books_api.catalogues.columns import find_columns, known_in, looks_like_data
 from books_api.catalogues.dates import DateOrder
 from books_api.catalogues.dialects import DELIMITERS, Survey, read_literally, read_rows, survey_file
 from books_api.catalogues.documents import KEYS_MAX, read_document, survey_document
-from books_api.catalogues.encodings import read_lines
+from books_api.catalogues.encodings import LINE_MAX, read_lines
 from books_api.catalogues.exceptions import UnknownColumn, UnreadableCatalogue
-from books_api.catalogues.records import ID, QUOTES, Note, Row
+from books_api.catalogues.records import ID, QUOTES, Note, Row, check_number
 from books_api.catalogues.spreadsheets import MARK, unescape
 
 # Rejected records: line, reason and the record as it was; of JSON, that is one cell.
@@ -27,7 +27,7 @@ REJECTED_COLUMNS = ["line", "reason"]
 JSON_COLUMNS = ["record"]
 BLANK = "\ufeff \t\r\n"
 DUMPED = "/type/"  # a line of Open Library's dumps begins with it, and ends with JSON
-_SEPARATOR = re.compile(r"sep=(.)")  # Excel's first line
+_SEPARATOR = re.compile(r"sep=([,;\t|])")  # Excel's first line
 _OURS = {*MEMBERS, MARK}
 
 
@@ -52,8 +52,9 @@ class _Object(NamedTuple):
     error: str = ""
 
 
-def open_csv(text: TextIOWrapper, first: str, mapping: Mapping[str, str]) -> Source:
+def open_csv(text: TextIOWrapper, first: str, mapping: Mapping[str, str], most: int) -> Source:
     """Survey a CSV file with a header. Raises UnreadableCatalogue and UnknownColumn."""
+    csv.field_size_limit(LINE_MAX)
     separator = _SEPARATOR.fullmatch(first)
 
     def lines() -> Iterator[str]:
@@ -66,21 +67,27 @@ def open_csv(text: TextIOWrapper, first: str, mapping: Mapping[str, str]) -> Sou
         header = next(csv.reader([first], delimiter=delimiter))
         return known_in(header, mapping), len(header)
 
+    def columns_of(header: Sequence[str]) -> dict[str, int]:
+        columns = find_columns(header, mapping)
+        missing = [name for name in ("title", "author") if name not in columns]
+        if missing and header != REJECTED_COLUMNS + JSON_COLUMNS:  # before all of it is read
+            raise UnknownColumn(_unknown(header, missing))
+        return columns
+
     delimiter = separator[1] if separator else max(DELIMITERS, key=known)
-    survey = survey_file(lines, delimiter, partial(find_columns, mapping=mapping))
+    survey = survey_file(lines, delimiter, columns_of, most)
     header, form = survey.header, f"CSV, {survey.dialect}"
     if header == REJECTED_COLUMNS + JSON_COLUMNS:
         return _open_objects(
             lambda: _parsed((line, row[-1]) for line, row, _ in _body(lines(), survey)),
             f"{form}, of rejected JSON",
             mapping,
+            most,
         )
-    columns = find_columns(header, mapping)
+    columns = columns_of(header)
     if not survey.has_ids:
         columns.pop("id", None)
     used = {name: header[index] for name, index in columns.items()}
-    if missing := [name for name in ("title", "author") if name not in columns]:
-        raise UnknownColumn(_unknown(header, missing))
     if not survey.rows:
         raise UnreadableCatalogue("The file has a header and no records.")
     return Source(
@@ -141,7 +148,7 @@ def _own_id(value: Any) -> str | None:
     return found[1].lower() if found else None
 
 
-def open_json_lines(text: TextIOWrapper, mapping: Mapping[str, str]) -> Source:
+def open_json_lines(text: TextIOWrapper, mapping: Mapping[str, str], most: int) -> Source:
     """Survey JSON Lines. Raises UnreadableCatalogue and UnknownColumn."""
 
     def numbered() -> Iterator[tuple[int, str]]:
@@ -152,12 +159,12 @@ def open_json_lines(text: TextIOWrapper, mapping: Mapping[str, str]) -> Source:
                     stripped = stripped.split("\t", 4)[-1]
                 yield number, stripped
 
-    return _open_objects(lambda: _parsed(numbered()), "JSON Lines", mapping)
+    return _open_objects(lambda: _parsed(numbered()), "JSON Lines", mapping, most)
 
 
-def open_document(text: TextIOWrapper, mapping: Mapping[str, str]) -> Source:
+def open_document(text: TextIOWrapper, mapping: Mapping[str, str], most: int) -> Source:
     """Survey a JSON document. Raises UnreadableCatalogue and UnknownColumn."""
-    document = survey_document(text)
+    document = survey_document(text, most)
     objects = (
         _Object(number, orjson.dumps(found).decode(), found)
         for number, found in read_document(text, document)
@@ -174,14 +181,14 @@ def _parsed(lines: Iterator[tuple[int, str]]) -> Iterator[_Object]:
 
 
 def _open_objects(
-    objects: Callable[[], Iterator[_Object]], form: str, mapping: Mapping[str, str]
+    objects: Callable[[], Iterator[_Object]], form: str, mapping: Mapping[str, str], most: int
 ) -> Source:
     keys: dict[str, None] = {}
     dates = DateOrder()
     places = _places(mapping)
-    is_empty, has_ids = True, False
-    for _, _, found, _ in objects():
-        is_empty = False
+    number, has_ids = 0, False
+    for number, (_, _, found, _) in enumerate(objects(), 1):
+        check_number(number, most)
         if isinstance(found, dict):
             keys.update(dict.fromkeys(found) if len(keys) < KEYS_MAX else {})
             with suppress(UnknownColumn):
@@ -190,7 +197,7 @@ def _open_objects(
                 if isinstance(written, str):
                     dates.look_at(written)
                 has_ids = has_ids or _own_id(found.get(columns.get("id", ""))) is not None
-    if is_empty:
+    if not number:
         raise UnreadableCatalogue("The file has no records.")
     return _source(form, objects(), list(keys), dates, has_ids, mapping)
 

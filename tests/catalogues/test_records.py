@@ -1,5 +1,6 @@
 """From a file to books, without a database: encodings, readers, columns, repairs."""
 
+import csv
 import io
 
 import pytest
@@ -308,3 +309,32 @@ def test_a_value_of_json_is_read_as_text(value, text):
 def test_a_value_of_json_that_is_no_text_is_refused(value):
     with pytest.raises(ValueError, match="Must be"):
         flatten(value)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("[" * 100_000, "deeper than"),
+        ('[{"title": "a", "author": "b", "x": ' + "[" * 100_000, "deeper than"),
+        ('[{"title": "' + "x" * 9_000_000, "A record is longer than"),
+        ('[{"title": "a", "author": "b", "page_count": ' + "9" * 5_000 + "}]", "integer overflow"),
+        ('[{"title": "a\\ud800", "author": "b"}]', "lone surrogate"),
+        ('[{"title": "a"}]', "No object in the JSON has a title and an author."),
+        ("title,author\n" + '"a","b\n' * 20_000, "None of the first 10,000 rows has 2 columns."),
+    ],
+    ids=lambda value: value[:20],
+)
+def test_what_could_cost_much_is_refused(content, said):
+    with pytest.raises(UnreadableCatalogue, match=said):
+        records(content)
+
+
+def test_more_records_than_are_allowed_are_refused_before_any_is_read():
+    with pytest.raises(UnreadableCatalogue, match="More than 2 records"):
+        open_catalogue(io.BytesIO(b"title,author\na,b\nc,d\ne,f\n"), records_max=2)
+
+
+def test_a_first_line_may_be_long():
+    csv.field_size_limit(131_072)  # as in a new process
+
+    assert records(f"title,author,{'x' * 200_000}\nMomo,Ende,\n")[0].book == MOMO
