@@ -205,7 +205,8 @@ def _parameters(filters: Mapping[str, Any]) -> dict[str, Any]:
     for name in ("published_from", "published_to"):
         if name in parameters:
             parameters[name] = parse_partial_date(parameters[name])
-    search.take_isbn(parameters)
+    if "q" in parameters:
+        search.take_isbn(parameters)
     languages.take_language(parameters)
     return parameters
 

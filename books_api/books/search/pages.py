@@ -40,7 +40,7 @@ RANKING = [Book.title, Book.author, cast(Book.search, TEXT)]
 def take_isbn(parameters: dict[str, Any]) -> None:
     """Turn a q that is an ISBN into the filter by ISBN."""
     try:
-        isbn = parse_isbn(parameters.get("q", ""))
+        isbn = parse_isbn(parameters["q"])
     except ValidationError:
         return
     del parameters["q"]
