@@ -104,7 +104,7 @@ class TokenMissing(TokenRefused):
 
     name, status, title = "token-missing", 401, "Token missing"
     remedy = "Log in, and send the access token: Authorization: Bearer <token>."
-    detail = "Send an access token: Authorization: Bearer <token>."
+    detail = "Send the access token: Authorization: Bearer <token>."
     error = ""  # RFC 6750, 3.1: no code without credentials
     event = None
 
@@ -114,7 +114,7 @@ class TokenExpired(TokenRefused):
 
     name, status, title = "token-expired", 401, "Token expired"
     remedy = "Exchange the refresh token for a new pair, or log in again."
-    detail = "The token has expired."
+    detail = f"The token has expired. {remedy}"
     event_level = logging.INFO  # of every client, several times an hour
 
 

@@ -85,7 +85,7 @@ def authenticate(accepted: tuple[str, ...]) -> Identity:
     """Return whose bearer token the request carries (RFC 6750, 2.1). Raises TokenRefused."""
     scheme, _, token = request.headers.get("Authorization", "").strip().partition(" ")
     if scheme.lower() != "bearer":
-        raise TokenMissing
+        raise TokenMissing(f"Send the {accepted[0]} token: Authorization: Bearer <token>.")
     token = token.strip()
     if not token or " " in token:
         raise TokenRefused("The Authorization header must be: Bearer <token>.")

@@ -303,3 +303,10 @@ def test_refresh_token_of_a_session_that_is_not_there_is_refused(app, client, al
     execute(app, "DELETE FROM sessions")
 
     assert rotate(client, alice.refresh_token).status_code == 401
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_who_sends_no_token_is_told_which_is_wanted(client, method):
+    response = client.open(REFRESH, method=method)
+
+    assert response.json["detail"] == "Send the refresh token: Authorization: Bearer <token>."

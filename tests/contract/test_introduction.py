@@ -66,7 +66,9 @@ def run_examples(shell: str, server: Gunicorn, folder: Path) -> list[str]:
 def test_the_examples_of_the_page_work_when_pasted(
     server: Gunicorn, tmp_path: Path, shell: str
 ) -> None:
-    accounts, script, pages, error, changes, retries, files = run_examples(shell, server, tmp_path)
+    accounts, script, pages, error, changes, retries, copy, files = run_examples(
+        shell, server, tmp_path
+    )
 
     assert '"username":"ada"' in accounts
     assert '"isbn":"9780261102217"' in accounts
@@ -81,6 +83,7 @@ def test_the_examples_of_the_page_work_when_pasted(
     assert retries.count("201 CREATED") == 2
     assert retries.count("Idempotent-Replayed: true") == 1
     assert len(set(re.findall('"id":"(.*?)"', retries))) == 1
+    assert '"more":true' in copy
     assert '"imported":2' in files
     assert files.count("Virginia Woolf") == 2
     (shown,) = [text for kind, text in BLOCK.findall(INTRODUCTION.read_text()) if kind == "json"]
