@@ -102,6 +102,8 @@ def count_request(method: str, route: str, status: int, seconds: float) -> None:
 class WatchedPool(QueuePool):
     """A pool that counts the waits for its connections."""
 
+    __module__ = QueuePool.__module__  # which names its logger
+
     def connect(self) -> PoolProxiedConnection:
         begun = perf_counter()
         try:
