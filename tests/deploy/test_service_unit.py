@@ -2,9 +2,11 @@
 
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,7 +19,14 @@ from books_api.config import Settings
 from tests.conftest import KEY, Account
 from tests.deploy.conftest import start_gunicorn
 from tests.helpers import execute
-from tests.processes import ROOT, TIMEOUT, Gunicorn, gunicorn_config, wait_until
+from tests.processes import (
+    ROOT,
+    TIMEOUT,
+    Gunicorn,
+    gunicorn_config,
+    running_gunicorn,
+    wait_until,
+)
 
 pytestmark = pytest.mark.deploy
 
@@ -135,6 +144,22 @@ def test_a_reload_reads_the_settings_again(started, set_key, alice):
 
     assert result.returncode == 0, result.stdout + result.stderr
     wait_until(lambda: status(started, alice) == 200)
+
+
+def test_old_workers_serve_until_the_new_ones_have_loaded(app, settings, folder, tmp_path):
+    (tmp_path / "slow.py").write_text("import time\ntime.sleep(3)\nfrom wsgi import app\n")
+    options = ("--pythonpath", str(tmp_path))
+    with running_gunicorn(folder, settings, *options, target="slow:app") as slow:
+        old = set(slow.workers())
+        slow.process.send_signal(signal.SIGHUP)
+        longest = 0.0
+        while old & set(slow.workers()):
+            begun = time.monotonic()
+            requests.get(f"{slow.url}/healthz", headers={"Connection": "close"}, timeout=TIMEOUT)
+            longest = max(longest, time.monotonic() - begun)
+
+        assert longest < 2
+        assert len(slow.workers()) == 2
 
 
 @pytest.mark.parametrize(
