@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from io import TextIOWrapper
 from typing import Any
 
@@ -17,6 +18,7 @@ from books_api.catalogues.records import ID, check_number
 
 DEPTH_MAX = 50  # ijson takes quadratic time for the path of what lies deep
 RECORD_MAX = 8 * 1024 * 1024  # characters
+NAME_MAX = 50  # characters of the key of a date
 KEYS_MAX = 1_000  # that are remembered of an object
 _TITLES, _AUTHORS = set(KNOWN_COLUMNS["title"]), set(KNOWN_COLUMNS["author"])
 _DATES = {name for field in ("published_date", "date") for name in KNOWN_COLUMNS[field]}
@@ -26,6 +28,11 @@ _HALF = re.compile(
 )
 # Of a number with more digits than int() reads its C code makes a crash, but not of a float.
 _OPTIONS = {"use_float": True, "multiple_values": True}
+
+
+@lru_cache(maxsize=1_000)
+def _is_date(key: str) -> bool:
+    return plain(key) in _DATES
 
 
 @dataclass(slots=True)
@@ -79,7 +86,7 @@ def survey_document(text: TextIOWrapper, most: int) -> Document:
             stream.unanswered = 0
             if event == "map_key":
                 key, keys = value, stack[-1].keys
-                is_date = plain(key) in _DATES
+                is_date = len(key) <= NAME_MAX and _is_date(key)
                 if len(stack) == depth:
                     if len(document.keys) < KEYS_MAX:
                         document.keys[key] = None
