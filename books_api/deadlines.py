@@ -156,9 +156,13 @@ class Server:
         self.drop_idle()
 
     def drop_idle(self) -> None:
-        """Break the idle connections: they lead where one has just broken."""
+        """Break the idle connections: they lead where one has just broken.
+
+        Those in a transaction find out by themselves: one may have broken alone.
+        """
         for connection in _connections():
-            if connection.server is self and connection.due == inf:
+            is_idle = connection.due == inf and connection.status == extensions.STATUS_READY
+            if connection.server is self and is_idle:
                 connection.shut()
 
 
