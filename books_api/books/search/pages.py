@@ -123,8 +123,16 @@ def _matching(within: Within, columns: tuple[Any, ...]) -> Statement:
 
 @lru_cache
 def _list(search: Search) -> Statement:
-    books = select(*search.columns).where(*search.within.conditions, has(QUERY))
-    return in_a_slot(search.within.names, Statement(_sorted(search, books)))
+    # All that is found, before any of it is sorted: Postgres would rather walk along the sort's
+    # index, and read all books when few have the words.
+    key = search.sort.key if search.sort else Book.id
+    columns: Any = (Book.id, key.label("key"))
+    found = select(*columns).where(*search.within.conditions, has(QUERY)).cte("found")
+    all_found = found.prefix_with("MATERIALIZED").c
+    descending = search.sort is None or search.sort.descending
+    by = Sort(all_found.key, all_found.id, descending) if search.sort else None
+    page = _sorted(search._replace(sort=by), select(all_found.id), all_found)
+    return _page(search, select(page.subquery().c.id))
 
 
 @lru_cache
@@ -134,14 +142,18 @@ def _walk(search: Search) -> Statement:
     books = select(*columns).where(*search.within.conditions)
     walked = _sorted(search, books).limit(literal_column(str(WALKED))).subquery()
     found = select(walked.c.id).where(has(QUERY, walked.c.search)).limit(bindparam("rows"))
-    page = select(*search.columns).where(Book.id.in_(found))
+    return _page(search, found)
+
+
+def _page(search: Search, ids: Select[Any]) -> Statement:
+    page = select(*search.columns).where(Book.id.in_(ids))
     return in_a_slot(search.within.names, Statement(_sorted(search, page)))
 
 
-def _sorted(search: Search, books: Select[Any]) -> Select[Any]:
+def _sorted(search: Search, books: Select[Any], of: Any = Book) -> Select[Any]:
     if search.sort:
         return keyset(books, search.sort, after=search.after)
     if search.after:  # newest first: ids are in order of time, which needs no other index
-        books = books.where(Book.id < bindparam("after_id", type_=Uuid(as_uuid=False)))
-    books = books.add_columns(literal_column("0")).order_by(Book.id.desc())
+        books = books.where(of.id < bindparam("after_id", type_=Uuid(as_uuid=False)))
+    books = books.add_columns(literal_column("0")).order_by(of.id.desc())
     return books.limit(bindparam("rows"))
