@@ -1,4 +1,4 @@
-"""The commands of `flask`, what they need at their start, and `flask maintenance`."""
+"""The commands of `flask`, what they need at their start, and those of no one domain."""
 
 import os
 import sys
@@ -7,15 +7,17 @@ from pathlib import Path
 import click
 from dotenv import load_dotenv
 from flask import Flask
+from flask.cli import with_appcontext
 
 from books_api.auth import idempotency, revocation, sessions
 from books_api.auth.cli import group as users
 from books_api.books import changes, words
 from books_api.catalogues.cli import group as books
-from books_api.commands import OperatorGroup
+from books_api.commands import FAILED, OperatorGroup
 from books_api.config import ConfigError
 from books_api.extensions import migrate
-from books_api.observability.doctor import doctor
+from books_api.observability import doctor as checks
+from books_api.version import __version__
 
 maintenance = OperatorGroup("maintenance", help="Keep the database small.")
 
@@ -32,6 +34,23 @@ def prune() -> None:
         f" {idempotency.prune()} idempotency keys, {changes.prune()} changes of books and"
         f" {words.prune_words()} unused words."
     )
+
+
+@click.command()
+@click.option("--ready", is_flag=True, help="Only what /readyz asks, as a reload does.")
+@with_appcontext
+def doctor(ready: bool) -> None:
+    """Say, in words, what is wrong with this deployment.
+
+    Exits with 1 when something is.
+    """
+    click.echo(f"ok    version: {__version__}")
+    findings = checks.run(checks.READINESS if ready else checks.ALL)
+    for finding in findings:
+        verdict = {True: "ok   ", False: "WRONG", None: "-    "}[finding.ok]
+        click.echo(f"{verdict} {finding.name}: {finding.detail} {finding.reason}".rstrip())
+    if not all(finding.ok for finding in findings):
+        sys.exit(FAILED)
 
 
 def init_app(app: Flask) -> None:

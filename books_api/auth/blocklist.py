@@ -148,11 +148,12 @@ def read(keys: Sequence[str]) -> list[int]:
     """
     marker, fresh, *found = _read_copy([MARKER, FRESH, *(PREFIX + key for key in keys)])
     texts = [text or "" for text in found]
-    if trust().believes(marker) and not any(text.startswith(PENDING) for text in texts):
+    told = trust()
+    if told.believes(marker) and not any(text.startswith(PENDING) for text in texts):
         values = [int(text or 0) for text in texts]
     else:
         values = _ask_postgres(keys, texts)
-    if fresh is None or marker != trust().name:
+    if fresh is None or marker != told.name:
         current_app.extensions["blocklist_filler"].start()
     return values
 
@@ -198,7 +199,9 @@ def _read_copy(names: Sequence[str]) -> list[str | None]:
             # Without a promotion it changes when the first replica comes or the last has gone.
             connection.identified_at = 0
             values = _mget(connection, names)
-        return values if _is_of(connection, values[0]) else [None, *values[1:]]
+            if not _is_of(connection, values[0]):
+                values[0] = None
+        return values
     except BaseException:
         connection.disconnect()  # or the next to use it would read this one's answer
         raise

@@ -6,7 +6,16 @@ from uuid import UUID
 
 from flask import request
 
-from books_api.auth import lists, logins, resets, schemas, service, sessions, tokens
+from books_api.auth import (
+    lists,
+    logins,
+    resets,
+    schemas,
+    service,
+    session_schemas,
+    sessions,
+    tokens,
+)
 from books_api.auth.attempts import password_confirmed, remember
 from books_api.auth.exceptions import InvalidKey, SignupDisabled, WeakPassword
 from books_api.auth.guard import identity, role_required, sent_by_admin, token_required
@@ -52,7 +61,7 @@ def signup(values: dict[str, Any]) -> tuple[Any, int, dict[str, str]]:
 
 @blueprint.route("/login", methods=["POST"])
 @blueprint.arguments(schemas.LoginSchema())
-@blueprint.response(200, schemas.LoginAnswerSchema)
+@blueprint.response(200, session_schemas.LoginAnswerSchema)
 @problems(401)
 @limited("login_limit")
 def login(credentials: dict[str, str]) -> dict[str, Any]:
@@ -68,7 +77,7 @@ def login(credentials: dict[str, str]) -> dict[str, Any]:
 @blueprint.route("/refresh-token", methods=["GET"])
 @limited("refresh_limit")
 @token_required("refresh")
-@blueprint.response(200, schemas.AccessTokenSchema)
+@blueprint.response(200, session_schemas.AccessTokenSchema)
 def get_access_token() -> tokens.AccessToken:
     """Get another access token
 
@@ -80,7 +89,7 @@ def get_access_token() -> tokens.AccessToken:
 @blueprint.route("/refresh-token", methods=["POST"])
 @limited("refresh_limit")
 @token_required("refresh")
-@blueprint.response(200, schemas.TokenPairSchema)
+@blueprint.response(200, session_schemas.TokenPairSchema)
 def rotate_refresh_token() -> sessions.TokenPair:
     """Exchange the refresh token
 
@@ -92,7 +101,7 @@ def rotate_refresh_token() -> sessions.TokenPair:
 
 @blueprint.route("/logout", methods=["POST"])
 @token_required("access", "refresh")
-@blueprint.response(200, schemas.MessageSchema)
+@blueprint.response(200, session_schemas.MessageSchema)
 def logout() -> dict[str, str]:
     """Log out
 
@@ -105,7 +114,7 @@ def logout() -> dict[str, str]:
 
 @blueprint.route("/logout-all", methods=["POST"])
 @token_required(login=True)
-@blueprint.response(200, schemas.MessageSchema)
+@blueprint.response(200, session_schemas.MessageSchema)
 def logout_all() -> dict[str, str]:
     """Log out everywhere
 
@@ -118,7 +127,7 @@ def logout_all() -> dict[str, str]:
 @blueprint.route("/sessions", methods=["GET"])
 @token_required()
 @blueprint.arguments(PageQuery(), location="query")
-@blueprint.response(200, schemas.SessionSchema(many=True), headers=PAGE)
+@blueprint.response(200, session_schemas.SessionSchema(many=True), headers=PAGE)
 @problems(422)
 def list_sessions(query: dict[str, Any]) -> tuple[Any, int, dict[str, str]]:
     """List your sessions
@@ -136,8 +145,8 @@ def list_sessions(query: dict[str, Any]) -> tuple[Any, int, dict[str, str]]:
 
 @blueprint.route("/sessions", methods=["POST"])
 @token_required(login=True)
-@blueprint.arguments(schemas.ScriptTokenRequestSchema())
-@blueprint.response(201, schemas.ScriptTokenSchema, headers=REPLAYED)
+@blueprint.arguments(session_schemas.ScriptTokenRequestSchema())
+@blueprint.response(201, session_schemas.ScriptTokenSchema, headers=REPLAYED)
 @problems(409)
 @request_headers("Idempotency-Key")
 @limited("session_limit", by=user_id, spare=(InvalidKey,))
@@ -168,7 +177,7 @@ def end_session(session_id: UUID) -> None:
 @blueprint.route("/password", methods=["POST"])
 @token_required(login=True)
 @blueprint.arguments(schemas.PasswordChangeSchema())
-@blueprint.response(200, schemas.TokenPairSchema)
+@blueprint.response(200, session_schemas.TokenPairSchema)
 @password_confirmed
 def change_password(values: dict[str, str]) -> sessions.TokenPair:
     """Change your password

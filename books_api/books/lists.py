@@ -140,16 +140,15 @@ def list_books(
     sort = sort or ("" if "q" in parameters else NEWEST)
     scope = f"books {sort} {sorted((name, str(value)) for name, value in parameters.items())}"
     names = _bounded(parameters, searcher)
-    with search.slot_or_refusal():
-        return fetch_page(
-            partial(_page_statement, names, sort),
-            parameters,
-            make=_as_answer,
-            width=len(COLUMNS),
-            scope=scope,
-            limit=limit,
-            cursor=cursor,
-        )
+    return fetch_page(
+        partial(_page_statement, names, sort),
+        parameters,
+        make=_as_answer,
+        width=len(COLUMNS),
+        scope=scope,
+        limit=limit,
+        cursor=cursor,
+    )
 
 
 def _as_answer(row: Sequence[Any]) -> dict[str, Any]:
@@ -184,10 +183,9 @@ def count_books(filters: Mapping[str, Any], searcher: str | None = None) -> int:
     """Return how many books the filters let through. Raises TooManySearches, as list_books()."""
     parameters = _parameters(filters)
     names = _bounded(parameters, searcher)
-    with search.slot_or_refusal():
-        if "q" in names:
-            return search.count_found(_within(names), parameters)
-        [(count,)] = _count_statement(names).rows(**parameters)
+    if "q" in names:
+        return search.count_found(_within(names), parameters)
+    [(count,)] = _count_statement(names).rows(**parameters)
     return int(count)
 
 

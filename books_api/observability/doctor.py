@@ -1,25 +1,21 @@
 """What must hold for this deployment to work: behind /readyz and `flask doctor`."""
 
 import re
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import click
 from flask import current_app
-from flask.cli import with_appcontext
 from redis.exceptions import RedisError, ResponseError
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from books_api.commands import FAILED, first_line
+from books_api.commands import first_line
 from books_api.config import current_settings
 from books_api.database import APPLICATION, SESSION, autocommit
 from books_api.extensions import redis
 from books_api.redis_client import UnfitRedis, check_fitness
-from books_api.version import __version__
 
 CLOCK_SKEW_MAX = 2.0  # seconds
 POSTGRES_MIN = 13
@@ -234,20 +230,3 @@ def _make(check: Check) -> Finding:
 def name_of(check: Check) -> str:
     """Return the name that the check's findings have."""
     return check.__name__.strip("_").replace("_", " ")
-
-
-@click.command()
-@click.option("--ready", is_flag=True, help="Only what /readyz asks, as a reload does.")
-@with_appcontext
-def doctor(ready: bool) -> None:
-    """Say, in words, what is wrong with this deployment.
-
-    Exits with 1 when something is.
-    """
-    click.echo(f"ok    version: {__version__}")
-    findings = run(READINESS if ready else ALL)
-    for finding in findings:
-        verdict = {True: "ok   ", False: "WRONG", None: "-    "}[finding.ok]
-        click.echo(f"{verdict} {finding.name}: {finding.detail} {finding.reason}".rstrip())
-    if not all(finding.ok for finding in findings):
-        sys.exit(FAILED)

@@ -18,6 +18,5 @@ others write in between.
 
 from books_api.books.search.candidates import Within, has
 from books_api.books.search.pages import Search, count_found, meaning, take_isbn
-from books_api.books.search.slots import slot_or_refusal
 
-__all__ = ["Search", "Within", "count_found", "has", "meaning", "slot_or_refusal", "take_isbn"]
+__all__ = ["Search", "Within", "count_found", "has", "meaning", "take_isbn"]

@@ -28,7 +28,7 @@ from books_api.books.search.candidates import (
     has,
 )
 from books_api.books.search.rank import Ranking
-from books_api.books.search.slots import in_a_slot
+from books_api.books.search.slots import in_a_slot, slot_or_refusal
 from books_api.database import Statement
 from books_api.web.pagination import Sort, keyset
 
@@ -57,8 +57,12 @@ class Search(NamedTuple):
     sort: Sort | None  # None is best first
     after: bool
 
+    @slot_or_refusal()
     def rows(self, place: Any = None, **parameters: Any) -> list[tuple[Any, ...]]:
-        """Return the columns, the sort key and the place of the next page."""
+        """Return the columns, the sort key and the place of the next page.
+
+        Raises TooManySearches.
+        """
         is_ranked = self.sort is None and parameters.get("after_key", 1) > 0
         columns = [*self.columns, *RANKING] if is_ranked else [Book.id]
         most = RANKED if is_ranked else 0
@@ -101,8 +105,9 @@ def meaning(within: Within, parameters: dict[str, Any]) -> str | None:
     return found.query if found else None
 
 
+@slot_or_refusal()
 def count_found(within: Within, parameters: dict[str, Any]) -> int:
-    """Return how many books q finds."""
+    """Return how many books q finds. Raises TooManySearches."""
     if (query := meaning(within, parameters)) is None:
         return 0
     [(count,)] = _count(within).rows(**parameters, query=query)
