@@ -3,9 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.contract.fuzzing import fuzz, operation_ids
 from tests.processes import Gunicorn
 
+pytestmark = pytest.mark.long
 RUN: dict[str, Any] = {"seed": 1, "max_examples": 5}
 ADMINS = {"list_users", "get_user", "update_user"}
 # Where a role makes a difference; `make fuzz` sends an admin through all operations.
