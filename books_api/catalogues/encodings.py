@@ -8,6 +8,7 @@ from contextlib import suppress
 from encodings.aliases import aliases
 from io import TextIOWrapper
 from itertools import islice
+from operator import itemgetter
 from typing import IO, NamedTuple
 from unicodedata import category
 
@@ -131,9 +132,9 @@ def _by_letters(raw: IO[bytes]) -> Encoding:
     for codec, prior in WORDS["encodings"].items():
         with suppress(UnicodeDecodeError):
             text = sample.decode(codec)
-            readings[text] = max(
-                (likelihood(text) + prior, codec), readings.get(text, (float("-inf"), ""))
-            )
+            reading = likelihood(text) + prior, codec
+            # Of those that read the same, the first that is listed gives the name.
+            readings[text] = max(readings.get(text, reading), reading, key=itemgetter(0))
     ranked = sorted(readings.items(), key=lambda reading: reading[1], reverse=True)
     fit = ((text, *found) for text, found in ranked if _decodes(raw, Encoding("", found[1])))
     found = list(islice(fit, EXAMPLES_MAX))
@@ -178,7 +179,7 @@ def _printable(text: str) -> str:
 
 
 def _public(codec: str) -> str:
-    return codec.replace("cp125", "Windows-125") if "cp125" in codec else codec.upper()
+    return codec.upper().replace("CP125", "Windows-125").replace("_", "-")
 
 
 def _named(raw: IO[bytes], name: str) -> Encoding:
