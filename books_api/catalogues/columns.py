@@ -11,12 +11,15 @@ from books_api.catalogues.exceptions import UnknownColumn
 from books_api.catalogues.tables import load_table, without_accents
 
 SHOWN = 300  # characters of a header in a message
+NAME_MAX = 200  # characters: what is longer names no column
 # Of these the first that has a good one counts.
 ISBNS = ("isbn13", "isbn", "isbn10", "isbn_uid", "identifiers", "other_isbns")
 
 
 def plain(name: str) -> str:
     """Return a name without case, accents, spaces and punctuation."""
+    if len(name) > NAME_MAX:
+        return name
     return re.sub(r"[\W_]+", "", without_accents(name.casefold()))
 
 
@@ -60,8 +63,9 @@ def find_columns(header: Sequence[str], mapping: Mapping[str, str]) -> dict[str,
 
     `mapping` goes before what is known by name. Raises UnknownColumn.
     """
-    names = Counter(map(plain, header))
-    places = {plain(name): index for index, name in enumerate(header)}
+    plain_header = [plain(name) for name in header]
+    names = Counter(plain_header)
+    places = {name: index for index, name in enumerate(plain_header)}
     columns: dict[str, int] = {}
     for name, known in KNOWN_COLUMNS.items():
         alias = next((alias for alias in known if alias in names), None)

@@ -12,7 +12,7 @@ from books_api.catalogues.exceptions import UnreadableCatalogue
 from books_api.catalogues.records import ID, check_number
 
 HOPELESS = 10_000  # rows, none of which fits: the file is given up
-REREAD_MAX = 8 * LINE_MAX  # characters read again behind quotes that do not match
+REREAD_MAX = 2 * LINE_MAX  # characters read again behind quotes that do not match
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 _ESCAPED = re.compile(r"""\\(["'\\])""")
 _QUOTE = "\ufdd0"  # an escaped quote while its line is read: no character, so in no text

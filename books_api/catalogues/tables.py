@@ -11,6 +11,8 @@ def load_table(name: str) -> dict[str, Any]:
 
 
 def without_accents(text: str) -> str:
+    if text.isascii():
+        return text
     return "".join(letter for letter in normalize("NFKD", text) if not combining(letter))
 
 

@@ -319,10 +319,12 @@ def test_a_dead_worker_uses_no_connection(app: Flask, service: Service, alice: A
 
 @pytest.mark.long
 def test_a_service_has_the_sums_of_its_workers(service: Service) -> None:
+    size = "books_api_database_pool_size"
+    wait_until(lambda: sum_of(service.get("/metrics").text, size) == WORKERS * 10)
+
     exposition = service.get("/metrics").text
 
     assert sum_of(exposition, "books_api_workers") == WORKERS
-    assert sum_of(exposition, "books_api_database_pool_size") == WORKERS * 10
     assert sum_of(exposition, "books_api_process_resident_memory_bytes") > WORKERS * 2**25
 
 
