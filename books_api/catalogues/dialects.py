@@ -12,7 +12,8 @@ from books_api.catalogues.exceptions import UnreadableCatalogue
 from books_api.catalogues.records import ID, check_number
 
 HOPELESS = 10_000  # rows, none of which fits: the file is given up
-REREAD_MAX = 2 * LINE_MAX  # characters read again behind quotes that do not match
+REREAD_MAX = 4 * LINE_MAX  # characters read again behind quotes that do not match
+LINE_COST = 64  # characters that take as long as a line by itself
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 _ESCAPED = re.compile(r"""\\(["'\\])""")
 _QUOTE = "\ufdd0"  # an escaped quote while its line is read: no character, so in no text
@@ -120,7 +121,9 @@ def _marked(lines: Iterator[str], survey: Survey) -> Iterator[str]:
     }
     for line in lines:
         if '"' in line:
-            survey.marks.update(name for name, mark in marks.items() if mark.search(line))
+            for name, mark in marks.items():
+                if mark.search(line):
+                    survey.marks[name] += 1
         yield line
 
 
@@ -164,7 +167,7 @@ def read_rows(
         except csv.Error as error:
             first, *rest = taken
             taken.clear()
-            reread += sum(map(len, rest))
+            reread += sum(map(len, rest)) + LINE_COST * len(rest)
             if reread > REREAD_MAX:
                 raise UnreadableCatalogue(
                     f"The quotes before line {number + 1} do not match."
