@@ -30,9 +30,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     """Build the application: the one place where the parts meet. Raises ConfigError."""
     settings = settings or Settings.from_environ()
     app = Flask(__name__, static_folder=None)
-    # No view or hook is a coroutine; asking each of them takes a fiftieth of a read. (To mypy it is
-    # a method, as wsgi_app is below.)
-    app.ensure_sync = lambda func: func  # type: ignore[method-assign]
+    # No view or hook is a coroutine; asking each of them takes a fiftieth of a read.
+    app.ensure_sync = lambda func: func  # type: ignore[method-assign]  # on this object only
     app.config.from_mapping(flask_config(settings))
     app.url_map.strict_slashes = False  # /books and /books/ both answer, no redirect
     app.url_map.merge_slashes = False
@@ -69,8 +68,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     cli.init_app(app)
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
-        # Flask's documentation wraps it so; to mypy it is a method.
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=0)  # type: ignore[method-assign]
+        proxied = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=0)
+        app.wsgi_app = proxied  # type: ignore[method-assign]  # as Flask's documentation does
     return app
 
 

@@ -84,8 +84,8 @@ class Statement:
     """A statement that is compiled once and run by the driver itself."""
 
     def __init__(self, statement: ClauseElement) -> None:
-        # The dialect has no types.
-        compiled = statement.compile(dialect=dialect.dialect())  # type: ignore[no-untyped-call]
+        postgres = dialect.dialect()  # type: ignore[no-untyped-call]  # it has no types
+        compiled = statement.compile(dialect=postgres)
         self.text, self.parameters = str(compiled), compiled.params
 
     def rows(

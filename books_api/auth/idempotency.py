@@ -65,9 +65,9 @@ def run_idempotent(
     """Do the work in a transaction that stores its result, or return the stored one and True.
 
     Without a key the work is only done, in a transaction of its own; `begin` opens the one with a
-    key. `fingerprint` identifies the
-    request's content. Raises KeyReused when the key came with another content before, KeyInUse
-    while the first request is running, and TokenRefused when the user's account is gone.
+    key. `fingerprint` identifies the request's content. Raises KeyReused when the key came with
+    another content before, KeyInUse while the first request is running, and TokenRevoked when the
+    user's account is gone.
     """
     if key is None:
         return work(None), False

@@ -47,7 +47,9 @@ class ExportQuery(BookQuery):
 class Mapping(fields.String):
     """Which column is which field: `title=Titel,author=Autor`; a column's name may have commas."""
 
-    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> dict[str, str]:  # type: ignore[override]
+    def _deserialize(  # type: ignore[override]  # what is a text in the query is none in Python
+        self, value: Any, *args: Any, **kwargs: Any
+    ) -> dict[str, str]:
         return parse_mapping(re.split(f",(?=(?:{'|'.join(FIELDS)})=)", str(value)))
 
 

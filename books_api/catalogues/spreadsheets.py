@@ -8,7 +8,8 @@ import re
 
 MARK = "escaped"
 ENCODING = "utf-8-sig"  # Excel takes CSV without a byte order mark for Windows-1252
-_REWRITTEN = re.compile(r"'*([=+\-@\t\r\n＝＋－＠]|[0-9]{4}-[0-9-]+$|97[89][0-9]{10}$)")  # noqa: RUF001
+_FORMULA = "=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20"  # the last four in full width
+_REWRITTEN = re.compile(rf"'*([{_FORMULA}]|[0-9]{{4}}-[0-9-]+$|97[89][0-9]{{10}}$)")
 
 
 def escape(cell: str) -> str:

@@ -18,17 +18,15 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
-from sqlalchemy import text
 
 from books_api import create_app
-from books_api.auth import sessions
-from books_api.auth.models import User
 from books_api.config import Settings, database_url
 from books_api.extensions import db
 from tests.cluster.machines import Machine, network, run, what_is_missing
 from tests.conftest import KEY
 from tests.deploy.conftest import SHIPPED, Nginx, as_the_page_has_it
 from tests.deploy.conftest import certificate as certificate
+from tests.deploy.faults.conftest import open_sessions
 from tests.processes import ROOT, settings_environ, wait_until
 
 CONFIGURATIONS = ROOT / "deploy" / "cluster"
@@ -290,11 +288,4 @@ def _answers(url: str) -> bool:
 def tokens(cluster: Cluster) -> list[str]:
     """Access tokens of many sessions of one user; all is whole, the tables are empty otherwise."""
     cluster.mend()
-    with cluster.app.app_context():
-        db.session.execute(text("DELETE FROM users"))
-        user = User(username="ada", email="ada@example.com", password_hash="-")
-        db.session.add(user)
-        db.session.flush()
-        pairs = [sessions.open_session(user, user_agent="tests") for _ in range(SESSIONS)]
-        db.session.commit()
-        return [pair.access_token for pair in pairs]
+    return open_sessions(cluster.app, SESSIONS)

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+import textwrap
 from dataclasses import fields
 from datetime import timedelta
 from pathlib import Path
@@ -16,37 +17,14 @@ from tests.processes import ROOT, TIMEOUT, Gunicorn
 
 BLOCK = re.compile("```(sh|json)\n(.*?)```", re.DOTALL)
 END = "-- end of an example --\n"
-
-
 README = (ROOT / "README.md").read_text()
 
 
-def paste(server: Gunicorn, folder: Path, examples: list[str]) -> list[str]:
-    """Run the examples, all in one shell, and return what each writes."""
-    bash = shutil.which("bash")
-    if bash is None or shutil.which("curl") is None:
-        pytest.skip("there is no bash, or no curl")
-    script = "".join(f"{text}printf '\\n{END[:-1]}\\n'\n" for text in examples)
-    result = subprocess.run(
-        [bash, "-euo", "pipefail"],
-        input=script.replace("http://localhost:8000", server.url),
-        cwd=folder,
-        env=server.environ,
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT,
-        check=False,
-    )
-    assert (result.returncode, result.stderr) == (0, "")
-    return result.stdout.split(f"\n{END}")[:-1]
-
-
-def run_examples(shell: str, server: Gunicorn, folder: Path) -> list[str]:
+def paste(shell: str, examples: list[str], server: Gunicorn, folder: Path) -> list[str]:
     """Run the examples, all in one shell, and return what each writes."""
     program = shutil.which(shell)
     if program is None or shutil.which("curl") is None:
         pytest.skip(f"there is no {shell}, or no curl")
-    examples = [text for kind, text in BLOCK.findall(INTRODUCTION.read_text()) if kind == "sh"]
     script = "".join(f"{text}printf '\\n{END[:-1]}\\n'\n" for text in examples)
     result = subprocess.run(
         [program, "-eu"],
@@ -60,6 +38,25 @@ def run_examples(shell: str, server: Gunicorn, folder: Path) -> list[str]:
     )
     assert (result.returncode, result.stderr) == (0, "")
     return result.stdout.split(f"\n{END}")[:-1]
+
+
+def run_examples(shell: str, server: Gunicorn, folder: Path) -> list[str]:
+    """Paste those of the page."""
+    examples = [text for kind, text in BLOCK.findall(INTRODUCTION.read_text()) if kind == "sh"]
+    return paste(shell, examples, server, folder)
+
+
+def test_the_examples_work_after_the_tour_of_the_readme(server: Gunicorn, tmp_path: Path) -> None:
+    (tour,) = re.findall(r"(?m)^## A tour\n\n((?:    .*\n)+)", README)
+    (found,) = paste("bash", [textwrap.dedent(tour)], server, tmp_path)
+    assert found.endswith("]")
+    assert "The Hobbit" in found.splitlines()[-1]
+
+    _, _, _, _, changes, retries, _, files = run_examples("bash", server, tmp_path)
+
+    assert retries.count("201 CREATED") == 2
+    assert '"page_count":730' in changes
+    assert '"imported":2' in files
 
 
 @pytest.mark.parametrize("shell", ["bash", "dash"])

@@ -66,12 +66,17 @@ def app(settings: Settings) -> Iterator[Flask]:
 @pytest.fixture
 def tokens(app: Flask) -> list[str]:
     """Access tokens of many sessions of one user; the tables are empty otherwise."""
+    return open_sessions(app, SESSIONS)
+
+
+def open_sessions(app: Flask, number: int) -> list[str]:
+    """Delete all users, add one with so many sessions, and return their access tokens."""
     with app.app_context():
         db.session.execute(text("DELETE FROM users"))
         user = User(username="ada", email="ada@example.com", password_hash="-")
         db.session.add(user)
         db.session.flush()
-        pairs = [sessions.open_session(user, user_agent="tests") for _ in range(SESSIONS)]
+        pairs = [sessions.open_session(user, user_agent="tests") for _ in range(number)]
         db.session.commit()
         return [pair.access_token for pair in pairs]
 
