@@ -14,7 +14,7 @@ from books_api.catalogues.staging import REJECTED, Outcome
 
 SHOWN = 20  # of a dry run, which writes no file
 # What is no text came as lone surrogates, and leaves as them.
-_open_text = partial(open, mode="w", encoding="utf-8", errors="surrogatepass", newline="")
+_open_text = partial(open, encoding="utf-8", errors="surrogatepass", newline="")
 
 
 class Rejects:
@@ -51,12 +51,13 @@ class Rejects:
         self._writer.writerow([record.line, outcome.reason, *record.cells])
 
     def _open(self, path: Path) -> Any:
-        for self.path in (path, Path(path.name)):
+        # Elsewhere no file is replaced: one of the name may be what is imported.
+        for self.path, mode in ((path, "w"), (Path(path.name), "x")):
             with suppress(OSError):
-                return _open_text(self.path)
+                return _open_text(self.path, mode=mode)
         number, name = tempfile.mkstemp(f".{path.name}"[-200:])
         self.path = Path(name)
-        return _open_text(number)
+        return _open_text(number, mode="w")
 
     def flush(self) -> None:
         if self._file is not None:

@@ -502,6 +502,15 @@ def test_rejected_records_go_where_they_are_wanted(run_import, tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["books.csv", "other.csv"]
 
 
+def test_rejected_records_replace_no_file_elsewhere(run_import, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    result = run_import(MOMO + "Jim,,,,,,\n", "--rejected", str(tmp_path / "none" / "books.csv"))
+
+    assert result.exit_code == 3
+    assert (tmp_path / "books.csv").read_text() == MOMO + "Jim,,,,,,\n"
+
+
 def test_rejected_records_do_not_replace_what_is_imported(run_import, tmp_path):
     file = tmp_path / "books.csv"
 
