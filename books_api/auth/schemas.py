@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from marshmallow import fields
-from marshmallow.validate import Email, OneOf
+from marshmallow.validate import Email
 
 from books_api.auth.models import (
     EMAIL_MAX,
@@ -23,6 +23,7 @@ from books_api.web.fields import (
     ResponseSchema,
     Text,
     Timestamp,
+    choice,
     sort_parameter,
 )
 from books_api.web.problems import Message
@@ -90,10 +91,7 @@ def last_name(**kwargs: Any) -> Text:
 
 
 def role() -> fields.String:
-    return fields.String(
-        validate=OneOf(list(Role), error="Must be one of: {choices}."),
-        metadata={"description": "An admin may change every book and every user."},
-    )
+    return choice(Role, metadata={"description": "An admin may change every book and every user."})
 
 
 VERIFIED = {"description": "Set by an admin; false again when the email changes."}

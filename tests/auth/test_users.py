@@ -169,6 +169,13 @@ def test_user_cannot_promote_himself(app, client, alice):
     assert execute(app, "SELECT role FROM users") == [("user",)]
 
 
+@pytest.mark.parametrize(("role", "code"), [("x", "not-a-choice"), (5, "not-a-string")])
+def test_role_that_there_is_not_is_told_by_its_code(client, admin, bob, role, code):
+    response = client.patch(f"{AUTH}/users/{bob.id}", json={"role": role}, headers=admin.headers)
+
+    assert [error["code"] for error in response.json["errors"]] == [code]
+
+
 def test_role_that_is_only_in_the_token_is_what_counts_and_dies_with_it(client, admin, bob):
     patch_user(client, admin, bob, role="admin")
     patch_user(client, admin, bob, role="user")
