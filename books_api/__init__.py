@@ -18,9 +18,9 @@ __all__ = ["PREFIX", "__version__", "create_app"]
 
 PREFIX = "/api/v1.0.0"
 EXPOSED_HEADERS = [
-    *("Content-Disposition", "ETag", "Idempotent-Replayed", "Link", "Location"),
+    *("Content-Disposition", "Deprecation", "ETag", "Idempotent-Replayed", "Link", "Location"),
     *("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "Retry-After"),
-    *("WWW-Authenticate", "X-Request-ID", "X-Total-Count"),
+    *("Sunset", "WWW-Authenticate", "X-Request-ID", "X-Total-Count"),
 ]
 PREFLIGHT_SECONDS = 24 * 3600  # for which a browser may remember what it may send
 MIGRATIONS = Path(__file__).parent.parent / "migrations"

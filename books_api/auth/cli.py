@@ -153,15 +153,18 @@ def reset_link(email: str, page: str | None) -> None:
     """Print a link, or a token, with which the user sets a new password.
 
     It works once, within 24 hours, and only until the account's sessions are ended otherwise. The
-    page finds the token behind the link's #, which browsers send to no server.
+    page finds the token behind the link's #, which browsers never send to a server.
     """
     user = find_user(email)
     if not user.is_active:
         fail(f"{email} is inactive.")
     token = resets.make_reset_token(user)
     if not page:
-        use = '"token" in POST /api/v1.0.0/auth/password-reset, with a "new_password"'
-        click.echo(f"For {use}, within 24 hours. With --page URL this is a link.", err=True)
+        click.echo(
+            'Send it as "token", with a "new_password", to POST /api/v1.0.0/auth/password-reset'
+            " within 24 hours. With --page URL, a link is printed instead.",
+            err=True,
+        )
     click.echo(f"{page.partition('#')[0]}#token={token}" if page else token)
 
 

@@ -6,7 +6,7 @@ https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from typing import Any
@@ -85,6 +85,11 @@ def run_idempotent(
         stored = {"fingerprint": content, "body": orjson.dumps(result).decode()}
         connection.execute(_STORE, {"user_id": user_id, "key": key, **stored})
     return result, False
+
+
+def fingerprint_of(operation: bytes, values: Mapping[str, Any]) -> bytes:
+    """Return what identifies the content of a request."""
+    return operation + hashlib.sha256(orjson.dumps(values, option=orjson.OPT_SORT_KEYS)).digest()
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """Logins and tokens for scripts: how a session is opened, and how many a user may have."""
 
-import hashlib
 import logging
 from collections.abc import Mapping
 from contextlib import nullcontext, suppress
@@ -10,14 +9,13 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-import orjson
 from redis.exceptions import RedisError
 from sqlalchemy import Connection, Row, delete, func, literal, select
 
 from books_api.auth import passwords
 from books_api.auth.attempts import attempt
 from books_api.auth.exceptions import TooManyScriptTokens, WrongCredentials
-from books_api.auth.idempotency import run_idempotent
+from books_api.auth.idempotency import fingerprint_of, run_idempotent
 from books_api.auth.models import Session, SessionRow, User
 from books_api.auth.revocation import Entry, known_epoch, revoking
 from books_api.auth.sessions import (
@@ -121,11 +119,10 @@ def create_script_token(
     has revoked it meanwhile has revoked it for good. Raises TooManyScriptTokens and what
     run_idempotent() raises.
     """
-    content = orjson.dumps(values, option=orjson.OPT_SORT_KEYS)
     stored, is_replay = run_idempotent(
         UUID(identity.user_id),
         key,
-        lambda: b"POST /auth/sessions" + hashlib.sha256(content).digest(),
+        partial(fingerprint_of, b"POST /auth/sessions", values),
         partial(_open_script_session, identity, values, user_agent),
         begin=orm_transaction,
     )

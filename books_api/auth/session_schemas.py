@@ -69,7 +69,7 @@ class SessionSchema(ResponseSchema):
     id = fields.UUID(metadata={"description": "Id of the session, to end it by."})
     name = fields.String(
         allow_none=True,
-        metadata={"description": "Name of a script's token; null of a login.", "examples": NAMES},
+        metadata={"description": "Name of a script's token; null for a login.", "examples": NAMES},
     )
     read_only = fields.Boolean(metadata=READ_ONLY)
     user_agent = fields.String(

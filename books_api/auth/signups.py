@@ -4,7 +4,6 @@ The same email and password find the account that the first request has made. Th
 the request leaves the password out: only its slow hash is stored.
 """
 
-import hashlib
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
@@ -15,7 +14,7 @@ from sqlalchemy import func, select
 from books_api.auth import passwords
 from books_api.auth.attempts import attempt
 from books_api.auth.exceptions import EmailTaken, KeyReused, UsernameTaken, WrongPassword
-from books_api.auth.idempotency import KEPT
+from books_api.auth.idempotency import KEPT, fingerprint_of
 from books_api.auth.models import IdempotencyKey, Role, User, UserRow
 from books_api.auth.service import hash_strong, unique_names
 from books_api.database import autocommit
@@ -64,20 +63,21 @@ def sign_up(values: Mapping[str, Any], *, key: str | None, network: str) -> tupl
     if key is None:
         return create_user(**values), False
     stated = {name: value for name, value in values.items() if name != "password"}
-    content = orjson.dumps(stated, option=orjson.OPT_SORT_KEYS)
-    fingerprint = b"POST /auth/signup" + hashlib.sha256(content).digest()
+    fingerprint = fingerprint_of(b"POST /auth/signup", stated)
 
     def store(user: User) -> None:
         answer = {name: getattr(user, name) for name in UserRow._fields}
         body = orjson.dumps(answer).decode()
         db.session.add(IdempotencyKey(user_id=user.id, key=key, fingerprint=fingerprint, body=body))
 
-    try:
-        return create_user(**values, then=store), False
-    except (EmailTaken, UsernameTaken):
-        first = _find(values["email"], key)
-        if first is None:
-            raise
+    first = _find(values["email"], key)
+    if first is None:
+        try:
+            return create_user(**values, then=store), False
+        except (EmailTaken, UsernameTaken):  # of two at once the second waits for the first
+            first = _find(values["email"], key)
+            if first is None:
+                raise
     try:
         with attempt(str(first.user_id), network):  # or a key that is easily guessed would help
             if not passwords.verify_password(first.password_hash, values["password"]):

@@ -1,6 +1,5 @@
 """The catalogue over HTTP."""
 
-import hashlib
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -8,10 +7,15 @@ from typing import Any
 from uuid import UUID
 
 from flask import Response, request
-from orjson import OPT_SORT_KEYS, dumps
+from orjson import dumps
 
 from books_api.auth import identity, token_required
-from books_api.auth.idempotency import idempotency_key, replay_headers, run_idempotent
+from books_api.auth.idempotency import (
+    fingerprint_of,
+    idempotency_key,
+    replay_headers,
+    run_idempotent,
+)
 from books_api.books import changes, lists, service
 from books_api.books.change_schemas import ChangesQuery, ChangesSchema
 from books_api.books.models import etag
@@ -59,10 +63,9 @@ def create_book(values: dict[str, Any]) -> Response:
     it adds one book, and answers as it did first.
     """
     who = identity()
+    fingerprint = partial(fingerprint_of, b"POST /books/", values)
     create = partial(service.create_book, values, who)
-    book, is_replay = run_idempotent(
-        UUID(who.user_id), idempotency_key(), partial(_fingerprint, values), create
-    )
+    book, is_replay = run_idempotent(UUID(who.user_id), idempotency_key(), fingerprint, create)
     book.setdefault("version", 1)  # an answer that release 1.0 has kept is without it
     response = book_response(book, 201)
     response.headers["Location"] = absolute_url(f"{request.path.rstrip('/')}/{book['id']}")
@@ -152,10 +155,6 @@ def book_response(book: Mapping[str, Any], status: int = 200) -> Response:
     """Answer with one book and its entity tag."""
     body = dumps(book, option=DUMP_OPTIONS)
     return Response(body, status, {"ETag": etag(book)}, content_type="application/json")
-
-
-def _fingerprint(values: dict[str, Any]) -> bytes:
-    return b"POST /books/" + hashlib.sha256(dumps(values, option=OPT_SORT_KEYS)).digest()
 
 
 def books_response(

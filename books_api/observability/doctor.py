@@ -159,7 +159,7 @@ def time_outs() -> Finding:
     with autocommit() as connection:
         found = connection.execute(text(f"SELECT {shown}")).one()  # of constants
     if off := [name for name, value in zip(SESSION, found, strict=True) if value == "0"]:
-        detail = f"Not in force: {', '.join(off)}. PgBouncer drops them: set them by ALTER ROLE."
+        detail = f"Not in force: {', '.join(off)}. PgBouncer drops them: set them with ALTER ROLE."
         return Finding("time outs", False, detail)
     return Finding("time outs", True, ", ".join(found))
 

@@ -72,9 +72,8 @@ LIMITED = Counter("books_api_rate_limited", "Requests over a limit.", ("limit",)
 IMPORT_RECORDS = Counter("books_api_import_records", "Records of imports over HTTP.", ("outcome",))
 LOGINS_FAILED = Counter("books_api_logins_failed", "Logins refused.")
 SESSIONS_ENDED = Counter("books_api_sessions_ended", "Sessions ended, expiry apart.", ("reason",))
-SESSIONS_ENDED.labels(
-    "refresh_token_reused"
-)  # from 0 on: Prometheus sees no rise in a first sample
+# From 0 on: Prometheus sees no rise in a first sample.
+SESSIONS_ENDED.labels("refresh_token_reused")
 
 # An Info of the library's does not work with several processes.
 VERSION = Gauge(

@@ -18,11 +18,8 @@ PATH_PARAMETERS = {
 EXAMPLES: dict[str, Any] = {
     "uuid": "0198a5a0-6a52-7c3d-9f7e-2b8f6d1c4e5a",
     "date-time": "2026-01-31T09:30:00.000000Z",
-    "email": "ada@example.com",
     "boolean": True,
     "int32": 1,
-    "object": {},
-    "binary": "Title,Author\n",
 }
 
 

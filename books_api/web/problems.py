@@ -123,7 +123,10 @@ class UnsupportedMediaType(Problem):
     """The body is sent in a media type or an encoding that this operation does not read."""
 
     name, status, title = "unsupported-media-type", 415, "Unsupported media type"
-    remedy = "Send the Content-Type that the operation documents, without Content-Encoding."
+    remedy = (
+        "Send the Content-Type that the operation documents, without a Content-Encoding; only"
+        " /books/import reads gzip."
+    )
 
 
 class InvalidInput(Problem):

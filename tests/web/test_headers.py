@@ -214,8 +214,8 @@ def test_cookies_are_never_asked_for(cors_client):
 @pytest.mark.parametrize(
     "name",
     [
-        *("Content-Disposition", "ETag", "Idempotent-Replayed", "Link", "Location"),
-        *("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "Retry-After"),
+        *("Content-Disposition", "Deprecation", "ETag", "Idempotent-Replayed", "Link", "Location"),
+        *("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "Retry-After", "Sunset"),
         *("WWW-Authenticate", "X-Request-ID", "X-Total-Count"),
     ],
 )

@@ -65,8 +65,7 @@ def docs() -> Response:
 
 @blueprint.get("/docs/introduction.md")
 def docs_introduction() -> Response:
-    types = ", ".join(f"[{name}](/problems/{name})" for name in sorted(TYPES))
-    text = INTRODUCTION.read_text("utf-8").replace("{problem_types}", types)
+    text = current_app.extensions["introduction"]
     return Response(text, content_type="text/markdown; charset=utf-8")
 
 
@@ -105,4 +104,7 @@ def problem_page(name: str) -> Response:
 def init_app(app: Flask) -> None:
     """Serve the document and the page; after every blueprint is registered."""
     app.register_blueprint(blueprint)
+    types = ", ".join(f"[{name}](/problems/{name})" for name in sorted(TYPES))
+    introduction = INTRODUCTION.read_text("utf-8").replace("{problem_types}", types)
+    app.extensions["introduction"] = introduction
     app.extensions["openapi"] = orjson.dumps(make_document(), option=orjson.OPT_INDENT_2)
