@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 
 from books_api.config import Settings
-from books_api.extensions import db
+from books_api.extensions import db, redis
 from tests.conftest import PASSWORD, Account, bearer
 from tests.helpers import (
     BOOKS,
@@ -125,22 +125,21 @@ def test_sessions_that_end_are_counted_by_reason(client, alice, risen, act, reas
     assert risen(name, reason=reason) == risen(name) == ended
 
 
+def get(client, alice):
+    return client.get(f"{BOOKS}/", headers=alice.headers)
+
+
+def import_(client, alice):
+    options = {"headers": alice.headers, "content_type": "text/csv"}
+    return client.post(f"{BOOKS}/import", data="title,author\nMomo,Ende\n,\nEmma,\n", **options)
+
+
 @pytest.mark.parametrize(
     ("name", "labels", "act", "rise"),
     [
-        ("redis_round_trips", {"for": "revocation"}, lambda *given: get(*given), 1),
-        (
-            "import_records",
-            {"outcome": "imported"},
-            lambda *given: import_(*given),
-            1,
-        ),
-        (
-            "import_records",
-            {"outcome": "rejected"},
-            lambda *given: import_(*given),
-            2,
-        ),
+        ("redis_round_trips", {"for": "revocation"}, get, 1),
+        ("import_records", {"outcome": "imported"}, import_, 1),
+        ("import_records", {"outcome": "rejected"}, import_, 2),
     ],
 )
 def test_what_an_operator_watches_is_counted(client, alice, risen, name, labels, act, rise):
@@ -150,15 +149,6 @@ def test_what_an_operator_watches_is_counted(client, alice, risen, name, labels,
     act(client, alice)
 
     assert risen(name, **labels) == rise
-
-
-def get(client, alice):
-    return client.get(f"{BOOKS}/", headers=alice.headers)
-
-
-def import_(client, alice):
-    options = {"headers": alice.headers, "content_type": "text/csv"}
-    return client.post(f"{BOOKS}/import", data="title,author\nMomo,Ende\n,\nEmma,\n", **options)
 
 
 def test_a_request_over_a_limit_is_counted_by_its_limit(make_app, risen):
@@ -178,6 +168,19 @@ def test_limits_counted_in_memory_are_counted(client, alice, risen, redis_server
     log_in(client)
 
     assert risen("books_api_redis_fallbacks_total", **{"for": "limits"}) > 0
+
+
+def test_an_emptied_redis_is_counted_as_fallback_and_refill(app, client, alice, risen):
+    fallbacks, refills = "books_api_redis_fallbacks_total", "books_api_revocation_refills_total"
+    risen(fallbacks, **{"for": "revocation"})
+    risen(refills)
+    with app.app_context():
+        redis.client.flushall()
+
+    get(client, alice)
+
+    assert risen(fallbacks, **{"for": "revocation"}) == 1
+    wait_until(lambda: risen(refills) == 1)
 
 
 def test_a_wait_for_the_pool_is_counted(make_app, alice, risen):
