@@ -2,7 +2,7 @@
 
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -20,8 +20,10 @@ DEPTH_MAX = 50  # ijson takes quadratic time for the path of what lies deep
 RECORD_MAX = 8 * 1024 * 1024  # characters
 NAME_MAX = 50  # characters of the key of a date
 KEYS_MAX = 1_000  # that are remembered of an object
-_TITLES, _AUTHORS = set(KNOWN_COLUMNS["title"]), set(KNOWN_COLUMNS["author"])
-_DATES = {name for field in ("published_date", "date") for name in KNOWN_COLUMNS[field]}
+_IDS = set(KNOWN_COLUMNS["id"])
+_DATES = {
+    name for field in ("published_date", "published_year", "date") for name in KNOWN_COLUMNS[field]
+}
 # Half of a surrogate pair. yajl makes it a question mark.
 _HALF = re.compile(
     r"\\u[dD][89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..)\\u[dD][c-fC-F]", re.DOTALL
@@ -41,18 +43,21 @@ class Document:
 
     path: list[str] = field(default_factory=list)
     keys: dict[str, None] = field(default_factory=dict)  # in the order of the file
-    dates: DateOrder = field(default_factory=DateOrder)
+    dates: dict[str, DateOrder] = field(default_factory=dict)  # by the key of the date
     has_ids: bool = False  # of our books
+
+    def look_at(self, key: str, value: str, date_key: str | None) -> None:
+        if key in self.keys and (key == date_key or (len(key) <= NAME_MAX and _is_date(key))):
+            self.dates.setdefault(key, DateOrder()).look_at(value)
+        elif not self.has_ids and ID.fullmatch(value):
+            self.has_ids = plain(key) in _IDS
 
 
 @dataclass(slots=True)
 class _Container:
     name: str  # the key that leads to it, or "item" in an array
-    keys: list[str] | None = None  # of an object
-
-    def is_record(self) -> bool:
-        names = {plain(key) for key in self.keys or ()}
-        return not (names.isdisjoint(_TITLES) or names.isdisjoint(_AUTHORS))
+    is_object: bool
+    found: Document | None  # of an object that is a record, or may be the first one
 
 
 class _Stream:
@@ -75,46 +80,52 @@ class _Stream:
         return chunk.encode("utf-8", "surrogatepass")
 
 
-def survey_document(text: TextIOWrapper, most: int) -> Document:
+def survey_document(text: TextIOWrapper, mapping: Mapping[str, str], most: int) -> Document:
     """Look at all of a document. Raises UnreadableCatalogue."""
     document, stream = Document(), _Stream(text)
+    date_key = mapping.get("published_date")
+    needed = [(mapping.get(name), set(KNOWN_COLUMNS[name])) for name in ("title", "author")]
     stack: list[_Container] = []
     depth = records = 0
-    key, is_date = "item", False
+    key = "item"
     with _refusing():
         for event, value in ijson.basic_parse(stream, **_OPTIONS):
             stream.unanswered = 0
             if event == "map_key":
-                key, keys = value, stack[-1].keys
-                is_date = len(key) <= NAME_MAX and _is_date(key)
-                if len(stack) == depth:
-                    if len(document.keys) < KEYS_MAX:
-                        document.keys[key] = None
-                elif keys is not None and len(keys) < KEYS_MAX:
-                    keys.append(key)
+                key, found = value, stack[-1].found
+                if found is not None and len(found.keys) < KEYS_MAX:
+                    found.keys[key] = None
             elif event == "string":
-                if is_date:
-                    document.dates.look_at(value)
-                elif key == "id" and ID.fullmatch(value):
-                    document.has_ids = True
+                if stack and (found := stack[-1].found) is not None:
+                    found.look_at(key, value, date_key)
             elif event in ("start_map", "start_array"):
-                name = key if stack and stack[-1].keys is not None else "item"
-                stack.append(_Container(name, [] if event == "start_map" else None))
+                name = key if stack and stack[-1].is_object else "item"
+                container = _Container(name, event == "start_map", None)
+                stack.append(container)
+                if container.is_object and not depth:
+                    container.found = Document()
+                elif container.is_object and len(stack) == depth:
+                    parents = [parent.name for parent in stack[1:-1]]
+                    container.found = document if parents == document.path[:-1] else None
                 if len(stack) > DEPTH_MAX:
                     raise UnreadableCatalogue(f"The JSON is deeper than {DEPTH_MAX} levels.")
             elif event in ("end_map", "end_array"):
                 closed = stack.pop()
                 records += len(stack) == depth - 1
                 check_number(records, most)
-                if not depth and closed.is_record():
-                    depth = len(stack) + 1
+                if not depth and closed.found and _has(closed.found.keys, needed):
+                    depth, document = len(stack) + 1, closed.found
                     document.path = [container.name for container in [*stack[1:], closed]][
                         not stack :
                     ]
-                    document.keys.update(dict.fromkeys(closed.keys or ()))
     if not depth:
         raise UnreadableCatalogue("No object in the JSON has a title and an author.")
     return document
+
+
+def _has(keys: Mapping[str, None], needed: list[tuple[str | None, set[str]]]) -> bool:
+    names = {plain(key) for key in keys}
+    return all(mapped in keys or not names.isdisjoint(known) for mapped, known in needed)
 
 
 def read_document(text: TextIOWrapper, document: Document) -> Iterator[tuple[int, Any]]:

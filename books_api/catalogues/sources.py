@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -29,6 +29,7 @@ BLANK = "\ufeff \t\r\n"
 DUMPED = "/type/"  # a line of Open Library's dumps begins with it, and ends with JSON
 _SEPARATOR = re.compile(r"sep=([,;\t|])")  # Excel's first line
 _OURS = {*MEMBERS, MARK}
+_Places = Callable[[tuple[str, ...]], dict[str, str]]  # from the keys of an object to its columns
 
 
 @dataclass(slots=True)
@@ -164,12 +165,15 @@ def open_json_lines(text: TextIOWrapper, mapping: Mapping[str, str], most: int) 
 
 def open_document(text: TextIOWrapper, mapping: Mapping[str, str], most: int) -> Source:
     """Survey a JSON document. Raises UnreadableCatalogue and UnknownColumn."""
-    document = survey_document(text, most)
+    document = survey_document(text, mapping, most)
+    places = _places(mapping)
+    columns = _columns(places, document.keys, document.has_ids)
+    dates = document.dates.get(columns.get("published_date", ""), DateOrder())
     objects = (
         _Object(number, orjson.dumps(found).decode(), found)
         for number, found in read_document(text, document)
     )
-    return _source("JSON", objects, list(document.keys), document.dates, document.has_ids, mapping)
+    return _source("JSON", objects, document.keys, columns, dates, places)
 
 
 def _parsed(lines: Iterator[tuple[int, str]]) -> Iterator[_Object]:
@@ -199,10 +203,10 @@ def _open_objects(
                 has_ids = has_ids or _own_id(found.get(columns.get("id", ""))) is not None
     if not number:
         raise UnreadableCatalogue("The file has no records.")
-    return _source(form, objects(), list(keys), dates, has_ids, mapping)
+    return _source(form, objects(), keys, _columns(places, keys, has_ids), dates, places)
 
 
-def _places(mapping: Mapping[str, str]) -> Callable[[tuple[str, ...]], dict[str, str]]:
+def _places(mapping: Mapping[str, str]) -> _Places:
     """Return what leads from the keys of an object to the key of each field."""
 
     @lru_cache(maxsize=16)  # a line may have as many keys as it has room for
@@ -213,25 +217,26 @@ def _places(mapping: Mapping[str, str]) -> Callable[[tuple[str, ...]], dict[str,
     return places
 
 
+def _columns(places: _Places, keys: Iterable[str], has_ids: bool) -> dict[str, str]:
+    with suppress(UnknownColumn):  # which its records say
+        columns = places(tuple(keys))
+        return {name: key for name, key in columns.items() if has_ids or name != "id"}
+    return {}
+
+
 def _source(
     form: str,
     objects: Iterator[_Object],
-    keys: Sequence[str],
+    keys: Iterable[str],
+    columns: Mapping[str, str],
     dates: DateOrder,
-    has_ids: bool,
-    mapping: Mapping[str, str],
+    places: _Places,
 ) -> Source:
-    columns: dict[str, str] = {}
-    with suppress(UnknownColumn):  # which its records say
-        columns = dict(_places(mapping)(tuple(keys)))
-    if not has_ids:
-        columns.pop("id", None)
     unused = [key for key in keys if key not in columns.values()]
-    return Source(JSON_COLUMNS, form, _object_rows(objects, mapping), columns, unused, dates)
+    return Source(JSON_COLUMNS, form, _object_rows(objects, places), columns, unused, dates)
 
 
-def _object_rows(objects: Iterator[_Object], mapping: Mapping[str, str]) -> Iterator[Row]:
-    places = _places(mapping)
+def _object_rows(objects: Iterator[_Object], places: _Places) -> Iterator[Row]:
     for line, text, found, error in objects:
         if not error and not isinstance(found, dict):
             error = "Must be a JSON object."

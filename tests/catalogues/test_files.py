@@ -326,3 +326,60 @@ def test_headings_are_known_in_ten_languages(headings):
 def test_a_file_without_headings_is_told_from_one_with_unknown_ones():
     with pytest.raises(UnknownColumn, match="The first line is a record and names no columns"):
         open_catalogue(io.BytesIO(b"The Blue Inn,Ansel Marlow,1998\n"))
+
+
+def parsed(content, **options):
+    return [
+        record.book for record in open_catalogue(io.BytesIO(content.encode()), **options).records
+    ]
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        '{"title": "a", "author": "b", "date": "25/12/2010", "rating": 1, "pubdate": "%s"}',
+        '{"title": "a", "author": "b", "x": {"pubdate": "25/12/2010"}, "pubdate": "%s"}',
+        '{"title": "a", "author": "b", "Year": "%s"}',
+    ],
+    ids=["unused key", "deeper key", "key of a year"],
+)
+def test_the_key_of_the_date_decides_its_order_in_a_document(record):
+    dates = "5/6/2010", "12/31/1999"
+
+    books = parsed(f"[{', '.join(record % date for date in dates)}]")
+
+    assert [book["published_date"] for book in books] == ["2010-05-06", "1999-12-31"]
+
+
+def test_other_arrays_of_a_document_do_not_decide_the_order_of_dates():
+    other = '[{"title": "a", "pubdate": "25/12/2010"}]'
+    record = '{"title": "a", "author": "b", "pubdate": "5/6/2010"}'
+
+    books = parsed(f'{{"x": {other}, "y": [{record}], "z": {other}}}')
+
+    assert [book["published_date"] for book in books] == ["2010"]
+
+
+def test_the_keys_of_a_document_are_mapped():
+    mapping = {"title": "Werk", "published_date": "When"}
+
+    books = parsed('[{"Werk": "a", "author": "b", "When": "5/25/2010"}]', mapping=mapping)
+
+    assert books == [book("a", "b", published_date="2010-05-25")]
+
+
+@pytest.mark.parametrize("key", ["ID", "Id "])
+def test_our_ids_in_a_document_are_known_by_any_spelling(key):
+    own = "0f8fad5b-d9cb-469f-a165-70867728950e"
+    content = f'[{{"title": "a", "author": "b", "{key}": "{own}", "x": 1}}]'.encode()
+
+    catalogue = open_catalogue(io.BytesIO(content))
+
+    assert catalogue.columns["id"] == key
+
+
+def test_ids_deeper_in_a_document_are_not_ours():
+    own = "0f8fad5b-d9cb-469f-a165-70867728950e"
+    content = f'[{{"title": "a", "author": "b", "id": 1, "x": {{"id": "{own}"}}}}]'.encode()
+
+    assert "id" not in open_catalogue(io.BytesIO(content)).columns
