@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Literal, NamedTuple
 from unicodedata import normalize
 
+from books_api.catalogues.records import REDUCED, SEASON, Note
 from books_api.catalogues.tables import WORDS, without_accents
 
 LONGEST = 80  # characters of a cell
@@ -36,10 +37,10 @@ _FILLERS = set(WORDS["date_fillers"].split())
 
 
 class Partial(NamedTuple):
-    """A date as precise as it is known; `reduced` when less of it was taken than is written."""
+    """A date as precise as it is known, and a note when less of it was taken than is written."""
 
     text: str
-    reduced: bool = False
+    note: Note | None = None
 
 
 class DateOrder:
@@ -50,7 +51,7 @@ class DateOrder:
         self.is_asked = False  # any cell has numbers of which one is a day
 
     def look_at(self, cell: str) -> None:
-        if numeric := _NUMERIC.match(cell):
+        if numeric := _NUMERIC.match(_prepared(cell[:LONGEST])):
             self.is_asked = True
             first, second = int(numeric[1]), int(numeric[2])
             if first <= 12 < second <= 31:
@@ -82,7 +83,7 @@ def parse_date(cell: str, order: Order | None) -> Partial:
         raise _unreadable(cell)
     if _ISO.fullmatch(cell) and (found := _existing(cell, *map(int, cell.split("-")))).text == cell:
         return found
-    text = _TIME.sub("", normalize("NFKC", cell[:80]).strip(" .,;"))
+    text = _prepared(cell)
     if numeric := _NUMERIC.fullmatch(text):
         return _parse_numeric(cell, numeric, order)
     if parts := _YEAR_FIRST.fullmatch(text) or _COMPACT.fullmatch(text):
@@ -93,14 +94,18 @@ def parse_date(cell: str, order: Order | None) -> Partial:
         return _existing(cell, int(parts[parts.lastindex or 0]))
     folded = without_accents(text.casefold())
     if parts := _ABOUT.fullmatch(folded):
-        return _existing(cell, int(parts[1]))._replace(reduced=True)
+        return _existing(cell, int(parts[1]))
     return _parse_words(cell, _WORDS.findall(folded))
+
+
+def _prepared(cell: str) -> str:
+    return _TIME.sub("", normalize("NFKC", cell).strip(" .,;"))
 
 
 def _parse_numeric(cell: str, numeric: re.Match[str], order: Order | None) -> Partial:
     first, second, year = map(int, numeric.groups())
     if order is None and first <= 12 and second <= 12 and first != second:
-        return _existing(cell, year)._replace(reduced=True)
+        return _existing(cell, year)._replace(note=REDUCED)
     month_first = second > 12 if order is None else order == "M/D/YYYY"
     month, day = (first, second) if month_first else (second, first)
     if month > 12 >= day:
@@ -122,7 +127,7 @@ def _parse_words(cell: str, words: list[str]) -> Partial:
         case (1, 1, 0 | 1, 0):
             return _existing(cell, years[0], months[0], *days)
         case (1, 0, 0, count):
-            return _existing(cell, years[0])._replace(reduced=count > 0)
+            return _existing(cell, years[0])._replace(note=SEASON if count else None)
     raise _unreadable(cell)
 
 

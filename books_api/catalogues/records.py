@@ -51,7 +51,7 @@ class Record:
     book: Mapping[str, Any] = field(default_factory=dict)
     reason: str | None = None
     id: str | None = None
-    notes: Sequence[Note] = ()
+    notes: list[Note] = field(default_factory=list)
 
 
 # In the words of the summary and of --help.
@@ -64,12 +64,19 @@ QUOTES = Note("line with unbalanced quotes read literally")
 NOTHING = Note("N/A, nan or a like cell taken as unknown")
 MARKUP = Note("HTML entities or tags read as text")
 REDUCED = Note("only the year of a date kept")
+SEASON = Note(REDUCED.kind, "published_date: only the year of a season kept")
 LEFT_OUT = "{} that cannot be read left out"
 REPAIRS = [
     *(note.kind for note in (TRIMMED, NO_PAGES, OTHER_ISBN, ZEROS, NO_ISBN, QUOTES, NOTHING)),
     *(note.kind for note in (MARKUP, REDUCED)),
     LEFT_OUT.format("field"),
 ]
+
+
+DATE_KEPT = Note(
+    LEFT_OUT.format("published_date"),
+    "published_date left out: day and month cannot be told apart; the book keeps its date",
+)
 
 
 def left_out(name: str, reason: str) -> Note:

@@ -12,7 +12,7 @@ from books_api.books.schemas import BookInputSchema
 from books_api.catalogues.columns import ISBNS
 from books_api.catalogues.dates import Order, parse_date
 from books_api.catalogues.isbns import read_isbn
-from books_api.catalogues.records import NO_PAGES, REDUCED, Note, left_out
+from books_api.catalogues.records import NO_PAGES, Note, left_out
 from books_api.catalogues.values import clean, flatten
 
 BROKEN = re.compile("[\udc80-\udcff]")  # how surrogateescape shows a byte that is no text
@@ -108,11 +108,11 @@ def _read(name: str, text: str | None, order: Order | None, notes: list[Note]) -
         if UNDEFINED.fullmatch(text):
             return None
         try:
-            value, is_reduced = parse_date(text, order)
+            value, note = parse_date(text, order)
         except ValueError as error:
             raise ValidationError(str(error)) from None
-        if is_reduced:
-            notes.append(REDUCED)
+        if note:
+            notes.append(note)
         return value
     if name == "page_count" and (count := _COUNT.fullmatch(text)):
         value = int(re.sub("[.,]", "", count[1]))

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from books_api.books.models import FIELDS
-from books_api.catalogues.records import REDUCED, Record
+from books_api.catalogues.records import DATE_KEPT, REDUCED, Record
 from books_api.models import new_id
 
 OnDuplicate = Literal["skip", "update", "add"]
@@ -83,6 +83,7 @@ def write(
         for n, record in records.items():
             if record.id and REDUCED in record.notes:  # by a spreadsheet, which swapped its parts
                 rows[n].book.pop("published_date")
+                record.notes[record.notes.index(REDUCED)] = DATE_KEPT
     _copy(rows, owner, connection)
     matches: dict[int, tuple[str | None, int]] = {}
     if on_duplicate != "add":

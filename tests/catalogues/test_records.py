@@ -169,6 +169,9 @@ def test_backslashes_that_escape_no_quote_are_text():
         ({"page_count": "0"}, {"page_count": None}, [notes.NO_PAGES]),
         ({"published_date": "9/16/2006"}, {"published_date": "2006-09-16"}, []),
         ({"published_date": "9/6/2006"}, {"published_date": "2006"}, [notes.REDUCED]),
+        ({"published_date": "c2004"}, {"published_date": "2004"}, []),
+        ({"published_date": "[1999]"}, {"published_date": "1999"}, []),
+        ({"published_date": "Summer 2004"}, {"published_date": "2004"}, [notes.SEASON]),
         ({"published_date": "0101-01-01T00:00:00+00:00"}, {"published_date": None}, []),
         ({"isbn": '="0060853980"'}, {"isbn": "9780060853983"}, []),
         ({"isbn": "60853980"}, {"isbn": "9780060853983"}, [notes.ZEROS]),
@@ -240,6 +243,8 @@ def test_what_cannot_be_a_book_has_a_reason(values, said):
     [
         (["1/2/2003", "13/2/2003"], "D/M/YYYY"),
         (["1/2/2003", "2.13.2003"], "M/D/YYYY"),
+        (["1/2/2003", " 13/2/2003"], "D/M/YYYY"),
+        (["1/2/2003", "２/１３/２００３"], "M/D/YYYY"),  # noqa: RUF001
         (["13/2/2003", "2/13/2003"], None),
         (["1/2/2003", "2003", "13/2/03"], None),
     ],

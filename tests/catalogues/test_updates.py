@@ -117,8 +117,28 @@ def test_a_date_that_a_spreadsheet_made_ambiguous_stays(client, alice, make_book
         headers=alice.headers,
     ).json
 
-    assert report["records"][0]["notes"] == ["only the year of a date kept"]
+    assert report["records"][0]["notes"] == [
+        "published_date left out: day and month cannot be told apart; the book keeps its date"
+    ]
+    assert report["repairs"] == {"published_date that cannot be read left out": 1}
     assert (get(book["id"])["title"], get(book["id"])["published_date"]) == ("Jim", "1973-09-01")
+
+
+@pytest.mark.parametrize(
+    ("written", "notes"),
+    [
+        ("c1999", []),
+        ("[1999]", []),
+        ("Summer 1999", ["published_date: only the year of a season kept"]),
+    ],
+)
+def test_a_year_that_is_certain_changes_a_date(alice, make_book, send, get, written, notes):
+    book = make_book(alice, **MOMO)
+
+    report = send({**MOMO, "id": book["id"], "published_date": written})
+
+    assert report["records"][0]["notes"] == notes
+    assert get(book["id"])["published_date"] == "1999"
 
 
 def test_a_book_is_touched_only_when_it_changes(app, alice, make_book, send, get):
