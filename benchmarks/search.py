@@ -17,7 +17,7 @@ from books_api.books.lists import list_books
 from books_api.books.search.rank import plain
 
 QUERIES = ROOT / "tests" / "data" / "queries.jsonl"
-FIRST, TEN = "right book first, of 100 queries", "right book among ten, of 100 queries"
+FIRST, TEN = "right book first, %", "right book among ten, %"
 
 
 class Query(NamedTuple):
@@ -34,7 +34,7 @@ class Query(NamedTuple):
 
 
 def measure(quick: bool) -> dict[str, Any]:
-    """Return, by kind and for all, how many of 100 queries find it first, and among ten."""
+    """Return, by kind and for all, what percentage of queries find it first, and among ten."""
     ranks: dict[str, list[int]] = defaultdict(list)
     with deployment() as place:
         import_file(catalogue(), place.user_id)
