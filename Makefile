@@ -8,10 +8,10 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork
 	--generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make pins"
 AUDIT = $(BIN)/pip-audit --progress-spinner off --disable-pip
 
-.PHONY: help run test coverage test-long test-deploy test-cluster test-install soak reliability lint audit pins openapi digests picture fuzz bench clean
+.PHONY: help run test coverage test-long test-deploy test-cluster test-cluster-long test-install soak reliability lint audit pins openapi digests picture fuzz bench clean
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 19
 
 run: .venv/installed ## Serve at http://localhost:8000 (PORT=8001 changes it)
 	@exec $(BIN)/python app.py
@@ -31,6 +31,9 @@ test-deploy: .venv/installed ## Run the deployment as shipped: nginx, gunicorn, 
 
 test-cluster: .venv/installed ## Kill, silence and split machines (network namespaces; needs root and Debian's packages)
 	@exec $(BIN)/pytest -q -m "cluster and not long" tests/cluster
+
+test-cluster-long: .venv/installed ## Freeze and part machines, restart them in turn, fail over under an import (the same needs)
+	@exec $(BIN)/pytest -q -m "cluster and long" tests/cluster
 
 test-install: .venv/installed ## Follow docs/deployment.md on an empty Debian (as root; SUITE=trixie changes it)
 	@exec $(BIN)/pytest -q --durations=12 tests/deploy/install.py
