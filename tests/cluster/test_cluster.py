@@ -3,7 +3,6 @@
 `REPORT=1` writes what was seen to docs/reliability.md.
 """
 
-import os
 import signal
 import time
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ from tests.cluster.machines import Machine
 from tests.conftest import bearer
 from tests.deploy.faults.conftest import audit
 from tests.deploy.faults.load import Load
-from tests.deploy.faults.report import write_section
+from tests.deploy.faults.report import section_report
 from tests.helpers import execute
 from tests.processes import wait_until
 
@@ -39,8 +38,7 @@ ROWS: dict[str, str] = {}
 def report() -> Iterator[None]:
     """Write the table to the page when asked for by REPORT=1."""
     yield
-    if os.environ.get("REPORT"):
-        write_section("cluster", "\n".join(ROWS.values()))
+    section_report("cluster", ROWS.values())
 
 
 def kill(machine: Machine) -> None:

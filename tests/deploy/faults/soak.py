@@ -16,7 +16,7 @@ from development.embedded import Redis
 from tests.deploy.conftest import Nginx
 from tests.deploy.faults.conftest import audit
 from tests.deploy.faults.load import Load
-from tests.deploy.faults.report import write_section
+from tests.deploy.faults.report import section_report
 from tests.processes import Gunicorn
 
 MINUTES = float(os.environ.get("MINUTES") or 3)
@@ -81,7 +81,6 @@ def test_nothing_grows_under_load(
         if second > first + bound:
             grown.append(rows[-1])
     print("", *rows, sep="\n")  # noqa: T201  # for who runs it
-    if os.environ.get("REPORT"):
-        write_section(f"soak of {MINUTES:g} minutes", "\n".join(rows))
+    section_report(f"soak of {MINUTES:g} minutes", rows)
     assert not grown
     assert (load.failures(), lost, doubled) == ([], 0, 0)

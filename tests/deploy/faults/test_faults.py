@@ -23,7 +23,7 @@ from development.embedded import Redis
 from tests.deploy.conftest import Nginx, start_gunicorn
 from tests.deploy.faults.conftest import audit
 from tests.deploy.faults.load import Load
-from tests.deploy.faults.report import write_section
+from tests.deploy.faults.report import section_report
 from tests.helpers import execute
 from tests.processes import TIMEOUT, wait_until
 
@@ -64,8 +64,7 @@ def fault(name: str, app: Flask, nginx: Nginx, tokens: list[str], **options: int
 def report() -> Iterator[None]:
     """Write the table to the page when asked for by REPORT=1."""
     yield
-    if os.environ.get("REPORT"):
-        write_section("faults", "\n".join(ROWS.values()))
+    section_report("faults", ROWS.values())
 
 
 @contextmanager
