@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 import requests
 
 from books_api.config import Settings
@@ -119,6 +120,14 @@ def wait_until_serving(url: str, process: subprocess.Popen[bytes], log: Path) ->
         return False
 
     wait_until(answers)
+
+
+def postgres_answers(url: str) -> bool:
+    """Tell whether a connection can be had."""
+    with suppress(psycopg2.OperationalError):
+        psycopg2.connect(url).close()
+        return True
+    return False
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import psycopg2
 import pytest
 import requests
 from flask import Flask
@@ -27,7 +26,7 @@ from tests.conftest import KEY
 from tests.deploy.conftest import SHIPPED, Nginx, as_the_page_has_it
 from tests.deploy.conftest import certificate as certificate
 from tests.deploy.faults.conftest import open_sessions
-from tests.processes import ROOT, settings_environ, wait_until
+from tests.processes import ROOT, postgres_answers, settings_environ, wait_until
 
 CONFIGURATIONS = ROOT / "deploy" / "cluster"
 HOSTS = (
@@ -38,18 +37,24 @@ SESSIONS = 2_000
 
 
 @dataclass
-class Cluster:
-    """The machines by name, and how they are asked."""
+class Site:
+    """Machines by name."""
 
     machines: dict[str, Machine]
+
+    def of(self, kind: str) -> list[Machine]:
+        return [machine for name, machine in self.machines.items() if name.startswith(kind)]
+
+
+@dataclass
+class Cluster(Site):
+    """The machines, and how they are asked."""
+
     app: Flask
     nginx: Nginx
 
     def __getitem__(self, name: str) -> Machine:
         return self.machines[name]
-
-    def of(self, kind: str) -> list[Machine]:
-        return [machine for name, machine in self.machines.items() if name.startswith(kind)]
 
     def redis(self, machine: Machine, port: int = 6379) -> Redis:
         return Redis(
@@ -171,10 +176,9 @@ def cluster(place: Path, certificate: Path) -> Iterator[Cluster]:
 
 
 @dataclass
-class Builder:
+class Builder(Site):
     """Installs everything with the files of deploy/cluster: only names and paths are changed."""
 
-    machines: dict[str, Machine]
     place: Path
 
     def text(self, name: str) -> str:
@@ -192,9 +196,6 @@ class Builder:
         for owned in (folder, path):
             shutil.chown(owned, user or None, user or None) if user else None
         return path
-
-    def of(self, kind: str) -> list[Machine]:
-        return [machine for name, machine in self.machines.items() if name.startswith(kind)]
 
     def watchers(self) -> None:
         watchers = self.of("watch")
@@ -220,7 +221,7 @@ class Builder:
             machine.install(self.place, "patroni", str(path), user="postgres")
         superuser = "user=postgres password=SUPERUSER-PASSWORD"
         url = f"host={first.address},{second.address} {superuser} target_session_attrs=read-write"
-        wait_until(lambda: _answers(url))
+        wait_until(lambda: postgres_answers(url))
         roles = (ROOT / "deploy" / "roles.sql").read_text()
         text = "\\set password BOOKS-PASSWORD\n\\set owner_password BOOKS-PASSWORD\n" + roles
         run("psql", "-Xq", "-v", "ON_ERROR_STOP=1", url, text=text)
@@ -275,13 +276,6 @@ class Builder:
             self.place, "nginx", "-c", f"{own}/nginx.conf", "-p", str(own), "-e", "stderr"
         )
         return Nginx(443, 80, certificate, machine.address)
-
-
-def _answers(url: str) -> bool:
-    with suppress(psycopg2.OperationalError):
-        psycopg2.connect(url).close()
-        return True
-    return False
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from tests.processes import clean_environ, wait_until
 NUMBER = os.getpid() % 250  # of the network, so that two runs do not meet
 BRIDGE = f"bk{NUMBER}"
 TABLE = "inet books"
-PROGRAMS = ("ip", "nft", "nginx", "etcd", "patroni", "redis-server", "pgbouncer", "setpriv")
+PROGRAMS = ("ip", "nft", "nginx", "etcd", "patroni", "redis-server", "psql", "setpriv")
 CHAINS = f"""
 table {TABLE} {{
     chain received {{ type filter hook input priority 0; }}

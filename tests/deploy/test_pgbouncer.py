@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-import psycopg2
 import pytest
 from flask import Flask
 
@@ -15,7 +14,14 @@ from books_api.extensions import db
 from books_api.observability import doctor
 from tests.conftest import Account, Servers
 from tests.helpers import AUTH, BOOKS, MOMO, execute
-from tests.processes import ROOT, clean_environ, free_port, running_program, wait_until
+from tests.processes import (
+    ROOT,
+    clean_environ,
+    free_port,
+    postgres_answers,
+    running_program,
+    wait_until,
+)
 
 pytestmark = pytest.mark.deploy
 SHIPPED = ROOT / "deploy" / "cluster" / "pgbouncer.ini"
@@ -47,19 +53,11 @@ def pooled_app(
     command = ["setpriv", f"--reuid={account}", "--clear-groups", program, str(config)]
     with running_program(command, tmp_path / "log", cwd=tmp_path, env=clean_environ(tmp_path)):
         url = f"postgresql://postgres@127.0.0.1:{port}/books"
-        wait_until(lambda: _answers(url), 10)
+        wait_until(lambda: postgres_answers(url), 10)
         pooled = make_app(database_url=url.replace("postgresql:", "postgresql+psycopg2:"))
         yield pooled
         with pooled.app_context():
             db.engine.dispose()
-
-
-def _answers(url: str) -> bool:
-    try:
-        psycopg2.connect(url).close()
-    except psycopg2.OperationalError:
-        return False
-    return True
 
 
 def time_outs(app: Flask) -> bool | None:
