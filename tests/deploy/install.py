@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -120,16 +121,19 @@ class Machine:
         return result.stdout
 
     @contextmanager
-    def load(self) -> Iterator[dict[str, object]]:
+    def load(self) -> Iterator[dict[str, Any]]:
         """Ask all the time; what was asked and what failed is known afterwards."""
         self.run("rm -f /root/stop; nohup python3 /root/load.py > /root/load.json 2>&1 &")
-        told: dict[str, object] = {}
+        told: dict[str, Any] = {}
         time.sleep(1)
-        yield told
-        time.sleep(1)
-        self.run("touch /root/stop")
-        wait_until(lambda: self.run("cat /root/load.json").strip(), 30)
+        try:
+            yield told
+            time.sleep(1)
+        finally:
+            self.run("touch /root/stop")
+            wait_until(lambda: self.run("cat /root/load.json").strip(), 30)
         told.update(json.loads(self.run("cat /root/load.json")))
+        assert told["asked"] > 10
 
 
 def tree() -> Path:
