@@ -135,13 +135,14 @@ def test_a_conflict_is_shown_and_theirs_stays(client, alice, make_book, copy):
         if book["id"] != here["id"]
     ]
     copy.write(mine)
+    (lost,) = [book for book in copy.read() if book["id"] == there["id"]]
 
     output, _ = copy.run()
 
     assert output.splitlines() == [
         f"{both['id']} conflict: title 'Mine' here, 'Theirs' there",
         f"{here['id']} conflict: deleted here, changed there; it stays",
-        *[line for line in output.splitlines() if line.startswith(there["id"])],
+        f"{there['id']} conflict: changed here, deleted there; it was {json.dumps(lost)}",
     ]
     assert copy.here() == copy.there()
     assert copy.here()[both["id"]]["page_count"] == 7
