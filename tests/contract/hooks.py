@@ -156,8 +156,6 @@ def before_call(context: HookContext, case: Case, kwargs: dict[str, Any]) -> Non
         for name in ("encoding", "map"):  # no schema names those that exist
             case.query.pop(name, None)
         case.body = FILES[str(case.media_type)]["example"]
-        for name in ("encoding", "map"):  # of which only the file says what is right
-            case.query.pop(name, None)
     if "Idempotency-Key" in case.headers:
         make_key_unique(case.headers)
     if "cursor" in case.query:

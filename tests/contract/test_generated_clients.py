@@ -87,7 +87,7 @@ def node() -> Iterator[Path]:
 
 
 def npx(node: Path, *command: str | Path) -> list[str]:
-    """Run a program of the folder and return its lines without those that say how it goes on."""
+    """Run a program of the folder; return its output lines, blank ones left out."""
     lines = run("npx", "--no-install", *command, cwd=node).splitlines()
     return [line for line in lines if line.strip()]
 
