@@ -72,7 +72,10 @@ def find_columns(header: Sequence[str], mapping: Mapping[str, str]) -> dict[str,
         if alias is None or name in mapping or places[alias] in columns.values():
             continue
         if names[alias] > 1:
-            raise UnknownColumn(f"Several columns are known as {name} among: {shown(header)}.")
+            raise UnknownColumn(
+                f"Several columns are known as {name} among: {shown(header)}."
+                " Say with map (--map) which one it is."
+            )
         columns[name] = places[alias]
     _choose_date(columns, set(names), is_mapped="published_date" in mapping)
     primary = columns.pop("primary_author", None)

@@ -110,7 +110,7 @@ def _unknown(header: Sequence[str], missing: Sequence[str]) -> str:
         )
     return (
         f"No column is known as the {' or the '.join(missing)} among: {shown(header)}."
-        f" Name the columns {names}."
+        f" Name the columns {names}, or say with map (--map) which they are."
     )
 
 

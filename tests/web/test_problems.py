@@ -354,7 +354,7 @@ def test_unknown_columns_are_told_with_the_names_that_are_known(send):
 
     assert "No column is known as the title or the author among: Foo, Bar." in detail
     assert "Name the columns title, author, publisher, " in detail
-    assert "map" not in detail  # there is no such parameter
+    assert "or say with map (--map) which they are." in detail
 
 
 def test_a_422_of_a_key_that_was_used_before_names_its_header(send):
