@@ -48,9 +48,8 @@ group = OperatorGroup("books", help="Import and export catalogues.")
 @click.option(
     "--on-duplicate",
     type=click.Choice(get_args(OnDuplicate)),
-    default="skip",
-    show_default=True,
-    help="Of a book that is already there: skip the record, update the book, or add another.",
+    help="If a book is already there: skip the record (by default), update the book, or add"
+    " another.",
 )
 @click.option("--duplicates", is_flag=True, hidden=True, help="--on-duplicate add, formerly.")
 @click.option(
@@ -67,7 +66,7 @@ def import_(
     mappings: tuple[str, ...],
     encoding: str | None,
     strict: bool,
-    on_duplicate: OnDuplicate,
+    on_duplicate: OnDuplicate | None,
     duplicates: bool,
     rejected: Path | None,
     dry_run: bool,
@@ -93,8 +92,7 @@ def import_(
     except ValidationError as error:
         fail(f"--map {error.messages[0]}", USAGE)
     user_id = owner_id(owner)
-    if duplicates:
-        on_duplicate = "add"
+    on_duplicate = on_duplicate or ("add" if duplicates else "skip")
     with opened(file) as raw:
         try:
             catalogue = open_catalogue(
@@ -107,7 +105,7 @@ def import_(
         except UnreadableCatalogue as error:
             fail(f"{file}: {error}")
         except UnknownColumn as error:
-            fail(f"{file}: {error} See --map.", USAGE)
+            fail(f"{file}: {error}", USAGE)
         if rejected and rejected.exists() and Path(file).exists() and rejected.samefile(file):
             fail(f"--rejected {rejected}: is the file that is imported.", USAGE)
         if not quiet:

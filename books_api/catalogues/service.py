@@ -50,14 +50,13 @@ def import_file(
     connection: Connection | None,
 ) -> dict[str, Any]:
     """Import a file whole or not at all, and return the report of the answer."""
-    formerly = "add" if options["duplicates"] else "skip"
     dry_run = options["dry_run"]
     outcomes = Outcomes()
     report = import_records(
         catalogue.records,
         owner,
         on_outcome=outcomes.add,
-        on_duplicate=options.get("on_duplicate", formerly),
+        on_duplicate=options.get("on_duplicate") or ("add" if options["duplicates"] else "skip"),
         dry_run=dry_run,
         connection=connection,
     )

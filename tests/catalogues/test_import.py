@@ -251,6 +251,14 @@ def test_duplicates_imports_what_is_already_there(run_import, stored, content):
     assert (counts(result), len(stored("id"))) == ((2, 2, 0, 0), 3)
 
 
+def test_on_duplicate_goes_before_its_former_name(run_import, stored):
+    run_import(MOMO)
+
+    run_import(MOMO.replace("304", "288"), "--duplicates", "--on-duplicate", "update")
+
+    assert stored("page_count") == [288]
+
+
 # Dry runs
 
 
