@@ -4,6 +4,7 @@ import shutil
 import threading
 from hashlib import sha256
 from pathlib import Path
+from unicodedata import normalize
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -14,6 +15,7 @@ from flask_migrate import downgrade, upgrade
 from sqlalchemy import CheckConstraint, inspect, text
 from sqlalchemy.exc import DBAPIError
 
+from books_api.books.models import SEARCH
 from books_api.database import transaction
 from books_api.extensions import db
 from books_api.server_urls import database_url
@@ -216,6 +218,36 @@ def test_large_table_is_indexed_while_others_write(migrated):
         is_valid = "SELECT indisvalid FROM pg_index WHERE indexrelid::regclass::text LIKE"
         made = connection.execute(text(f"{is_valid} 'ix_books_%_last'")).scalars().all()
     assert made == [True, True]
+
+
+FOLDED = ["æ & ǽ", "a \uff06 b", normalize("NFD", "해리 포터"), "แฮร์รี่", "x"]
+
+
+def test_books_that_are_folded_differently_are_written_again_and_only_those(migrated):
+    downgrade(revision="0019")
+    with db.engine.begin() as connection:
+        connection.execute(text(LARGE.replace("10000", "1")))  # and its owner
+        of = "INSERT INTO books (id, user_uid, title, author, publisher)"
+        for folded in FOLDED:
+            values = "SELECT gen_random_uuid(), id, :folded, :folded, :folded FROM users"
+            connection.execute(text(f"{of} {values}"), {"folded": folded})
+
+    def rows():
+        expressions = f"author_text = books_fold(author) AND search = {SEARCH}"
+        query = f"SELECT title, xmin, {expressions} FROM books WHERE title = author"
+        with db.engine.connect() as connection:
+            return {title: row for title, *row in connection.execute(text(query)).all()}
+
+    before = rows()
+    upgrade()
+    after = rows()
+    with db.engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '0019'"))
+    upgrade()  # as after an interruption
+
+    assert [is_folded for _, is_folded in after.values()] == [True] * len(FOLDED)
+    assert {title for title in after if after[title] != before[title]} == {*FOLDED} - {"x"}
+    assert rows() == after
 
 
 @pytest.mark.long

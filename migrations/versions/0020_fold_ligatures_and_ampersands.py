@@ -1,7 +1,7 @@
 """Fold ligatures and ampersands, part more scripts into letters, and index the beginnings of words
 
-The functions behind generated columns and indexes are replaced, then the books that contain what is
-folded differently are written again, which makes both anew. Until then the old code and the new one
+The functions behind generated columns and indexes are replaced, then the books of which they make
+something else are written again, which makes both anew. Until then the old code and the new one
 find them as before. Nobody waits: a batch locks its own rows only, for a fraction of a second.
 Interrupted, it can be run again.
 """
@@ -14,12 +14,11 @@ revision = "0020"
 down_revision = "0019"
 
 SQL = Path(__file__).parent.parent / "sql"
-# Books that contain what is folded differently, or parted differently into words, batch by batch.
-REFOLD = r"""
+# What the functions make of a book is compared, batch by batch, with what is stored: no list of
+# letters could be complete. A book that is written again is indexed by its folded texts anew.
+REFOLD = """
     DO $$
     DECLARE
-        changed CONSTANT text := '[&æœþðƀɨƶǥŋÆŒÞÐɃƗƵǤŊ'
-            '\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\uac00-\ud7af]';
         after uuid := '00000000-0000-0000-0000-000000000000';
         ids uuid[];
     BEGIN
@@ -27,7 +26,14 @@ REFOLD = r"""
             ids := ARRAY(SELECT id FROM books WHERE id > after ORDER BY id LIMIT 5000);
             EXIT WHEN ids = '{}';
             UPDATE books SET title = title, author = author
-            WHERE id = ANY(ids) AND concat(title, author, publisher) ~ changed;
+            WHERE id = ANY(ids) AND (author_text, search) IS DISTINCT FROM (
+                books_fold(author),
+                setweight(to_tsvector('simple', books_words(books_fold(title))), 'A')
+                || setweight(to_tsvector('simple', books_words(books_fold(author))), 'B')
+                || setweight(
+                    to_tsvector('simple', books_words(books_fold(coalesce(publisher, '')))), 'C'
+                )
+            );
             COMMIT;
             after := ids[cardinality(ids)];
         END LOOP;
