@@ -15,8 +15,8 @@ from uuid import UUID
 from sqlalchemy import TEXT, BigInteger, Uuid, bindparam, cast, delete, func, literal_column, select
 
 from books_api.books.exceptions import CursorExpired
-from books_api.books.lists import COLUMNS, answered, list_books
-from books_api.books.models import MEMBERS, Book, BookChange
+from books_api.books.lists import COLUMNS, answered, as_answer, list_books
+from books_api.books.models import Book, BookChange
 from books_api.database import Statement, transaction
 from books_api.web.fields import format_timestamp
 from books_api.web.pagination import Sort, decode_cursor, encode_cursor, keyset
@@ -82,7 +82,7 @@ def list_changes(
         read_at = place[2] if more else now
         width = len(_PLACE) + 1
         found = {row[1]: row[width:] for row in rows if row[width] is not None}
-        books = [dict(zip(MEMBERS, values, strict=False)) for values in found.values()]
+        books = [as_answer(values) for values in found.values()]
         deleted = [
             {"id": book_id, "deleted_at": changed_at}
             for _, book_id, changed_at, is_deletion, *_ in rows

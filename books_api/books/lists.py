@@ -43,8 +43,11 @@ def answered(column: Any) -> ColumnElement[Any]:
 
 
 COLUMNS = [answered(column) for column in STORED]
-# Neither ASCII nor what books_words() splits.
-UNSPLIT: ColumnElement[str] = literal_column(r"""'[^ -~\u3040-\u30ff\u3400-\u9fff]'""")
+# Neither ASCII nor what books_words() splits, whose classes these are.
+UNSPLIT: ColumnElement[str] = literal_column(
+    r"'[^ -~\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
+    r"\uf900-\ufaff\U00020000-\U0003ffff]'"
+)
 ITERATED = 2_000  # books of a batch
 UNDATED = 9_999_999  # later than any day that a book can have
 
@@ -143,7 +146,7 @@ def list_books(
     return fetch_page(
         partial(_page_statement, names, sort),
         parameters,
-        make=_as_answer,
+        make=as_answer,
         width=len(COLUMNS),
         scope=scope,
         limit=limit,
@@ -151,8 +154,9 @@ def list_books(
     )
 
 
-def _as_answer(row: Sequence[Any]) -> dict[str, Any]:
-    return dict(zip(MEMBERS, row, strict=False))  # behind the members are the sort key and more
+def as_answer(row: Sequence[Any]) -> dict[str, Any]:
+    """Return a row of COLUMNS, behind which there may be a sort key and more, as an answer."""
+    return dict(zip(MEMBERS, row, strict=False))
 
 
 def iterate_books(
@@ -167,7 +171,7 @@ def iterate_books(
     names = frozenset(parameters)
     parameters["rows"] = ITERATED
     if "q" in names:  # once: what is added meanwhile does not change what is meant
-        parameters["place"] = search.meaning(_within(names), parameters)
+        parameters["query"] = search.meaning(_within(names), parameters)
     after = False
     while True:
         rows = _iteration(names, fields, after).rows(**parameters)
@@ -224,7 +228,7 @@ def _iteration(names: frozenset[str], fields: tuple[str, ...], after: bool) -> S
     columns = [*(column for column in COLUMNS if column.name in fields), Book.id.label("last_id")]
     conditions = _conditions(names)
     if "q" in names:
-        conditions.append(search.has(select(cast(bindparam("place"), TSQUERY)).scalar_subquery()))
+        conditions.append(search.has(search.QUERY))
     page = keyset(select(*columns).where(*conditions), oldest, after=after)
     return Statement(page.with_only_columns(*columns, cast(oldest.key, TEXT)))
 

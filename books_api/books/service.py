@@ -1,9 +1,9 @@
 """What can be done with books. A read is one statement in autocommit; so is a plain write.
 
-A book is a dictionary of what STORED names, in the form of the answer.
+A book is a dictionary of what MEMBERS names, in the form of the answer.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -27,14 +27,13 @@ from sqlalchemy import (
 from books_api.auth import Identity, User, UserNotFound
 from books_api.auth.idempotency import owner_must_exist
 from books_api.books.exceptions import BookChanged, BookNotFound, DecidedByServer, NotTheOwner
-from books_api.books.lists import COLUMNS, list_books
-from books_api.books.models import BY_SERVER, FIELDS, STORED, Book
+from books_api.books.lists import COLUMNS, as_answer, list_books
+from books_api.books.models import BY_SERVER, FIELDS, Book
 from books_api.database import Statement
 from books_api.models import new_id
 from books_api.web.fields import format_timestamp
 from books_api.web.pagination import Page
 
-_NAMES = [column.name for column in STORED]
 _GET = Statement(select(*COLUMNS).where(Book.id == bindparam("book_id")))
 _USER = Statement(select(User.id).where(User.id == bindparam("user_id")))
 _CREATE = Statement(
@@ -64,13 +63,13 @@ def create_book(
     ids = {"id": str(new_id()), "user_uid": owner.user_id}
     with owner_must_exist():
         [book] = _CREATE.rows(connection=connection, **{**dict.fromkeys(FIELDS), **values, **ids})
-    return _as_book(book)
+    return as_answer(book)
 
 
 def get_book(book_id: UUID) -> dict[str, Any]:
     """Return a book. Raises BookNotFound."""
     for book in _GET.rows(book_id=str(book_id)):
-        return _as_book(book)
+        return as_answer(book)
     raise BookNotFound
 
 
@@ -102,7 +101,7 @@ def update_book(
         parameters = {**changes, **{f"same_{name}": value for name, value in decided.items()}}
         statement = _update(frozenset(changes), frozenset(decided))
         for book in statement.rows(**parameters, **_permitted(book_id, editor, versions)):
-            return _as_book(book)
+            return as_answer(book)
     current = _explain(book_id, editor)
     is_there = _has(current, changes)
     is_stale = versions is not None and current["version"] not in versions
@@ -123,10 +122,6 @@ def delete_book(
     if not _DELETE.rows(**_permitted(book_id, editor, versions)):
         book = _explain(book_id, editor)
         raise BookChanged(book)
-
-
-def _as_book(row: Sequence[Any]) -> dict[str, Any]:
-    return dict(zip(_NAMES, row, strict=True))
 
 
 def _answered(value: Any) -> Any:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import orjson
 
-from books_api.books.lists import iterate_books
+from books_api.books.lists import as_answer, iterate_books
 from books_api.books.models import FIELDS, MEMBERS
 from books_api.catalogues.exceptions import TooManyExports
 from books_api.catalogues.spreadsheets import ENCODING, MARK, escape
@@ -82,6 +82,5 @@ def _escaped(row: tuple[Any, ...]) -> tuple[Any, ...]:
 def _jsonl(batches: Iterator[list[tuple[Any, ...]]]) -> Iterator[bytes]:
     for rows in batches:
         yield b"".join(
-            orjson.dumps(dict(zip(MEMBERS, row, strict=False)), option=orjson.OPT_APPEND_NEWLINE)
-            for row in rows
+            orjson.dumps(as_answer(row), option=orjson.OPT_APPEND_NEWLINE) for row in rows
         )

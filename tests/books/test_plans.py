@@ -29,6 +29,7 @@ FILTERS = [
     {"published_from": "2003-01", "published_to": "2003-02"},
     {"language": "eng", "author": "king", "published_from": "2000"},
     {"publisher": "vintage", "user_uid": "one"},
+    *({"author": "김"}, {"author": "철수"}, {"author": "ศิ"}),
 ]
 # Rare and common, one word and many.
 WORDS = ["zafon", "harry potter", "the", "t", "the of and a in", "1", "the " * 250, "!"]

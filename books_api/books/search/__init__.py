@@ -16,7 +16,7 @@ nothing that is found. A cursor holds the meanings, so that a walk goes on as it
 others write in between.
 """
 
-from books_api.books.search.candidates import Within, has
+from books_api.books.search.candidates import QUERY, Within, has
 from books_api.books.search.pages import Search, count_found, meaning, take_isbn
 
-__all__ = ["Search", "Within", "count_found", "has", "meaning", "take_isbn"]
+__all__ = ["QUERY", "Search", "Within", "count_found", "has", "meaning", "take_isbn"]
