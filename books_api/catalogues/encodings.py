@@ -17,7 +17,7 @@ from charset_normalizer import from_bytes
 from books_api.catalogues.exceptions import UnreadableCatalogue
 from books_api.catalogues.foreign import refuse_foreign
 from books_api.catalogues.letters import likelihood
-from books_api.catalogues.tables import WORDS
+from books_api.catalogues.tables import BEYOND_ASCII, BROKEN, WORDS
 
 LINE_MAX = 1024 * 1024  # characters: a file of one endless line costs no memory
 SAMPLE = 1024 * 1024  # bytes
@@ -28,8 +28,6 @@ EXAMPLES_MAX = 4
 NAME_IT = "Name it, as --encoding or in the parameter encoding."
 CLEAR = 6.0  # by how much a reading must be likelier than the next; in trials 5 was too little
 CONTROLS = bytes([*range(9), *range(14, 27), *range(28, 32)])  # that no text has
-BROKEN = re.compile("[\udc80-\udcff]")  # how surrogateescape shows a byte that is no text
-BEYOND_ASCII = re.compile("[^\0-\x7f]")
 _BETWEEN_WORDS = re.compile(rb"[\0-/:;]+")  # no encoding has these as part of a letter
 _TEXT_CODECS = {name for name in aliases.values() if not name.endswith("_codec")} - {
     "rot_13",
@@ -60,7 +58,10 @@ def open_text(raw: IO[bytes], name: str | None = None) -> tuple[TextIOWrapper, s
     UnreadableCatalogue.
     """
     try:
-        encoding = _recognise(raw) if name is None else _named(raw, name)
+        raw.seek(0)
+        start = raw.read(SAMPLE)
+        refuse_foreign(start)
+        encoding = _recognise(raw, start) if name is None else _named(raw, name)
         raw.seek(0)
     except (OSError, EOFError, zlib.error) as error:
         raise UnreadableCatalogue(f"The file cannot be read: {error}.") from None
@@ -82,10 +83,7 @@ def read_lines(text: TextIOWrapper) -> Iterator[str]:
         ) from None
 
 
-def _recognise(raw: IO[bytes]) -> Encoding:
-    raw.seek(0)
-    start = raw.read(SAMPLE)
-    refuse_foreign(start)
+def _recognise(raw: IO[bytes], start: bytes) -> Encoding:
     if start.startswith(codecs.BOM_UTF8):
         return UTF_8_BOM
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -113,7 +111,7 @@ def _unmarked_utf_16(raw: IO[bytes], start: bytes) -> Encoding | None:
     start = start[: len(start) // 2 * 2]
     is_little = start[1::2].count(0) > start[::2].count(0)
     name = "UTF-16-LE" if is_little else "UTF-16-BE"
-    text = start[: 2 * LINE_MAX].decode(name, "replace")
+    text = start.decode(name, "replace")
     kinds = {category(letter) for letter in text[:10_000] if letter not in "\t\r\n"}
     is_text = "\n" in text and kinds.isdisjoint(("Cc", "Cn", "Co", "Cs"))
     encoding = Encoding(name, name, "surrogatepass")
@@ -183,9 +181,6 @@ def _public(codec: str) -> str:
 
 
 def _named(raw: IO[bytes], name: str) -> Encoding:
-    raw.seek(0)
-    start = raw.read(SAMPLE)
-    refuse_foreign(start)
     try:
         codec = codecs.lookup(name).name.replace("-", "_")
     except (LookupError, ValueError):

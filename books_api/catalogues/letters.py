@@ -5,12 +5,11 @@ from collections import Counter
 from math import exp, log
 from unicodedata import category
 
-from books_api.catalogues.tables import WORDS
+from books_api.catalogues.tables import BEYOND_ASCII, WORDS
 
 ROUNDS = 20  # in which the shares of the languages settle
 # Natural logarithms of how often a thing is met, where it is no letter of a language.
 _CONTROL, _SIGN, _IN_WORD, _PUNCTUATION, _CAPITAL, _MIXED, _LANGUAGE = 14, 10, 9, 5, 6, 6, 1.5
-_BEYOND_ASCII = re.compile("[^\0-\x7f]")
 _KANA = re.compile("[\u3041-\u30ff\uff66-\uff9f]")
 # Ideographs are ordered by use in the national standards: language, codec, first and last lead
 # byte of the frequent ones, their number, and the share that they have of a text.
@@ -36,7 +35,7 @@ def likelihood(text: str) -> float:
     found = 0.0
     letters: Counter[str] = Counter()
     text = f" {text} "
-    for match in _BEYOND_ASCII.finditer(text):
+    for match in BEYOND_ASCII.finditer(text):
         letter, before, after = match[0], text[match.start() - 1], text[match.end()]
         kind = category(letter)
         if kind[0] in "LM":

@@ -27,8 +27,6 @@ from books_api.catalogues.sources import (
     open_json_lines,
 )
 
-__all__ = ["Catalogue", "Format", "Record", "open_catalogue"]
-
 Format = Literal["csv", "jsonl", "json"]
 UNUSED_SHOWN = 4_000  # characters
 

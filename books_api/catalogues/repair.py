@@ -13,9 +13,9 @@ from books_api.catalogues.columns import ISBNS
 from books_api.catalogues.dates import Order, parse_date
 from books_api.catalogues.isbns import read_isbn
 from books_api.catalogues.records import NO_PAGES, Note, left_out
+from books_api.catalogues.tables import BROKEN
 from books_api.catalogues.values import clean, flatten
 
-BROKEN = re.compile("[\udc80-\udcff]")  # how surrogateescape shows a byte that is no text
 UNDEFINED = re.compile("0101-01-01T00:00:00.*")  # Calibre's
 _COUNT = re.compile(
     r"(?:pp?\.?\s*)?(-?[0-9]{1,9}|[0-9]{1,3}[.,][0-9]{3})(?:[.,]0)?"

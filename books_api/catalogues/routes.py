@@ -13,14 +13,13 @@ from books_api.auth import identity, token_required
 from books_api.auth.idempotency import idempotency_key, replay_headers, run_idempotent
 from books_api.catalogues.bodies import received_file
 from books_api.catalogues.exporter import ExportFormat, export_books
-from books_api.catalogues.schemas import FILES, ExportQuery, ImportQuery, ImportReportSchema
+from books_api.catalogues.schemas import FILE, FILES, ExportQuery, ImportQuery, ImportReportSchema
 from books_api.catalogues.service import import_file, read_file
 from books_api.web.openapi import Blueprint, problems, request_headers
 
 # Its operations are documented among those of books, whose prefix they share.
 blueprint = Blueprint("catalogues", __name__)
 
-FILE = {"type": "string", "format": "binary"}
 CSV, NDJSON = "text/csv", "application/x-ndjson"
 # The first one is for who accepts anything.
 ACCEPTED: dict[str, ExportFormat] = {
@@ -88,7 +87,7 @@ def export(query: dict[str, Any]) -> Response:
     `Accept` header chooses. What is exported can be edited and imported again with
     `on_duplicate=update`.
     """
-    accepted = request.accept_mimetypes.best_match(ACCEPTED, "text/csv")
+    accepted = request.accept_mimetypes.best_match(ACCEPTED, CSV)
     format = query.pop("format", None) or ACCEPTED[accepted]
     user_id = identity().user_id
     pieces = export_books(format, {"user_uid": UUID(user_id), **query}, user_id)
@@ -96,7 +95,7 @@ def export(query: dict[str, Any]) -> Response:
     is_json = format in ("ndjson", "jsonl")
     response = Response(
         stream_with_context(chain([first], pieces)),
-        content_type="application/x-ndjson" if is_json else "text/csv; charset=utf-8",
+        content_type=NDJSON if is_json else f"{CSV}; charset=utf-8",
         headers={
             "Content-Disposition": f'attachment; filename="books.{"jsonl" if is_json else "csv"}"',
             "Vary": "Accept",

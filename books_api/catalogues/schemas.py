@@ -16,16 +16,16 @@ from books_api.web.fields import BaseQuery, QueryBoolean, ResponseSchema, Text, 
 
 _CSV = "Title,Author,ISBN\nThe Hobbit,J. R. R. Tolkien,9780261102217\n"
 _JSON = {"title": "The Hobbit", "author": "J. R. R. Tolkien", "isbn": "9780261102217"}
-_FILE = {"type": "string", "format": "binary"}
+FILE = {"type": "string", "format": "binary"}
 # A form is read, too; documented, it makes generators of clients import a type that they leave out.
 FILES: dict[str, dict[str, Any]] = {
-    "text/csv": {"schema": _FILE, "example": _CSV},
-    "text/tab-separated-values": {"schema": _FILE, "example": _CSV.replace(",", "\t")},
-    "application/x-ndjson": {"schema": _FILE, "example": f"{json.dumps(_JSON)}\n"},
-    "application/jsonl": {"schema": _FILE, "example": f"{json.dumps(_JSON)}\n"},
+    "text/csv": {"schema": FILE, "example": _CSV},
+    "text/tab-separated-values": {"schema": FILE, "example": _CSV.replace(",", "\t")},
+    "application/x-ndjson": {"schema": FILE, "example": f"{json.dumps(_JSON)}\n"},
+    "application/jsonl": {"schema": FILE, "example": f"{json.dumps(_JSON)}\n"},
     "application/json": {"schema": {"type": "object"}, "example": _JSON},
-    "application/vnd.ms-excel": {"schema": _FILE, "example": _CSV.replace(",", ";")},
-    "application/octet-stream": {"schema": _FILE, "example": _CSV},
+    "application/vnd.ms-excel": {"schema": FILE, "example": _CSV.replace(",", ";")},
+    "application/octet-stream": {"schema": FILE, "example": _CSV},
 }
 
 

@@ -1,9 +1,13 @@
 """The tables of data beside this module, and the form in which their words are compared."""
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
 from unicodedata import combining, normalize
+
+BEYOND_ASCII = re.compile("[^\0-\x7f]")
+BROKEN = re.compile("[\udc80-\udcff]")  # how surrogateescape shows a byte that is no text
 
 
 def load_table(name: str) -> dict[str, Any]:

@@ -8,8 +8,10 @@ import io
 import pytest
 
 from books_api.books.models import FIELDS
+from books_api.catalogues.bodies import FORMATS
 from books_api.catalogues.exceptions import UnknownColumn, UnreadableCatalogue
 from books_api.catalogues.readers import open_catalogue
+from books_api.catalogues.schemas import FILES
 from tests.processes import ROOT
 
 DATA = ROOT / "tests" / "data"
@@ -326,6 +328,10 @@ def test_headings_are_known_in_ten_languages(headings):
 def test_a_file_without_headings_is_told_from_one_with_unknown_ones():
     with pytest.raises(UnknownColumn, match="The first line is a record and names no columns"):
         open_catalogue(io.BytesIO(b"The Blue Inn,Ansel Marlow,1998\n"))
+
+
+def test_every_format_that_is_read_is_documented():
+    assert FORMATS.keys() == FILES.keys()
 
 
 def parsed(content, **options):

@@ -65,9 +65,16 @@ def test_an_encoding_is_recognised_by_its_letters(codec, words):
     assert text.read() == words
 
 
-@pytest.mark.parametrize("name", ["punycode", "base64", "undefined", "no", "a\0b", "utf-16"])
-def test_an_encoding_that_there_is_not_or_that_does_not_fit_is_refused(name):
-    with pytest.raises(UnreadableCatalogue):
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        *((name, "No encoding is called") for name in ("punycode", "base64", "undefined", "no")),
+        ("a\0b", "No encoding is called"),
+        ("utf-16", "The file is not utf-16"),
+    ],
+)
+def test_an_encoding_that_there_is_not_or_that_does_not_fit_is_refused(name, said):
+    with pytest.raises(UnreadableCatalogue, match=said):
         open_text(io.BytesIO(b"\xff\xffa"), name)
 
 
