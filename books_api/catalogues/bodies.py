@@ -80,7 +80,7 @@ def _decode(body: IO[bytes], decoded: IO[bytes]) -> IO[bytes]:
                 return decoded
     except zlib.error:
         raise BadRequest("The body is not gzip.") from None
-    raise BadRequest(f"The body has more than {MEMBERS_MAX:,} members of gzip.")
+    raise BadRequest(f"The gzip body has more than {MEMBERS_MAX:,} members.")
 
 
 def _read_form(

@@ -72,7 +72,7 @@ def import_(
     dry_run: bool,
     quiet: bool,
 ) -> None:
-    """Import FILE: CSV or JSON Lines, maybe with gzip, or - for standard input.
+    """Import FILE: CSV, TSV, JSON Lines or JSON, maybe with gzip, or - for standard input.
 
     Columns are known by the names that Goodreads, StoryGraph, LibraryThing and we give them. A
     book is already there when the record has its id or, without an id, the owner has the same ISBN
@@ -107,7 +107,7 @@ def import_(
         except UnknownColumn as error:
             fail(f"{file}: {error}", USAGE)
         if rejected and rejected.exists() and Path(file).exists() and rejected.samefile(file):
-            fail(f"--rejected {rejected}: is the file that is imported.", USAGE)
+            fail(f"--rejected {rejected}: is the file being imported.", USAGE)
         if not quiet:
             click.echo(f"Recognised {catalogue.description}.", err=True)
         rejected = rejected or Path(f"{'stdin' if file == '-' else file}.rejected.csv")

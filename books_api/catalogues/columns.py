@@ -85,8 +85,8 @@ def find_columns(header: Sequence[str], mapping: Mapping[str, str]) -> dict[str,
         columns.pop("publication", None)  # of LibraryThing a publisher; of others anything
     for name, column in mapping.items():
         if header.count(column) != 1:
-            found = "several columns" if column in header else "no column"
-            raise UnknownColumn(f"There is {found} {column!r} among: {shown(header)}.")
+            found = "are several columns" if column in header else "is no column"
+            raise UnknownColumn(f"There {found} {column!r} among: {shown(header)}.")
         index = header.index(column)
         replaced = ISBNS if name == "isbn" else ()
         columns = {

@@ -60,11 +60,10 @@ class DateOrder:
                 self._votes["D/M/YYYY"] += 1
 
     def __str__(self) -> str:
-        return (
-            "dates as " + (self.decided or "years, for day and month have no order")
-            if self.is_asked
-            else ""
-        )
+        if order := self.decided:
+            return f"dates as {order}"
+        unknown = "only the years of dates, since the order of day and month is unknown"
+        return unknown if self.is_asked else ""
 
     @property
     def decided(self) -> Order | None:

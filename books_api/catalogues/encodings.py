@@ -79,7 +79,7 @@ def read_lines(text: TextIOWrapper) -> Iterator[str]:
             yield line
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise UnreadableCatalogue(
-            f"The file cannot be read behind line {number}: {error}."
+            f"The file cannot be read after line {number}: {error}."
         ) from None
 
 
@@ -89,7 +89,7 @@ def _recognise(raw: IO[bytes], start: bytes) -> Encoding:
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         if _decodes(raw, UTF_16):
             return UTF_16
-        raise UnreadableCatalogue("The file begins as UTF-16 and is not.")
+        raise UnreadableCatalogue("The file begins like UTF-16 but is not.")
     if b"\0" in start and (encoding := _unmarked_utf_16(raw, start)):
         return encoding
     # A single NUL further on is a cell's: its record is refused, and the file is not.
@@ -137,7 +137,7 @@ def _by_letters(raw: IO[bytes]) -> Encoding:
     fit = ((text, *found) for text, found in ranked if _decodes(raw, Encoding("", found[1])))
     found = list(islice(fit, EXAMPLES_MAX))
     if not words or not found:
-        raise UnreadableCatalogue(f"The file is no text in an encoding known here. {NAME_IT}")
+        raise UnreadableCatalogue(f"The file is not text in any encoding known here. {NAME_IT}")
     text, likely, codec = found[0]
     is_clear = len(found) == 1 or likely - found[1][1] >= CLEAR
     if is_clear and text in map(

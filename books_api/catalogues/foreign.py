@@ -17,4 +17,4 @@ def refuse_foreign(start: bytes) -> None:
     start = start.removeprefix(b"\xef\xbb\xbf")[:START]
     for pattern, name, remedy in _FORMATS:
         if pattern.match(start):
-            raise UnreadableCatalogue(f"The file is {name}, and no table or JSON. {remedy}.")
+            raise UnreadableCatalogue(f"The file is {name}, not a table or JSON. {remedy}.")

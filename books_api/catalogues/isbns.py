@@ -58,7 +58,7 @@ def _parse(cell: str, notes: list[Note]) -> str:
         return parse_isbn(cell)
     text = _UNSEEN.sub("", _DASH.sub("-", normalize("NFKC", cell[:LONGEST])))
     if _SCIENTIFIC.fullmatch(text):
-        raise ValidationError(f"{cell[:40]} has lost digits; it is not an ISBN any more.")
+        raise ValidationError(f"{cell[:40]} has lost digits and is no longer an ISBN.")
     if _SHORT.fullmatch(text):
         isbn = parse_isbn(text.zfill(10))
         notes.append(ZEROS)

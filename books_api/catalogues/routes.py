@@ -40,8 +40,8 @@ ACCEPTED: dict[str, ExportFormat] = {
 def import_books(query: dict[str, Any]) -> Response:
     """Import books
 
-    CSV or TSV with a header, or NDJSON, up to 16 MiB and 200,000 records: as the body, which may
-    have `Content-Encoding: gzip`, or as the one file of a form
+    CSV or TSV with a header, JSON Lines or JSON, up to 16 MiB and 200,000 records: as the body,
+    which may have `Content-Encoding: gzip`, or as the one file of a form
     (`multipart/form-data`). Columns are known by the names that
     Goodreads, StoryGraph, LibraryThing and this API give them. All of it is one transaction; 409
     while another import of yours is running. The answer counts what became of the records, and

@@ -98,7 +98,12 @@ class ImportQuery(BaseQuery):
 class ImportOutcomeSchema(ResponseSchema):
     """What became of a record, and of which book."""
 
-    line = fields.Integer(metadata={"description": "Line of the file where it begins."})
+    line = fields.Integer(
+        metadata={
+            "description": "Line of the file where it begins; in a JSON document, the number of"
+            " the record."
+        }
+    )
     outcome = fields.String(
         validate=OneOf([IMPORTED, UPDATED, ALREADY_THERE, REJECTED]),
         metadata={"description": "What it is now."},
@@ -122,7 +127,11 @@ class ImportReportSchema(ResponseSchema):
 
     dry_run = fields.Boolean(metadata={"description": "True when nothing was changed."})
     recognised = fields.String(
-        metadata={"description": "Whose export it is, and its encoding.", "examples": ["csv"]}
+        metadata={
+            "description": "What was recognised: format, encoding, columns, order of dates, columns"
+            " not used.",
+            "examples": ["csv"],
+        }
     )
     read = fields.Integer(metadata={"description": "Records in the file."})
     imported = fields.Integer(metadata={"description": "Records that are new books now."})

@@ -22,7 +22,10 @@ OnDuplicate = Literal["skip", "update", "add"]
 IMPORTED, UPDATED = "imported", "updated"
 ALREADY_THERE, REJECTED = "already there", "rejected"
 ANOTHERS = "id: Is the id of another user's book."
-NOBODYS = "id: Is the id of no book. Without an id the ISBN, or title and author, tell the book."
+NOBODYS = (
+    "id: Is not the id of any book. Without an id, a book is recognised by its ISBN, or by title,"
+    " author, date and publisher."
+)
 
 _COLUMNS = ", ".join(("id", "user_uid", *FIELDS))
 _STAGE = text(f"""

@@ -180,7 +180,7 @@ def test_quotes_behind_backslashes_and_entities_are_read():
     ("name", "format"), [("b.bib", "BibTeX"), ("b.ris", "RIS"), ("onix_oneline.xml", "ONIX")]
 )
 def test_a_file_that_is_no_table_is_named(name, format):
-    with pytest.raises(UnreadableCatalogue, match=rf"^The file is {format}, and no table"):
+    with pytest.raises(UnreadableCatalogue, match=rf"^The file is {format}, not a table"):
         read(name)
 
 

@@ -371,7 +371,7 @@ def test_all_that_is_wrong_with_a_record_is_said(run_import, tmp_path):
     assert rejected(tmp_path)[0][1] == (
         "title: Must not be empty."
         " published_date: '-750' is not a date; write YYYY, YYYY-MM or YYYY-MM-DD."
-        " isbn: 9.78E+12 has lost digits; it is not an ISBN any more."
+        " isbn: 9.78E+12 has lost digits and is no longer an ISBN."
     )
 
 
@@ -388,7 +388,7 @@ def test_all_that_is_wrong_with_a_record_is_said(run_import, tmp_path):
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + bytes(range(256)) * 9, "The file is "),
         (bytes(range(256)), "The file is binary"),
         (b"\x81\x8d\x8f\x90", "The encoding may be cp"),
-        (b"\xff\xfet\0i\0t\0l", "The file begins as UTF-16 and is not."),
+        (b"\xff\xfet\0i\0t\0l", "The file begins like UTF-16 but is not."),
         (gzip.compress(MOMO.encode(), mtime=0)[:-9], "The file cannot be read"),
         (b"\x1f\x8b\x08" + b"\0" * 7 + b"\xff" * 99, "The file cannot be read"),
         (b"\x1f\x8bx", "The file cannot be read"),
@@ -416,7 +416,7 @@ def test_a_file_that_cannot_be_read_is_told_in_one_line(run_import, stored, cont
         (MOMO, ["--map", "title"], "must be FIELD=COLUMN"),
         (MOMO, ["--map", "title=title", "--map", "author=title"], "is mapped twice"),
         (MOMO, ["--map", "title=title", "--map", "title=author"], "is mapped twice"),
-        ("a,a,author\n1,2,3\n", ["--map", "title=a"], "There is several columns 'a'"),
+        ("a,a,author\n1,2,3\n", ["--map", "title=a"], "There are several columns 'a'"),
         (f"{'x' * 900},{'y' * 900}\n1,2\n", [], "xxx..."),
         ('"a\nb",author\n1,2\n', [], "No column is known"),
         ('{"title": "Momo"}', ["--map", "titel=title"], "A book has no field 'titel'"),

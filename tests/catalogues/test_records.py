@@ -264,6 +264,13 @@ def test_the_cells_of_a_column_decide_the_order_of_its_dates(cells, order):
     assert found.decided == order
 
 
+def test_an_order_of_dates_that_no_cell_shows_is_said():
+    found = DateOrder()
+    found.look_at("1/2/2003")
+
+    assert str(found) == "only the years of dates, since the order of day and month is unknown"
+
+
 @pytest.mark.parametrize(
     ("cell", "date"),
     [

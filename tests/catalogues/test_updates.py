@@ -176,7 +176,7 @@ def test_an_update_rejects_ids_of_others_and_of_none(alice, bob, make_book, send
 
     assert outcomes(report) == ["rejected", "rejected", "imported"]
     assert reasons(report)[0] == "id: Is the id of another user's book."
-    assert reasons(report)[1].startswith("id: Is the id of no book.")
+    assert reasons(report)[1].startswith("id: Is not the id of any book.")
     assert [str(owner) for owner in stored("user_uid")].count(bob.id) == 1
 
 
