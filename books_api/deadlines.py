@@ -3,7 +3,9 @@
 Before a connection waits for the server it notes when the answer is due. One thread for each
 process shuts down the sockets of what is overdue, and libpq fails as on any broken connection. (A
 wait callback would do so too, but psycopg2 has no COPY with it.) The idle connections go with it,
-and connecting is refused for a moment: nobody else waits in vain for the same server.
+and connecting is refused for a moment: nobody else waits in vain for the same server. What waits
+for more than a moment is overdue at once when the server does not greet a newcomer: it is frozen or
+cut off, and no statement of it is merely slow.
 
 An overdue write may be done all the same once the server goes on: an Idempotency-Key makes it safe
 to send it again.
@@ -11,9 +13,10 @@ to send it again.
 
 import os
 import socket
+import struct
 import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from math import inf
 from time import monotonic, sleep
@@ -25,6 +28,9 @@ from psycopg2.errorcodes import READ_ONLY_SQL_TRANSACTION
 
 DEADLINE = 7.0  # seconds: a server that lives ends a statement before, by its statement_timeout
 TICK = 0.25
+SUSPICION = 0.5  # so long a server may be silent before it is asked whether it lives,
+GREETING = 1.5  # and so long it may take to say so: a lost packet is sent again after 1 s
+SSL_REQUEST = struct.pack("!ii", 8, 80877103)  # answered before anybody logs in, with S or N
 PAUSE = 1.0  # after a time-out, until somebody tries to connect again
 
 _lock = threading.RLock()  # the garbage collector may close a connection in the midst of it
@@ -41,7 +47,8 @@ def _bounded(method: Callable[..., Any], *, of_cursor: bool = False) -> Any:
 
     def bounded(self: Any, *arguments: Any) -> Any:
         connection = self.connection if of_cursor else self
-        connection.due = monotonic() + connection.seconds
+        begun = monotonic()
+        connection.due = begun + connection.seconds
         try:
             return method(self, *arguments)
         except psycopg2.Error as error:
@@ -50,8 +57,9 @@ def _bounded(method: Callable[..., Any], *, of_cursor: bool = False) -> Any:
             if connection.closed and connection.server:
                 connection.server.drop_idle()
             if connection.is_shut:
-                seconds = f"{connection.seconds:g} s"
-                raise Overdue(f"Postgres did not answer within {seconds}.") from error
+                raise Overdue(
+                    f"Postgres did not answer for {monotonic() - begun:.1f} s."
+                ) from error
             raise
         finally:
             connection.due = inf
@@ -80,6 +88,7 @@ class DeadlineConnection(extensions.connection):
 
     seconds = DEADLINE
     due = inf
+    asked = 0.0
     is_shut = False
     server: "Server | None" = None
 
@@ -93,6 +102,7 @@ class DeadlineConnection(extensions.connection):
         # A descriptor of our own: libpq may close its one at any moment, and the number may be
         # another connection's when we come to use it.
         self._socket = socket.socket(fileno=os.dup(self.fileno()))
+        self.peer = self._socket.getpeername()
         weakref.finalize(self, self._socket.close)
         _watch(self)
 
@@ -105,6 +115,19 @@ class DeadlineConnection(extensions.connection):
         super().close()
         with _lock:
             self._socket.close()
+
+    def is_suspect(self, now: float) -> bool:
+        """Tell whether it has waited for long since it began, or since its server was asked."""
+        return max(self.due - self.seconds, self.asked) + SUSPICION < now
+
+    def greets(self) -> bool:
+        """Tell whether its server, or the pooler in between, answers a new connection."""
+        with suppress(OSError), socket.socket(self._socket.family) as newcomer:
+            newcomer.settimeout(GREETING)
+            newcomer.connect(self.peer)
+            newcomer.sendall(SSL_REQUEST)
+            return bool(newcomer.recv(1))
+        return False
 
     def shut(self) -> None:
         """Make the wait for the server end, now or when it begins."""
@@ -193,8 +216,22 @@ def _run() -> None:
 
 def _shut_overdue(now: float) -> None:
     overdue = [connection for connection in _connections() if connection.due < now]
-    for connection in overdue:
+    _give_up(overdue)
+    suspects = [connection for connection in _connections() if connection.is_suspect(now)]
+    silent = {
+        peer
+        for peer, connection in {suspect.peer: suspect for suspect in suspects}.items()
+        if not connection.greets()
+    }
+    # Others may have had their answers meanwhile.
+    _give_up([one for one in suspects if one.peer in silent and one.is_suspect(now)])
+    for suspect in suspects:
+        suspect.asked = monotonic()
+
+
+def _give_up(connections: Sequence[DeadlineConnection]) -> None:
+    for connection in connections:
         connection.shut()
-    for server in {connection.server for connection in overdue}:
+    for server in {connection.server for connection in connections}:
         if server is not None:
             server.give_up()

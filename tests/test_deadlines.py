@@ -21,7 +21,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from books_api import PREFIX, database
 from books_api.config import Settings
 from books_api.database import Statement, autocommit, transaction
-from books_api.deadlines import DEADLINE, PAUSE, TICK, DeadlineConnection
+from books_api.deadlines import GREETING, PAUSE, SUSPICION, TICK, DeadlineConnection
 from books_api.extensions import db
 from development.embedded import Postgres
 from tests.conftest import Account, Servers
@@ -192,6 +192,17 @@ def test_a_connection_in_use_by_a_long_transaction_is_spared(app_in_haste):
         assert connection.scalar(text("SELECT 1 FROM pg_sleep(1)")) == 1
 
 
+def test_a_long_transaction_ends_when_its_server_greets_nobody(app_in_haste, servers):
+    with transaction(long=True) as connection:
+        with (
+            frozen(servers.postgres),
+            within(SUSPICION + GREETING + 4 * TICK),
+            pytest.raises(OperationalError, match=r"did not answer for [12]"),
+        ):
+            connection.execute(text("SELECT 1"))
+        connection.rollback()
+
+
 def test_a_long_transaction_leaves_the_next_one_its_deadline(app_in_haste):
     with transaction(long=True):
         pass
@@ -247,7 +258,7 @@ def test_a_command_ends_with_one_line(app_in_haste, servers, arguments):
 
 
 @pytest.mark.long
-def test_a_frozen_postgres_costs_its_deadline_once(
+def test_a_frozen_postgres_is_noticed_once(
     app: Flask, settings: Settings, servers: Servers, alice: Account, tmp_path: Path
 ) -> None:
     def get(path: str) -> tuple[int, float]:
@@ -271,7 +282,7 @@ def test_a_frozen_postgres_costs_its_deadline_once(
         # While the first connects, the others of its worker are refused once more.
         wait_until(lambda: {status for status, _ in clients.map(get, [BOOKS] * 40)} == {200})
     assert {status for status, _ in first + later + ready} == {503}
-    assert max(seconds for _, seconds in [*first, meanwhile]) < DEADLINE + 4 * TICK
+    assert max(seconds for _, seconds in [*first, meanwhile]) < SUSPICION + GREETING + 4 * TICK
     assert max(seconds for _, seconds in later + ready) < CONNECTING + 1
     assert {status for status, _ in alive} == {200}
     assert max(seconds for _, seconds in alive) < 0.5

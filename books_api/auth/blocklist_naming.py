@@ -27,12 +27,12 @@ from sqlalchemy import text
 from books_api.background import Background
 from books_api.database import Statement
 
-TRUST_SECONDS = 2.0
-ASK_SECONDS = 1.0
-DRIFT_SECONDS = 0.5  # between two clocks, in that time
+TRUST_SECONDS = 1.0
+ASK_SECONDS = 0.5
+DRIFT_SECONDS = 0.25  # between two clocks, in that time
 # For so long nobody else may rename: the halves of a split network take turns, and each comes to an
 # end with what it has begun.
-NAMING_SECONDS, NAMED_SECONDS = 5.0, 15.0
+NAMING_SECONDS, NAMED_SECONDS = 3.0, 5.0
 
 NAME = Statement(text("SELECT name FROM blocklist_copy WHERE NOT pg_is_in_recovery()"))
 RENAME = """
