@@ -24,12 +24,8 @@ NEWEST = 20
 class MeSchema(UserSchema):
     """Your account, how many books you own, and the newest of them."""
 
-    book_count = fields.Integer(metadata={"description": "Number of books that you own."})
-    books = fields.List(
-        fields.Nested(BookSchema),
-        validate=Length(max=NEWEST),
-        metadata={"description": "The newest of them."},
-    )
+    book_count = fields.Integer()
+    books = fields.List(fields.Nested(BookSchema), validate=Length(max=NEWEST))
 
 
 @blueprint.route("", methods=["GET"], tags=["auth"])
@@ -52,7 +48,7 @@ def get_me() -> Response:
 
 @blueprint.route("", methods=["PATCH"], tags=["auth"])
 @token_required(login=True)
-@blueprint.arguments(ProfileSchema())
+@blueprint.arguments(ProfileSchema(partial=True))
 @blueprint.response(200, UserSchema)
 @problems(409)
 @password_confirmed

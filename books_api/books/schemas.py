@@ -1,13 +1,12 @@
-"""Messages about books: their form, never the database."""
+"""Messages about books: their form, never the database. docs/members.toml describes them."""
 
 import re
-from collections.abc import Mapping
 from datetime import date
+from functools import partial
 from typing import Any
 from unicodedata import combining, normalize
 
 from marshmallow import ValidationError, fields
-from marshmallow.validate import Range
 from stdnum import isbn
 from stdnum.ean import calc_check_digit
 
@@ -20,7 +19,6 @@ from books_api.books.models import (
     TITLE_MAX,
 )
 from books_api.web.fields import (
-    OUT_OF_RANGE,
     BaseSchema,
     PageQuery,
     ResponseSchema,
@@ -29,6 +27,7 @@ from books_api.web.fields import (
     UUIDField,
     WholeNumber,
     sort_parameter,
+    within,
 )
 from books_api.web.problems import Message
 
@@ -78,107 +77,54 @@ def parse_isbn(value: str) -> str:
     return isbn13
 
 
-class Folded(Text):
-    """Text that Postgres folds, for search and sorting."""
-
-    def _deserialize(
-        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
-    ) -> str:
-        text = super()._deserialize(value, attr, data, **kwargs)
-        # One of any so many characters is looked at, and nearly always that is all.
-        if not MARKS.isdisjoint(text[MARKS_MAX::MARKS_MAX]) and TOO_MANY_MARKS.search(text):
-            raise ValidationError(TOO_MANY)
-        return text
+def check_marks(text: str) -> None:
+    """Raise ValidationError for text that Postgres takes too long to fold."""
+    # One of any so many characters is looked at, and nearly always that is all.
+    if not MARKS.isdisjoint(text[MARKS_MAX::MARKS_MAX]) and TOO_MANY_MARKS.search(text):
+        raise ValidationError(TOO_MANY)
 
 
-class PartialDate(Text):
-    """A date as precise as it is known, given back as it came."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        metadata = {
-            "pattern": PARTIAL_DATE_PATTERN,
-            "examples": ["1937-09-21"],
-            **kwargs.pop("metadata", {}),
-        }
-        super().__init__(4, 10, trim=False, metadata=metadata, **kwargs)
-
-    def _deserialize(
-        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
-    ) -> str:
-        text = super()._deserialize(value, attr, data, **kwargs)
-        parse_partial_date(text)
-        return text
+folded = partial(Text, validate=check_marks)
+partial_date = partial(
+    Text,
+    4,
+    10,
+    trim=False,
+    validate=parse_partial_date,
+    metadata={"pattern": PARTIAL_DATE_PATTERN},
+)
 
 
 class ISBNField(Text):
     """An ISBN in any usual form; 13 digits in the answer."""
 
     def __init__(self, **kwargs: Any) -> None:
-        metadata = {
-            "pattern": ISBN_PATTERN,
-            "examples": ["9780261102217"],
-            **kwargs.pop("metadata", {}),
-        }
-        super().__init__(10, 32, trim=False, metadata=metadata, **kwargs)
+        super().__init__(10, 32, trim=False, metadata={"pattern": ISBN_PATTERN}, **kwargs)
 
-    def _deserialize(
-        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
-    ) -> str:
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
         return parse_isbn(super()._deserialize(value, attr, data, **kwargs))
 
 
 class BookInputSchema(BaseSchema):
     """A book as a client sends it."""
 
-    title = Folded(
-        1,
-        TITLE_MAX,
-        required=True,
-        metadata={"description": "Title with subtitle.", "examples": ["The Hobbit"]},
-    )
-    author = Folded(
-        1,
-        AUTHOR_MAX,
-        required=True,
-        metadata={"description": "All authors, in one text.", "examples": ["J. R. R. Tolkien"]},
-    )
-    publisher = Folded(
-        1,
-        PUBLISHER_MAX,
-        allow_none=True,
-        metadata={"description": "Publisher.", "examples": ["George Allen & Unwin"]},
-    )
-    published_date = PartialDate(
-        allow_none=True, metadata={"description": "Year, month or day, as far as it is known."}
-    )
-    page_count = WholeNumber(
-        allow_none=True,
-        validate=Range(1, PAGE_COUNT_MAX, error=OUT_OF_RANGE),
-        metadata={"description": "Number of pages.", "examples": [310]},
-    )
-    language = Text(
-        1,
-        LANGUAGE_MAX,
-        allow_none=True,
-        metadata={"description": "Language, best as a code (BCP 47).", "examples": ["en"]},
-    )
-    isbn = ISBNField(
-        allow_none=True,
-        metadata={"description": "ISBN-10 or -13; the answer has 13 digits without hyphens."},
-    )
+    title = folded(1, TITLE_MAX, required=True)
+    author = folded(1, AUTHOR_MAX, required=True)
+    publisher = folded(1, PUBLISHER_MAX, allow_none=True)
+    published_date = partial_date(allow_none=True)
+    page_count = WholeNumber(allow_none=True, validate=within(1, PAGE_COUNT_MAX))
+    language = Text(1, LANGUAGE_MAX, allow_none=True)
+    isbn = ISBNField(allow_none=True)
 
 
 class BookUpdateSchema(BookInputSchema):
     """Changes of a book. What the server decides may be sent back, and changes nothing."""
 
-    id = UUIDField(metadata={"description": "Id of the book."})
-    user_uid = UUIDField(metadata={"description": "Id of its owner."})
-    version = WholeNumber(
-        validate=Range(1, VERSION_MAX, error=OUT_OF_RANGE),
-        metadata={"description": 'Counts the changes; the entity tag is `"version"`.'},
-    )
-    created_at = Timestamp(metadata={"description": "Time when it was added."})
-    updated_at = Timestamp(metadata={"description": "Time of its last change."})
+    id = UUIDField()
+    user_uid = UUIDField()
+    version = WholeNumber(validate=within(1, VERSION_MAX))
+    created_at = Timestamp()
+    updated_at = Timestamp()
 
 
 class BookSchema(ResponseSchema, BookUpdateSchema):
@@ -191,59 +137,26 @@ class BookSchema(ResponseSchema, BookUpdateSchema):
 class Query(fields.String):
     """What is searched for: any string at all is legal; of a long one the beginning counts."""
 
-    def _deserialize(
-        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
-    ) -> str:
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
         return TOO_MANY_MARKS.sub(r"\1", str(value)[:Q_MAX]).replace("\0", " ")
 
 
 class BookQuery(PageQuery):
     """Which books, in which order."""
 
-    sort = sort_parameter(
-        SORT_FIELDS,
-        "Title and author are sorted regardless of case, accents and punctuation. The default is"
-        " `-created_at`; with `q`, best first.",
-    )
-    q = Query(
-        metadata={
-            "description": "Words in title, author and publisher, regardless of case, accents and"
-            " punctuation; the last may be unfinished, and typos are forgiven. Or an ISBN.",
-            "examples": ["hobit"],
-        },
-    )
-    author = Folded(
-        1,
-        AUTHOR_MAX,
-        metadata={
-            "description": "Substring of the author. One or two Latin letters match the start of a"
-            " word.",
-            "examples": ["Tolkien"],
-        },
-    )
-    publisher = Folded(
-        1,
-        PUBLISHER_MAX,
-        metadata={
-            "description": "Publisher, regardless of case, accents and punctuation.",
-            "examples": ["George Allen & Unwin"],
-        },
-    )
-    language = Text(
-        1,
-        LANGUAGE_MAX,
-        metadata={"description": "Code or name, in any spelling.", "examples": ["en"]},
-    )
-    isbn = ISBNField(metadata={"description": "ISBN, in any form."})
-    user_uid = UUIDField(metadata={"description": "Id of the owner."})
-    published_from = PartialDate(metadata={"description": "Published on its first day or later."})
-    published_to = PartialDate(metadata={"description": "Published on its first day or earlier."})
-    updated_from = Timestamp(metadata={"description": "Changed at this moment or later."})
-    updated_to = Timestamp(metadata={"description": "Changed at this moment or earlier."})
+    sort = sort_parameter(*SORT_FIELDS)
+    q = Query()
+    author = folded(1, AUTHOR_MAX)
+    publisher = folded(1, PUBLISHER_MAX)
+    language = Text(1, LANGUAGE_MAX)
+    isbn = ISBNField()
+    user_uid = UUIDField()
+    published_from = partial_date()
+    published_to = partial_date()
+    updated_from = Timestamp()
+    updated_to = Timestamp()
 
 
 class BookOfUserQuery(BookQuery):
-    """Which books of a user, in which order."""
-
     class Meta:
         exclude = ("user_uid",)

@@ -1,4 +1,4 @@
-"""Messages about files."""
+"""Messages about files. docs/members.toml describes them."""
 
 import json
 import re
@@ -35,13 +35,7 @@ class ExportQuery(BookQuery):
     class Meta:
         exclude = ("limit", "cursor", "sort", "count")
 
-    format = choice(
-        get_args(ExportFormat),
-        metadata={
-            "description": "CSV, CSV for spreadsheet programs, or one JSON object on each line;"
-            " without it the Accept header chooses."
-        },
-    )
+    format = choice(get_args(ExportFormat))
 
 
 class Mapping(fields.String):
@@ -56,98 +50,34 @@ class Mapping(fields.String):
 class ImportQuery(BaseQuery):
     """How to import."""
 
-    mapping = Mapping(
-        data_key="map",
-        metadata={
-            "description": "Where fields are, if their columns are not known by name:"
-            " `title=Titel,author=Autor`.",
-            "examples": ["title=Title"],
-        },
-    )
-    encoding = Text(
-        1,
-        40,
-        metadata={
-            "description": "The encoding, if it is not recognised: `cp1250`, `gbk`.",
-            "examples": ["utf-8"],
-        },
-    )
-    strict = QueryBoolean(
-        metadata={"description": "Reject a record for a cell that cannot be read."}
-    )
-    on_duplicate = choice(
-        get_args(OnDuplicate),
-        metadata={
-            "description": "A book that is already there (the record has its id or, without one,"
-            " you have the same ISBN or, without an ISBN, the same title, author, date and"
-            " publisher) is left as it is (`skip`, the default), changed to what the record says"
-            " (`update`), or added again (`add`). In a record with an id, an empty cell empties"
-            " the field."
-        },
-    )
-
-    dry_run = QueryBoolean(
-        load_default=False, metadata={"description": "Say what would happen; change nothing."}
-    )
-    duplicates = QueryBoolean(
-        load_default=False,
-        metadata={"description": "Formerly `on_duplicate=add`.", "deprecated": True},
-    )
+    mapping = Mapping(data_key="map")
+    encoding = Text(1, 40)
+    strict = QueryBoolean()
+    on_duplicate = choice(get_args(OnDuplicate))
+    dry_run = QueryBoolean(load_default=False)
+    duplicates = QueryBoolean(load_default=False, metadata={"deprecated": True})
 
 
 class ImportOutcomeSchema(ResponseSchema):
     """What became of a record, and of which book."""
 
-    line = fields.Integer(
-        metadata={
-            "description": "Line of the file where it begins; in a JSON document, the number of"
-            " the record."
-        }
-    )
-    outcome = fields.String(
-        validate=OneOf([IMPORTED, UPDATED, ALREADY_THERE, REJECTED]),
-        metadata={"description": "What it is now."},
-    )
-    id = fields.UUID(allow_none=True, metadata={"description": "Of its book; null if rejected."})
-    reason = fields.String(
-        metadata={
-            "description": "Why it was not imported, for people.",
-            "examples": ["title: Is required."],
-        }
-    )
-    notes = fields.List(
-        fields.String(),
-        validate=Length(max=100),
-        metadata={"description": "What was left out or repaired.", "examples": [["isbn left out"]]},
-    )
+    line = fields.Integer()
+    outcome = fields.String(validate=OneOf([IMPORTED, UPDATED, ALREADY_THERE, REJECTED]))
+    id = fields.UUID(allow_none=True)
+    reason = fields.String()
+    notes = fields.List(fields.String(), validate=Length(max=100))
 
 
 class ImportReportSchema(ResponseSchema):
     """What became of the records: the four counts add up to those read."""
 
-    dry_run = fields.Boolean(metadata={"description": "True when nothing was changed."})
-    recognised = fields.String(
-        metadata={
-            "description": "What was recognised: format, encoding, columns, order of dates, columns"
-            " not used.",
-            "examples": ["csv"],
-        }
-    )
-    read = fields.Integer(metadata={"description": "Records in the file."})
-    imported = fields.Integer(metadata={"description": "Records that are new books now."})
-    updated = fields.Integer(metadata={"description": "Records that changed books."})
-    already_there = fields.Integer(metadata={"description": "Records of books that you have."})
-    rejected = fields.Integer(metadata={"description": "Records that are no books."})
-    repairs = fields.Dict(
-        keys=fields.String(),
-        values=fields.Integer(),
-        metadata={"description": "Number of each kind of repair.", "examples": [{"isbn": 2}]},
-    )
-    records = fields.List(
-        fields.Nested(ImportOutcomeSchema),
-        validate=Length(max=1_000),
-        metadata={"description": "Up to 1,000 by line: rejected ones first, imported ones last."},
-    )
-    records_not_listed = fields.Integer(
-        metadata={"description": "Records that `records` leaves out."}
-    )
+    dry_run = fields.Boolean()
+    recognised = fields.String()
+    read = fields.Integer()
+    imported = fields.Integer()
+    updated = fields.Integer()
+    already_there = fields.Integer()
+    rejected = fields.Integer()
+    repairs = fields.Dict(keys=fields.String(), values=fields.Integer())
+    records = fields.List(fields.Nested(ImportOutcomeSchema), validate=Length(max=1_000))
+    records_not_listed = fields.Integer()

@@ -1,5 +1,6 @@
 """What operations of the OpenAPI document refer to; docs/base.json has what is the same for all."""
 
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,9 @@ import orjson
 
 BASE: dict[str, Any] = orjson.loads(
     Path(__file__).with_name("docs").joinpath("base.json").read_bytes()
+)
+MEMBERS: dict[str, dict[str, list[Any]]] = tomllib.loads(
+    Path(__file__).with_name("docs").joinpath("members.toml").read_text("utf-8")
 )
 IDEMPOTENCY_KEY = BASE["components"]["parameters"]["Idempotency-Key"]["schema"]["pattern"]
 PATH_PARAMETERS = {

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -37,6 +37,7 @@ MESSAGES = {
 NOT_A_BOOLEAN = Message("not-a-boolean", "Must be true or false.")
 NOT_A_WHOLE_NUMBER = Message("not-a-whole-number", "Must be a whole number.")
 OUT_OF_RANGE = Message("out-of-range", "Must be from {min} to {max}.")
+NOT_A_CHOICE = Message("not-a-choice", "Must be one of: {choices}.")
 
 
 class BaseSchema(Schema):
@@ -76,9 +77,7 @@ class Text(fields.String):
         self.normalize, self.trim = normalize, trim
         self._too_long = Message("too-long", f"Must have at most {most} characters.")
 
-    def _deserialize(
-        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
-    ) -> str:
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
         if not isinstance(value, str):
             raise self.make_error("invalid")
         # Before anything else looks at it. NFC makes at most one character of four.
@@ -154,9 +153,7 @@ class Timestamp(fields.AwareDateTime):
         "invalid": Message("not-a-timestamp", "Must be a moment such as 2026-11-28T09:30:00Z.")
     }
 
-    def _deserialize(
-        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
-    ) -> datetime:
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> datetime:
         if not (isinstance(value, str) and re.fullmatch(RFC3339, value, re.ASCII | re.IGNORECASE)):
             raise self.make_error("invalid")
         try:
@@ -166,6 +163,11 @@ class Timestamp(fields.AwareDateTime):
 
     def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
         return None if value is None else format_timestamp(value)
+
+
+def within(least: int, most: int) -> Range:
+    """Return the validator of a number from `least` to `most`."""
+    return Range(least, most, error=OUT_OF_RANGE)
 
 
 def format_timestamp(value: datetime) -> str:
@@ -184,46 +186,23 @@ class BaseQuery(BaseSchema):
 class PageQuery(BaseQuery):
     """Which page of a list."""
 
-    limit = QueryInteger(
-        load_default=LIMIT_DEFAULT,
-        validate=Range(1, LIMIT_MAX, error=OUT_OF_RANGE),
-        metadata={"description": "Maximum number of items in the page.", "examples": [20]},
-    )
-    cursor = Text(
-        1,
-        CURSOR_MAX,
-        trim=False,
-        metadata={
-            "description": "Start of the page, taken from `Link`; opaque.",
-            "examples": ["b2Rvc2FnZQ"],
-        },
-    )
-    count = QueryBoolean(
-        load_default=False,
-        metadata={"description": "`true` adds `X-Total-Count`; counting many items takes longer."},
-    )
+    limit = QueryInteger(load_default=LIMIT_DEFAULT, validate=within(1, LIMIT_MAX))
+    cursor = Text(1, CURSOR_MAX, trim=False)
+    count = QueryBoolean(load_default=False)
 
 
 def choice(choices: Iterable[str], **kwargs: Any) -> fields.String:
     """Return the field of a string that is one of the choices."""
-    error = Message("not-a-choice", "Must be one of: {choices}.")
-    return fields.String(
-        validate=OneOf(list(choices), error=error),
-        error_messages=Text.default_error_messages,
-        **kwargs,
-    )
+    one_of = OneOf(list(choices), error=NOT_A_CHOICE)
+    return fields.String(validate=one_of, error_messages=Text.default_error_messages, **kwargs)
 
 
-def sort_parameter(names: Collection[str], description: str) -> fields.String:
+def sort_parameter(*names: str) -> fields.String:
     """Return the field of what a list may be sorted by: each name, and with a minus."""
+    in_code = [name.upper() + suffix for name in names for suffix in ("", "_DESC")]
     return choice(
         [sign + name for name in names for sign in ("", "-")],
-        metadata={
-            "description": f"Prefix with `-` for descending order. {description}",
-            "x-enum-varnames": [
-                name.upper() + suffix for name in names for suffix in ("", "_DESC")
-            ],
-        },
+        metadata={"x-enum-varnames": in_code},
     )
 
 

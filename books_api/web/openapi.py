@@ -15,6 +15,7 @@ from books_api.web.components import (
     BASE,
     EXAMPLES,
     LINKS,
+    MEMBERS,
     OF_ERRORS,
     PATH_PARAMETERS,
     RATE_LIMIT,
@@ -54,9 +55,19 @@ def _doc(**members: Any) -> Callable[[View], View]:
 def init_app(app: Flask) -> None:
     """Make the document of the application; its blueprints are registered afterwards."""
     api.DEFAULT_ERROR_RESPONSE_NAME = None
-    plugin = MarshmallowPlugin(schema_name_resolver=_schema_name)
+    plugin: Any = MarshmallowPlugin(schema_name_resolver=_schema_name)
     api.init_app(app, spec_kwargs={**BASE, "marshmallow_plugin": plugin})
-    cast(Any, plugin).map_to_openapi_type(fields.Integer, "integer", "int32")
+    plugin.map_to_openapi_type(fields.Integer, "integer", "int32")
+    plugin.converter.add_attribute_function(_describe)
+
+
+def _describe(converter: Any, field: Any, **kwargs: Any) -> dict[str, Any]:
+    """Return what MEMBERS says of a field, or of the one of its name that the schema inherits."""
+    for kind in type(field.parent).__mro__:
+        if field.name in (members := MEMBERS.get(kind.__name__, {})):
+            description, *examples = members[field.name]
+            return {"description": description, **({"examples": examples} if examples else {})}
+    return {}
 
 
 def _schema_name(schema: Any) -> str:

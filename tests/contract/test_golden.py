@@ -10,6 +10,7 @@ import pytest
 from flask.testing import FlaskClient
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from books_api.web.components import MEMBERS
 from tests.conftest import PASSWORD, Account, bearer
 from tests.write_openapi import GOLDEN, document
 
@@ -130,6 +131,13 @@ def test_every_member_and_parameter_says_what_it_is() -> None:
     assert len(properties) > 50
     assert len(parameters) > 40
     assert silent == []
+
+
+def test_nothing_is_said_of_a_member_that_is_not_there() -> None:
+    written = GOLDEN.read_text("utf-8")
+    said = [text for described in MEMBERS.values() for text, *_ in described.values()]
+
+    assert [text for text in said if json.dumps(text) not in written] == []
 
 
 def test_every_body_and_parameter_has_an_example() -> None:
