@@ -22,7 +22,9 @@ from sqlalchemy.exc import DBAPIError
 from benchmarks import generated
 from benchmarks.report import Bound, table
 from benchmarks.servers import Deployment, deployment, execute
-from books_api.books.lists import SORTS, count_books, list_books
+from books_api.books.counts import count_books
+from books_api.books.filters import SORTS
+from books_api.books.lists import list_books
 from books_api.database import autocommit, transaction
 from books_api.models import new_id
 
@@ -169,11 +171,18 @@ def cases(depth: int) -> dict[str, Calls]:
             for q in common
         ]
     )
-    made["count: all"] = repeated([partial(count_books, {})])
-    made["count: language, a common one"] = repeated([partial(count_books, {"language": "eng"})])
-    made["count: user_uid"] = repeated([partial(count_books, each) for each in filters["user_uid"]])
+    counted: dict[str, list[dict[str, Any]]] = {
+        "all": [{}],
+        "language, a common one": [{"language": "eng"}],
+        "user_uid": filters["user_uid"],
+    }
     for name in ("a whole title", "the first two words of a title", "a common word"):
-        made[f"count: {name}"] = repeated([partial(count_books, {"q": q}) for q in queries[name]])
+        counted[name] = [{"q": q} for q in queries[name]]
+    for name, values in counted.items():
+        made[f"count: {name}"] = repeated(
+            [partial(count_books, each, exact=False) for each in values]
+        )
+    made["count: all, exactly"] = repeated([partial(count_books, {})])
     return made
 
 

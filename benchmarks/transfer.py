@@ -30,7 +30,7 @@ from benchmarks.servers import (
     requests,
     spawn,
 )
-from books_api.books.lists import count_books
+from books_api.books.counts import count_books
 from books_api.catalogues.cli import SOME_REJECTED
 from books_api.catalogues.importer import BATCH
 from books_api.extensions import db
@@ -59,7 +59,7 @@ def measure(quick: bool) -> dict[str, float]:
         result["memory"], result["memory at 10 %"] = meanwhile["peak"], meanwhile["at 10 %"]
         result["get idle"] = median(idle) * 1000
         result["get meanwhile"] = median(meanwhile["times"]) * 1000
-        books = count_books({})
+        books = count_books({}).books
         for form in ("csv", "jsonl"):
             export = run(place, "export", "--format", form, "-o", str(place.folder / "out"))
             result[f"export {form}"] = books / export["seconds"]

@@ -21,6 +21,7 @@ EXPOSED_HEADERS = [
     *("Content-Disposition", "Deprecation", "ETag", "Idempotent-Replayed", "Link", "Location"),
     *("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "Retry-After"),
     *("Sunset", "WWW-Authenticate", "X-Request-ID", "X-Total-Count"),
+    "X-Total-Count-Estimated",
 ]
 PREFLIGHT_SECONDS = 24 * 3600  # for which a browser may remember what it may send
 MIGRATIONS = Path(__file__).parent.parent / "migrations"

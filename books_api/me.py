@@ -11,7 +11,8 @@ from books_api.auth import User, identity, live_user, service, token_required
 from books_api.auth.attempts import password_confirmed
 from books_api.auth.routes import limit_body
 from books_api.auth.schemas import ConfirmationSchema, ProfileSchema, UserSchema
-from books_api.books.lists import count_books, list_books
+from books_api.books.counts import count_books
+from books_api.books.lists import list_books
 from books_api.books.schemas import BookSchema
 from books_api.web.openapi import Blueprint, problems
 
@@ -38,7 +39,7 @@ def get_me() -> Response:
     """
     filters = {"user_uid": UUID(identity().user_id)}
     books = {
-        "book_count": count_books(filters),
+        "book_count": count_books(filters).books,
         "books": list_books(limit=NEWEST, filters=filters).rows,
     }
     # Last: it opens a transaction, and a request that holds two connections can wait for itself.

@@ -138,7 +138,7 @@ def list_sessions(query: dict[str, Any]) -> tuple[Any, int, dict[str, str]]:
     count = query.pop("count")
     page = lists.list_sessions(identity(), **query)
     headers = link_next(page.cursor)
-    if count:
+    if count != "false":
         headers["X-Total-Count"] = str(lists.count_sessions(identity()))
     return page.rows, 200, headers
 
@@ -216,7 +216,7 @@ def list_users(query: dict[str, Any]) -> tuple[Any, int, dict[str, str]]:
     count = query.pop("count")
     page = lists.list_users(**query)
     headers = link_next(page.cursor)
-    if count:
+    if count != "false":
         headers["X-Total-Count"] = str(lists.count_users())
     return page.rows, 200, headers
 

@@ -18,6 +18,7 @@ from books_api.auth.idempotency import (
 )
 from books_api.books import changes, lists, service
 from books_api.books.change_schemas import ChangesQuery, ChangesSchema
+from books_api.books.counts import count_books
 from books_api.books.models import etag
 from books_api.books.schemas import (
     BookInputSchema,
@@ -34,13 +35,14 @@ from books_api.web.parsing import DUMP_OPTIONS
 blueprint = Blueprint("books", __name__, description="The catalogue")
 
 ETAG = header_refs("ETag")
+BOOKS_PAGE = PAGE | header_refs("X-Total-Count-Estimated")
 PAGE_PARAMETERS = ("limit", "cursor", "sort")
 
 
 @blueprint.route("/", methods=["GET"])
 @token_required()
 @blueprint.arguments(BookQuery(), location="query")
-@blueprint.response(200, BookSchema(many=True), headers=PAGE)
+@blueprint.response(200, BookSchema(many=True), headers=BOOKS_PAGE)
 @problems(422, 429)
 def list_books(query: dict[str, Any]) -> Response:
     """List books
@@ -141,7 +143,7 @@ def list_changes(query: dict[str, Any]) -> Response:
 @blueprint.route("/user/<uuid:user_id>", methods=["GET"])
 @token_required()
 @blueprint.arguments(BookOfUserQuery(), location="query")
-@blueprint.response(200, BookSchema(many=True), headers=PAGE)
+@blueprint.response(200, BookSchema(many=True), headers=BOOKS_PAGE)
 @problems(422, 429)
 def list_books_of_user(query: dict[str, Any], user_id: UUID) -> Response:
     """List a user's books
@@ -167,8 +169,11 @@ def books_response(
     page = find(**page_query, filters=query, searcher=searcher)
     body = dumps(page.rows, option=DUMP_OPTIONS)
     headers = link_next(page.cursor)
-    if count:
-        headers["X-Total-Count"] = str(lists.count_books({**query, **filters}, searcher))
+    if count != "false":
+        found = count_books({**query, **filters}, searcher, exact=count == "exact")
+        headers["X-Total-Count"] = str(found.books)
+        if found.is_estimate:
+            headers["X-Total-Count-Estimated"] = "true"
     return Response(body, 200, headers, content_type="application/json")
 
 

@@ -183,18 +183,22 @@ class BaseQuery(BaseSchema):
     }
 
 
+def choice(choices: Iterable[str], **kwargs: Any) -> fields.String:
+    """Return the field of a string that is one of the choices."""
+    one_of = OneOf(list(choices), error=NOT_A_CHOICE)
+    return fields.String(validate=one_of, error_messages=Text.default_error_messages, **kwargs)
+
+
 class PageQuery(BaseQuery):
     """Which page of a list."""
 
     limit = QueryInteger(load_default=LIMIT_DEFAULT, validate=within(1, LIMIT_MAX))
     cursor = Text(1, CURSOR_MAX, trim=False)
-    count = QueryBoolean(load_default=False)
-
-
-def choice(choices: Iterable[str], **kwargs: Any) -> fields.String:
-    """Return the field of a string that is one of the choices."""
-    one_of = OneOf(list(choices), error=NOT_A_CHOICE)
-    return fields.String(validate=one_of, error_messages=Text.default_error_messages, **kwargs)
+    count = choice(
+        ("false", "true", "exact"),
+        load_default="false",
+        metadata={"x-enum-varnames": ["FALSE", "TRUE", "EXACT"]},
+    )
 
 
 def sort_parameter(*names: str) -> fields.String:

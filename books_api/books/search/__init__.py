@@ -17,6 +17,6 @@ others write in between.
 """
 
 from books_api.books.search.candidates import QUERY, Within, has
-from books_api.books.search.pages import Search, count_found, meaning, take_isbn
+from books_api.books.search.pages import Search, meaning, take_isbn
 
-__all__ = ["QUERY", "Search", "Within", "count_found", "has", "meaning", "take_isbn"]
+__all__ = ["QUERY", "Search", "Within", "has", "meaning", "take_isbn"]

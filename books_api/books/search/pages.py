@@ -11,7 +11,6 @@ from sqlalchemy import (
     Uuid,
     bindparam,
     cast,
-    func,
     literal_column,
     select,
 )
@@ -103,21 +102,6 @@ def meaning(within: Within, parameters: dict[str, Any]) -> str | None:
     """Return the tsquery that q means; None when it finds nothing."""
     found = find_candidates(within, parameters, [Book.id])
     return found.query if found else None
-
-
-@slot_or_refusal()
-def count_found(within: Within, parameters: dict[str, Any]) -> int:
-    """Return how many books q finds. Raises TooManySearches."""
-    if (query := meaning(within, parameters)) is None:
-        return 0
-    [(count,)] = _count(within).rows(**parameters, query=query)
-    return int(count)
-
-
-@lru_cache
-def _count(within: Within) -> Statement:
-    books = select(func.count()).select_from(Book).where(*within.conditions, has(QUERY))
-    return in_a_slot(within.names, Statement(books))
 
 
 @lru_cache

@@ -68,7 +68,7 @@ class Tour {
         Book emma = books.createBook(new BookInput().title("Emma").author("Jane Austen"), null);
 
         BooksApi.APIListBooksRequest.Builder page =
-                BooksApi.APIListBooksRequest.newBuilder().limit(1).sort("title").count(true);
+                BooksApi.APIListBooksRequest.newBuilder().limit(1).sort("title").count("true");
         ApiResponse<List<Book>> first = books.listBooksWithHttpInfo(page.build());
         check(first.getData().equals(List.of(emma)));
         check(first.getHeaders().get("x-total-count").equals(List.of("2")));

@@ -24,7 +24,7 @@ assert.deepEqual((await api.createBook(hobbit)).data, book);
 const austen = { title: "Emma", author: "Jane Austen" };
 const { data: emma } = await api.createBook({ body: austen, throwOnError: true });
 
-const query = { limit: 1, sort: "title", count: true } as const;
+const query = { limit: 1, sort: "title", count: "true" } as const;
 const first = await api.listBooks({ query, throwOnError: true });
 assert.deepEqual(first.data, [emma]);
 assert.equal(first.response.headers.get("X-Total-Count"), "2");

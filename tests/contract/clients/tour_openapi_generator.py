@@ -33,10 +33,10 @@ book = books.create_book(hobbit, idempotency_key="a-new-value-for-each-book")
 assert books.create_book(hobbit, idempotency_key="a-new-value-for-each-book") == book
 emma = books.create_book(BookInput(title="Emma", author="Jane Austen"))
 
-first = books.list_books_with_http_info(limit=1, sort="title", count=True)
+first = books.list_books_with_http_info(limit=1, sort="title", count="true")
 assert (first.data, first.headers["X-Total-Count"]) == ([emma], "2")
 cursor = re.search("cursor=([^&>]+)", first.headers["Link"])[1]
-assert books.list_books(limit=1, sort="title", count=True, cursor=cursor) == [book]
+assert books.list_books(limit=1, sort="title", count="true", cursor=cursor) == [book]
 assert books.list_books(q="hobit") == [book]
 
 etag = books.get_book_with_http_info(book.id).headers["ETag"]

@@ -25,6 +25,7 @@ from books_client.models import (
     Confirmation,
     ExportBooksFormat,
     ImportReport,
+    ListBooksCount,
     ListBooksSort,
     Login,
     LoginAnswer,
@@ -56,7 +57,7 @@ again = create_book.sync(client=client, body=hobbit, idempotency_key="a-new-valu
 assert again == book
 
 emma = create_book.sync(client=client, body=BookInput(title="Emma", author="Jane Austen"))
-page = {"client": client, "limit": 1, "sort": ListBooksSort.TITLE, "count": True}
+page = {"client": client, "limit": 1, "sort": ListBooksSort.TITLE, "count": ListBooksCount.TRUE}
 first = list_books.sync_detailed(**page)
 assert (first.parsed, first.headers["X-Total-Count"]) == ([emma], "2")
 cursor = re.search("cursor=([^&>]+)", first.headers["Link"])

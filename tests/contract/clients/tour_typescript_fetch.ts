@@ -28,7 +28,7 @@ const book = await books.createBook({ bookInput: hobbit, idempotencyKey });
 assert.deepEqual(await books.createBook({ bookInput: hobbit, idempotencyKey }), book);
 const emma = await books.createBook({ bookInput: { title: "Emma", author: "Jane Austen" } });
 
-const page = { limit: 1, sort: "title", count: true } as const;
+const page = { limit: 1, sort: "title", count: "true" } as const;
 const first = await books.listBooksRaw(page);
 assert.deepEqual(await first.value(), [emma]);
 assert.equal(first.raw.headers.get("X-Total-Count"), "2");
