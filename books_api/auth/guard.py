@@ -60,7 +60,7 @@ def role_required(role: Role) -> Callable[[View], View]:
         @wraps(view)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
             if identity().role != role:
-                raise RoleRequired(role)
+                raise RoleRequired(f"Only for users with the role {role}.")
             return view(*args, **kwargs)
 
         return cast(View, wrapper)

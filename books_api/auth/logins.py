@@ -145,7 +145,9 @@ def _open_script_session(
     most = current_settings().script_tokens_per_user
     mine = (Session.user_id == user.id, Session.name.is_not(None), live(datetime.now(UTC)))
     if db.session.scalars(select(func.count()).where(*mine)).one() >= most:
-        raise TooManyScriptTokens(most)
+        raise TooManyScriptTokens(
+            f"You have {most} tokens for scripts, the most allowed; end one first."
+        )
     now = datetime.now(UTC)
     session = Session(
         user_id=user.id,

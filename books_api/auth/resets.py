@@ -12,6 +12,7 @@ from books_api.auth.models import User
 from books_api.extensions import db
 from books_api.keys import get_keys
 from books_api.observability.logs import security_event
+from books_api.web.problems import Problem
 
 RESET_SECONDS = 24 * 3600
 
@@ -49,7 +50,7 @@ def reset_password(token: str, new_password: str) -> UUID:
     return user.id
 
 
-def _refused_reset() -> ResetTokenRefused:
+def _refused_reset() -> Problem:
     security_event("password_reset_failed", logging.WARNING)
     return ResetTokenRefused()
 

@@ -17,7 +17,7 @@ from books_api.auth import (
     tokens,
 )
 from books_api.auth.attempts import password_confirmed, remember
-from books_api.auth.exceptions import InvalidKey, SignupDisabled, WeakPassword
+from books_api.auth.exceptions import InvalidKey, SignupClosed, WeakPassword
 from books_api.auth.guard import identity, role_required, sent_by_admin, token_required
 from books_api.auth.idempotency import idempotency_key, replay_headers
 from books_api.auth.models import Role, User
@@ -54,7 +54,7 @@ def signup(values: dict[str, Any]) -> tuple[Any, int, dict[str, str]]:
     accounts, with their token. With an `Idempotency-Key` it may be sent again.
     """
     if not current_settings().signup_enabled and not sent_by_admin():
-        raise SignupDisabled
+        raise SignupClosed
     user, is_replay = sign_up(values, key=idempotency_key(), network=client_network())
     return user, 201, replay_headers(is_replay)
 

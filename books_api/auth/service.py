@@ -13,7 +13,6 @@ from books_api.auth import passwords, sessions
 from books_api.auth.exceptions import (
     EmailTaken,
     LastAdmin,
-    PasswordRequired,
     TokenRevoked,
     UsernameTaken,
     UserNotFound,
@@ -27,6 +26,7 @@ from books_api.config import current_settings
 from books_api.database import autocommit
 from books_api.extensions import db
 from books_api.observability.logs import security_event
+from books_api.web.problems import InvalidInput, Message
 
 UNIQUE = {"uq_users_email": EmailTaken, "uq_users_username": UsernameTaken}
 
@@ -51,12 +51,13 @@ def _found(user: User | None) -> User:
 def update_profile(identity: Identity, changes: Mapping[str, Any]) -> User:
     """Change one's own names, or the email with the current password.
 
-    Raises PasswordRequired, WrongPassword, EmailTaken, UsernameTaken and TokenRefused.
+    Raises InvalidInput, WrongPassword, EmailTaken, UsernameTaken and TokenRefused.
     """
     changes = dict(changes)
     password = changes.pop("current_password", None)
     if "email" in changes and password is None:
-        raise PasswordRequired
+        message = Message("required", "Is required to change the email.")
+        raise InvalidInput({"current_password": [message]})
     if password is not None:
         _check_password(identity, password)
     user = live_user(identity, for_update=True)  # or it may be deleted before it is changed

@@ -27,6 +27,7 @@ from books_api.config import current_settings
 from books_api.database import transaction
 from books_api.extensions import db
 from books_api.observability.logs import security_event
+from books_api.web.problems import Problem
 
 LOST_ANSWER = timedelta(seconds=30)
 # FOR NO KEY UPDATE locks out the others that lock a user, or share it, and lets foreign keys refer
@@ -202,7 +203,7 @@ def _end(session_id: str, user_id: str, reason: str, *also: Entry) -> None:
         db.session.commit()
 
 
-def _reused(session: Session) -> TokenRevoked:
+def _reused(session: Session) -> Problem:
     """End the session of a refresh token that was spent before, and return the refusal."""
     security_event(
         "refresh_token_reused", logging.WARNING, user_id=session.user_id, session_id=session.id

@@ -22,7 +22,7 @@ from books_api.web.components import (
 )
 from books_api.web.pagination import LIMIT_MAX
 from books_api.web.parsing import Parser
-from books_api.web.problems import TYPES, Problem
+from books_api.web.problems import TYPES
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -93,10 +93,10 @@ def make_document() -> dict[str, Any]:
     components = document["components"]
     for unused in ("Error", "PaginationMetadata"):
         components["schemas"].pop(unused, None)
-    kinds = sorted(TYPES.values(), key=lambda kind: (kind.status, kind.name))
+    kinds = sorted(TYPES, key=lambda name: (TYPES[name].status, name))
     components["responses"] = {
         f"Problem{status}": _error_response(status, list(of_status))
-        for status, of_status in groupby(kinds, key=lambda kind: kind.status)
+        for status, of_status in groupby(kinds, key=lambda name: TYPES[name].status)
         if status not in (405, 500)  # of no documented operation
     }
     for path, item in document["paths"].items():
@@ -155,22 +155,22 @@ def _example(schema: dict[str, Any], schemas: dict[str, Any]) -> Any:
     return EXAMPLES.get(schema.get("format") or str(schema["type"]), "text")
 
 
-def _error_response(status: int, kinds: list[type[Problem]]) -> dict[str, Any]:
+def _error_response(status: int, names: list[str]) -> dict[str, Any]:
     examples = {
-        kind.name: {
+        name: {
             "value": {
-                "type": f"/problems/{kind.name}",
-                "title": kind.title,
+                "type": f"/problems/{name}",
+                "title": TYPES[name].title,
                 "status": status,
-                "detail": kind.detail or kind.meaning(),
+                "detail": TYPES[name].detail or TYPES[name].meaning,
                 "instance": "/api/v1.0.0/books/",
                 "request_id": "a1a3ff46bbf04a7bd1a3ad19dd3a3e5c",
             }
         }
-        for kind in kinds
+        for name in names
     }
     return {
-        "description": " ".join(f"`{kind.name}`: {kind.meaning()}" for kind in kinds),
+        "description": " ".join(f"`{name}`: {TYPES[name].meaning}" for name in names),
         "headers": OF_ERRORS.get(status, {}),
         "content": {
             "application/problem+json": {

@@ -103,7 +103,7 @@ class Parser(FlaskParser):
             # Not UTF-8, nested too deep, NaN or a lone surrogate: orjson has one class for all.
             raise BadRequest(f"The body is not valid JSON: {error}.") from None
         if not isinstance(data, dict):
-            raise InvalidInput([NOT_AN_OBJECT], "json")
+            raise InvalidInput(NOT_AN_OBJECT)
         return data
 
     def load_querystring(self, req: Request, schema: Schema) -> Any:

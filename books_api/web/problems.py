@@ -1,9 +1,11 @@
-"""Problem details (RFC 9457): a class for each type of problem."""
+"""Problem details (RFC 9457): a class for each problem; docs/problems.toml has their types."""
 
 import logging
+import tomllib
 from collections.abc import Iterator, Mapping
 from operator import itemgetter
-from typing import Any, ClassVar, Self
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, Self
 from urllib.parse import quote
 from uuid import UUID
 
@@ -14,7 +16,20 @@ from books_api.observability.logs import Event, request_id, security_event
 
 ERRORS_MAX = 100  # or a small request has a large answer
 RETRY_AFTER = {"Retry-After": "1"}
-TYPES: dict[str, type["Problem"]] = {}
+
+
+class ProblemType(NamedTuple):
+    """What docs/problems.toml says of a type; `detail` stands where a problem has no other."""
+
+    status: int
+    title: str
+    meaning: str
+    remedy: str
+    detail: str = ""
+
+
+_TABLE = Path(__file__).with_name("docs").joinpath("problems.toml").read_text("utf-8")
+TYPES = {name: ProblemType(**row) for name, row in tomllib.loads(_TABLE).items()}
 
 
 class Message(str):
@@ -41,30 +56,19 @@ NOT_AN_OBJECT = Message("not-an-object", "Must be a JSON object.")
 class Problem(Exception):
     """Why a request is not carried out: raised by the domain, formatted by problem_response().
 
-    A subclass with a name is a type of problem: its docstring (what it means) and `remedy` (what
-    a client can do) are its page. The text of an instance is the `detail` of the answer.
+    `name` is its type. The text of an instance is the `detail` of the answer.
     """
 
     name: ClassVar[str]
-    status: int
-    title: ClassVar[str]
-    remedy: ClassVar[str] = ""
     detail: ClassVar[str] = ""
     event: ClassVar[Event | None] = None  # in the log, as `event_level`
     event_level: ClassVar[int] = logging.WARNING
     field: str | None = None  # the member of the request's body that it is about
 
-    def __init_subclass__(cls) -> None:
-        if "name" in vars(cls):
-            TYPES[cls.name] = cls
-
     def __init__(self, detail: str | None = None) -> None:
-        super().__init__(detail or self.detail)
-
-    @classmethod
-    def meaning(cls) -> str:
-        """Return the first paragraph of the docstring, in one line."""
-        return " ".join((cls.__doc__ or "").partition("\n\n")[0].split())
+        self.type = TYPES[self.name]
+        self.status = self.type.status
+        super().__init__(detail or self.detail or self.type.detail)
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -83,50 +87,18 @@ class Problem(Exception):
         return {"errors": [error]}
 
 
-class MalformedRequest(Problem):
-    """The request is not valid HTTP or its body is not valid JSON, is empty or is cut off."""
-
-    name, status, title = "malformed-request", 400, "Malformed request"
-    remedy = "Correct the form of the request; `detail` says what is wrong with it."
+def problem(name: str, base: type[Problem] = Problem, **attributes: Any) -> type[Problem]:
+    """Return the class of a problem of this type that differs from its base in attributes only."""
+    return type(name.title().replace("-", ""), (base,), {"name": name, **attributes})
 
 
-class HTTPSRequired(Problem):
-    """The request came in clear text; nginx answers so where it would redirect a browser."""
-
-    name, status, title = "https-required", 403, "HTTPS required"
-    remedy = "Use https://, and replace a password or token that was sent in clear text."
-
-
-class NotFound(Problem):
-    """There is nothing at this address: no such resource, or it has been deleted."""
-
-    name, status, title = "not-found", 404, "Not found"
-    remedy = "Check the path and the id."
-    detail = "There is nothing at this address."
-
-
-class MethodNotAllowed(Problem):
-    """The resource does not have this method."""
-
-    name, status, title = "method-not-allowed", 405, "Method not allowed"
-    remedy = "Use one of the methods in the Allow header."
-
-
-class ContentTooLarge(Problem):
-    """The body is larger than this operation accepts."""
-
-    name, status, title = "content-too-large", 413, "Content too large"
-    remedy = "Send less at once: 16 KiB to /auth/, 16 MiB to /books/import, otherwise 1 MiB."
-
-
-class UnsupportedMediaType(Problem):
-    """The body is sent in a media type or an encoding that this operation does not read."""
-
-    name, status, title = "unsupported-media-type", 415, "Unsupported media type"
-    remedy = (
-        "Send the Content-Type that the operation documents, without a Content-Encoding; only"
-        " /books/import reads gzip."
-    )
+MalformedRequest = problem("malformed-request")
+NotFound = problem("not-found")
+MethodNotAllowed = problem("method-not-allowed")
+ContentTooLarge = problem("content-too-large")
+UnsupportedMediaType = problem("unsupported-media-type")
+InternalError = problem("internal-error")
+Unavailable = problem("unavailable", headers=RETRY_AFTER)
 
 
 class InvalidInput(Problem):
@@ -136,10 +108,9 @@ class InvalidInput(Problem):
     does not depend on the order in which the members were sent.
     """
 
-    name, status, title = "validation", 422, "Invalid input"
-    remedy = "Correct what `errors` points at."
+    name = "validation"
 
-    def __init__(self, messages: Any, location: str) -> None:
+    def __init__(self, messages: Any, location: str = "json") -> None:
         if location == "json":
             kind, found = "pointer", list(flatten_messages(messages))
         else:
@@ -161,10 +132,7 @@ class InvalidInput(Problem):
 
 
 class RateLimited(Problem):
-    """There were too many requests of this kind."""
-
-    name, status, title = "rate-limited", 429, "Too many requests"
-    remedy = "Wait for as many seconds as the Retry-After header says."
+    name = "rate-limited"
     event = "rate_limited"
     user_id: UUID | None = None  # of the account, where a login is refused
 
@@ -185,23 +153,6 @@ class RateLimited(Problem):
         return {"Retry-After": str(self.retry_after)}
 
 
-class InternalError(Problem):
-    """The service failed in a way that nobody foresaw."""
-
-    name, status, title = "internal-error", 500, "Internal error"
-    remedy = "Give the operator the `request_id`."
-    detail = "Something went wrong here. The request id helps the operator to find it."
-
-
-class Unavailable(Problem):
-    """Postgres or Redis does not answer, or too much is asked of the service at once."""
-
-    name, status, title = "unavailable", 503, "Temporarily unavailable"
-    remedy = "Send the request again after as many seconds as the Retry-After header says."
-    detail = "The service is briefly unavailable; try again in a moment."
-    headers = RETRY_AFTER
-
-
 def problem_response(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
     """Return the problem as application/problem+json, and log what it says of security."""
     if problem.event:
@@ -209,7 +160,7 @@ def problem_response(problem: Problem, headers: Mapping[str, str] | None = None)
         security_event(problem.event, problem.event_level, **fields)
     body = {
         "type": f"/problems/{problem.name}",
-        "title": problem.title,
+        "title": problem.type.title,
         "status": problem.status,
         "detail": str(problem),
         "instance": quote(request.path),

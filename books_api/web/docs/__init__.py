@@ -95,7 +95,7 @@ def problem_page(name: str) -> Response:
         name=name,
         status=kind.status,
         title=escape(kind.title),
-        meaning=escape(kind.meaning()),
+        meaning=escape(kind.meaning),
         remedy=escape(kind.remedy),
     )
     return Response(page, content_type="text/html; charset=utf-8")
