@@ -22,7 +22,7 @@ from sqlalchemy.exc import IntegrityError
 from books_api.auth.exceptions import InvalidKey, KeyInUse, KeyReused, TokenRevoked
 from books_api.auth.models import IDEMPOTENCY_KEY_MAX, IdempotencyKey
 from books_api.database import transaction
-from books_api.web.components import IDEMPOTENCY_KEY
+from books_api.web.openapi import IDEMPOTENCY_KEY
 
 KEPT = timedelta(hours=24)
 

@@ -6,16 +6,7 @@ from uuid import UUID
 
 from flask import request
 
-from books_api.auth import (
-    lists,
-    logins,
-    resets,
-    schemas,
-    service,
-    session_schemas,
-    sessions,
-    tokens,
-)
+from books_api.auth import lists, logins, resets, schemas, service, sessions, tokens
 from books_api.auth.attempts import password_confirmed, remember
 from books_api.auth.exceptions import InvalidKey, SignupClosed, WeakPassword
 from books_api.auth.guard import identity, role_required, sent_by_admin, token_required
@@ -23,10 +14,9 @@ from books_api.auth.idempotency import idempotency_key, replay_headers
 from books_api.auth.models import Role, User
 from books_api.auth.signups import sign_up
 from books_api.config import AUTH_BODY_MAX, current_settings
-from books_api.web.components import PAGE, REPLAYED
 from books_api.web.fields import PageQuery
 from books_api.web.limits import client_network, limited
-from books_api.web.openapi import Blueprint, problems, request_headers
+from books_api.web.openapi import PAGE, REPLAYED, Blueprint, problems, request_headers
 from books_api.web.pagination import link_next
 
 blueprint = Blueprint("auth", __name__, description="Accounts, sessions and tokens")
@@ -61,7 +51,7 @@ def signup(values: dict[str, Any]) -> tuple[Any, int, dict[str, str]]:
 
 @blueprint.route("/login", methods=["POST"])
 @blueprint.arguments(schemas.LoginSchema())
-@blueprint.response(200, session_schemas.LoginAnswerSchema)
+@blueprint.response(200, schemas.LoginAnswerSchema)
 @problems(401)
 @limited("login_limit")
 def login(credentials: dict[str, str]) -> dict[str, Any]:
@@ -77,7 +67,7 @@ def login(credentials: dict[str, str]) -> dict[str, Any]:
 @blueprint.route("/refresh-token", methods=["GET"])
 @limited("refresh_limit")
 @token_required("refresh")
-@blueprint.response(200, session_schemas.AccessTokenSchema)
+@blueprint.response(200, schemas.AccessTokenSchema)
 def get_access_token() -> tokens.AccessToken:
     """Get another access token
 
@@ -89,7 +79,7 @@ def get_access_token() -> tokens.AccessToken:
 @blueprint.route("/refresh-token", methods=["POST"])
 @limited("refresh_limit")
 @token_required("refresh")
-@blueprint.response(200, session_schemas.TokenPairSchema)
+@blueprint.response(200, schemas.TokenPairSchema)
 def rotate_refresh_token() -> sessions.TokenPair:
     """Exchange the refresh token
 
@@ -101,7 +91,7 @@ def rotate_refresh_token() -> sessions.TokenPair:
 
 @blueprint.route("/logout", methods=["POST"])
 @token_required("access", "refresh")
-@blueprint.response(200, session_schemas.MessageSchema)
+@blueprint.response(200, schemas.MessageSchema)
 def logout() -> dict[str, str]:
     """Log out
 
@@ -114,7 +104,7 @@ def logout() -> dict[str, str]:
 
 @blueprint.route("/logout-all", methods=["POST"])
 @token_required(login=True)
-@blueprint.response(200, session_schemas.MessageSchema)
+@blueprint.response(200, schemas.MessageSchema)
 def logout_all() -> dict[str, str]:
     """Log out everywhere
 
@@ -127,7 +117,7 @@ def logout_all() -> dict[str, str]:
 @blueprint.route("/sessions", methods=["GET"])
 @token_required()
 @blueprint.arguments(PageQuery(), location="query")
-@blueprint.response(200, session_schemas.SessionSchema(many=True), headers=PAGE)
+@blueprint.response(200, schemas.SessionSchema(many=True), headers=PAGE)
 @problems(422)
 def list_sessions(query: dict[str, Any]) -> tuple[Any, int, dict[str, str]]:
     """List your sessions
@@ -145,8 +135,8 @@ def list_sessions(query: dict[str, Any]) -> tuple[Any, int, dict[str, str]]:
 
 @blueprint.route("/sessions", methods=["POST"])
 @token_required(login=True)
-@blueprint.arguments(session_schemas.ScriptTokenRequestSchema())
-@blueprint.response(201, session_schemas.ScriptTokenSchema, headers=REPLAYED)
+@blueprint.arguments(schemas.ScriptTokenRequestSchema())
+@blueprint.response(201, schemas.ScriptTokenSchema, headers=REPLAYED)
 @problems(409)
 @request_headers("Idempotency-Key")
 @limited("session_limit", by=user_id, spare=(InvalidKey,))
@@ -177,7 +167,7 @@ def end_session(session_id: UUID) -> None:
 @blueprint.route("/password", methods=["POST"])
 @token_required(login=True)
 @blueprint.arguments(schemas.PasswordChangeSchema())
-@blueprint.response(200, session_schemas.TokenPairSchema)
+@blueprint.response(200, schemas.TokenPairSchema)
 @password_confirmed
 def change_password(values: dict[str, str]) -> sessions.TokenPair:
     """Change your password

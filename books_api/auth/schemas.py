@@ -1,4 +1,4 @@
-"""Messages about accounts: their form, never the database. docs/members.toml describes them."""
+"""Messages about accounts and sessions: their form. docs/members.toml describes the members."""
 
 from functools import partial
 from typing import Any
@@ -6,7 +6,14 @@ from typing import Any
 from marshmallow import fields
 from marshmallow.validate import Email
 
-from books_api.auth.models import EMAIL_MAX, NAME_MAX, USERNAME_MAX, USERNAME_MIN, Role
+from books_api.auth.models import (
+    EMAIL_MAX,
+    NAME_MAX,
+    SESSION_NAME_MAX,
+    USERNAME_MAX,
+    USERNAME_MIN,
+    Role,
+)
 from books_api.auth.passwords import PASSWORD_MAX, PASSWORD_MIN
 from books_api.web.fields import (
     NOT_A_BOOLEAN,
@@ -16,8 +23,10 @@ from books_api.web.fields import (
     ResponseSchema,
     Text,
     Timestamp,
+    WholeNumber,
     choice,
     sort_parameter,
+    within,
 )
 from books_api.web.problems import Message
 
@@ -112,3 +121,51 @@ class UserUpdateSchema(BaseSchema):
     role = role()
     is_active = StrictBoolean()
     is_verified = StrictBoolean()
+
+
+class LoginUserSchema(UserSchema):
+    uid = fields.UUID(attribute="id")
+
+    class Meta(ResponseSchema.Meta):
+        fields = ("uid", "email", "username")
+
+
+class MessageSchema(ResponseSchema):
+    message = fields.String()
+
+
+class AccessTokenSchema(ResponseSchema):
+    access_token = fields.String()
+    token_type = fields.String()
+    expires_in = fields.Integer()
+
+
+class TokenPairSchema(AccessTokenSchema):
+    refresh_token = fields.String()
+
+
+class LoginAnswerSchema(TokenPairSchema, MessageSchema):
+    user = fields.Nested(LoginUserSchema)
+
+
+class SessionSchema(ResponseSchema):
+    """A login, or a named token for a script."""
+
+    id = fields.UUID()
+    name = fields.String(allow_none=True)
+    read_only = fields.Boolean()
+    user_agent = fields.String()
+    created_at = Timestamp()
+    last_used_at = Timestamp()
+    expires_at = Timestamp()
+    current = fields.Boolean()
+
+
+class ScriptTokenRequestSchema(BaseSchema):
+    name = Text(1, SESSION_NAME_MAX, required=True)
+    expires_in_days = WholeNumber(required=True, validate=within(1, 365))
+    read_only = StrictBoolean(required=True)
+
+
+class ScriptTokenSchema(SessionSchema, AccessTokenSchema):
+    """The session of a script, and its token, which is shown once."""

@@ -17,7 +17,6 @@ from books_api.auth.idempotency import (
     run_idempotent,
 )
 from books_api.books import changes, lists, service
-from books_api.books.change_schemas import ChangesQuery, ChangesSchema
 from books_api.books.counts import count_books
 from books_api.books.models import etag
 from books_api.books.schemas import (
@@ -26,9 +25,10 @@ from books_api.books.schemas import (
     BookQuery,
     BookSchema,
     BookUpdateSchema,
+    ChangesQuery,
+    ChangesSchema,
 )
-from books_api.web.components import PAGE, header_refs
-from books_api.web.openapi import Blueprint, problems, request_headers
+from books_api.web.openapi import PAGE, Blueprint, header_refs, problems, request_headers
 from books_api.web.pagination import Page, absolute_url, link_next
 from books_api.web.parsing import DUMP_OPTIONS
 

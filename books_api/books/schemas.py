@@ -1,4 +1,4 @@
-"""Messages about books: their form, never the database. docs/members.toml describes them."""
+"""Messages about books: their form. docs/members.toml describes the members."""
 
 import re
 from datetime import date
@@ -7,6 +7,7 @@ from typing import Any
 from unicodedata import combining, normalize
 
 from marshmallow import ValidationError, fields
+from marshmallow.validate import Length
 from stdnum import isbn
 from stdnum.ean import calc_check_digit
 
@@ -19,8 +20,11 @@ from books_api.books.models import (
     TITLE_MAX,
 )
 from books_api.web.fields import (
+    CURSOR_MAX,
+    BaseQuery,
     BaseSchema,
     PageQuery,
+    QueryInteger,
     ResponseSchema,
     Text,
     Timestamp,
@@ -36,6 +40,7 @@ PARTIAL_DATE = r"[0-9]{4}(-[0-9]{2}(-[0-9]{2})?)?"
 YEAR = "([1-9][0-9]{3}|0[1-9][0-9]{2}|00[1-9][0-9]|000[1-9])"
 PARTIAL_DATE_PATTERN = rf"^{YEAR}(-(0[1-9]|1[0-2])(-(0[1-9]|[12][0-9]|3[01]))?)?$"
 SORT_FIELDS = ("created_at", "updated_at", "title", "author", "published_date", "page_count")
+CHANGES_DEFAULT, CHANGES_MAX = 100, 1_000  # in an answer
 VERSION_MAX = 2**31 - 1  # as Postgres has it
 Q_MAX = 1_000  # no word so far behind is searched for
 # More combining marks in a row are in no writing, and Postgres takes quadratic time to bring them
@@ -160,3 +165,21 @@ class BookQuery(PageQuery):
 class BookOfUserQuery(BookQuery):
     class Meta:
         exclude = ("user_uid",)
+
+
+class ChangesQuery(BaseQuery):
+    limit = QueryInteger(load_default=CHANGES_DEFAULT, validate=within(1, CHANGES_MAX))
+    cursor = Text(1, CURSOR_MAX, trim=False)
+    user_uid = UUIDField()
+
+
+class DeletedBookSchema(ResponseSchema):
+    id = fields.UUID()
+    deleted_at = Timestamp()
+
+
+class ChangesSchema(ResponseSchema):
+    books = fields.List(fields.Nested(BookSchema), validate=Length(max=CHANGES_MAX))
+    deleted = fields.List(fields.Nested(DeletedBookSchema), validate=Length(max=CHANGES_MAX))
+    cursor = fields.String()
+    more = fields.Boolean()

@@ -15,9 +15,8 @@ from unicodedata import category
 from charset_normalizer import from_bytes
 
 from books_api.catalogues.exceptions import UnreadableCatalogue
-from books_api.catalogues.foreign import refuse_foreign
 from books_api.catalogues.letters import likelihood
-from books_api.catalogues.tables import BEYOND_ASCII, BROKEN, WORDS
+from books_api.catalogues.tables import BEYOND_ASCII, BROKEN, WORDS, load_table
 
 LINE_MAX = 1024 * 1024  # characters: a file of one endless line costs no memory
 SAMPLE = 1024 * 1024  # bytes
@@ -28,6 +27,11 @@ EXAMPLES_MAX = 4
 NAME_IT = "Name it, as --encoding or in the parameter encoding."
 CLEAR = 6.0  # by how much a reading must be likelier than the next; in trials 5 was too little
 CONTROLS = bytes([*range(9), *range(14, 27), *range(28, 32)])  # that no text has
+FOREIGN_MAX = 64 * 1024  # bytes by which a file that is no table is known
+_FOREIGN = [
+    (re.compile(pattern.encode("latin-1"), re.IGNORECASE | re.DOTALL), name, remedy)
+    for pattern, name, remedy in load_table("foreign.toml")["formats"]
+]
 _BETWEEN_WORDS = re.compile(rb"[\0-/:;]+")  # no encoding has these as part of a letter
 _TEXT_CODECS = {name for name in aliases.values() if not name.endswith("_codec")} - {
     "rot_13",
@@ -60,7 +64,7 @@ def open_text(raw: IO[bytes], name: str | None = None) -> tuple[TextIOWrapper, s
     try:
         raw.seek(0)
         start = raw.read(SAMPLE)
-        refuse_foreign(start)
+        _refuse_foreign(start)
         encoding = _recognise(raw, start) if name is None else _named(raw, name)
         raw.seek(0)
     except (OSError, EOFError, zlib.error) as error:
@@ -81,6 +85,13 @@ def read_lines(text: TextIOWrapper) -> Iterator[str]:
         raise UnreadableCatalogue(
             f"The file cannot be read after line {number}: {error}."
         ) from None
+
+
+def _refuse_foreign(start: bytes) -> None:
+    start = start.removeprefix(codecs.BOM_UTF8)[:FOREIGN_MAX]
+    for pattern, name, remedy in _FOREIGN:
+        if pattern.match(start):
+            raise UnreadableCatalogue(f"The file is {name}, not a table or JSON. {remedy}.")
 
 
 def _recognise(raw: IO[bytes], start: bytes) -> Encoding:

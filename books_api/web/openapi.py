@@ -1,7 +1,10 @@
-"""/openapi.json: what the routes and schemas say, and what all operations have in common."""
+"""/openapi.json: what the routes and schemas say, and docs/ for what they do not say."""
 
+import json
+import tomllib
 from collections.abc import Callable
 from itertools import groupby
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import flask_smorest
@@ -11,20 +14,27 @@ from flask import Flask
 from marshmallow import fields
 
 from books_api.extensions import api
-from books_api.web.components import (
-    BASE,
-    EXAMPLES,
-    LINKS,
-    MEMBERS,
-    OF_ERRORS,
-    PATH_PARAMETERS,
-    RATE_LIMIT,
-)
 from books_api.web.pagination import LIMIT_MAX
 from books_api.web.parsing import Parser
 from books_api.web.problems import TYPES
 
 View = TypeVar("View", bound=Callable[..., Any])
+DOCS = Path(__file__).with_name("docs")
+BASE: dict[str, Any] = json.loads((DOCS / "base.json").read_bytes())
+OPERATIONS: dict[str, Any] = tomllib.loads((DOCS / "operations.toml").read_text("utf-8"))
+MEMBERS: dict[str, Any] = tomllib.loads((DOCS / "members.toml").read_text("utf-8"))
+EXAMPLES = OPERATIONS["examples"]
+IDEMPOTENCY_KEY = BASE["components"]["parameters"]["Idempotency-Key"]["schema"]["pattern"]
+
+
+def header_refs(*names: str) -> dict[str, Any]:
+    """Return references to headers of the document."""
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
+PAGE = header_refs("Link", "X-Total-Count")
+REPLAYED = header_refs("Idempotent-Replayed")
+RATE_LIMIT = header_refs("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
 
 
 def problems(*statuses: int) -> Callable[[View], View]:
@@ -101,7 +111,7 @@ def make_document() -> dict[str, Any]:
     }
     for path, item in document["paths"].items():
         for parameter in item.get("parameters", []):
-            parameter["description"] = PATH_PARAMETERS[parameter["name"]]
+            parameter["description"] = OPERATIONS["path_parameters"][parameter["name"]]
             parameter["schema"]["examples"] = [EXAMPLES["uuid"]]
         for operation in item.values():
             if isinstance(operation, dict):
@@ -129,10 +139,10 @@ def _complete(operation: dict[str, Any], path: str, schemas: dict[str, Any]) -> 
     success = responses[min(responses)]
     if operation.pop("rate_limited", False):
         success["headers"] = {**success.get("headers", {}), **RATE_LIMIT}
-    if operation["operationId"] in LINKS:
+    if links := OPERATIONS["links"].get(operation["operationId"]):
         success["links"] = {
-            target: {"operationId": target, **members}
-            for target, members in LINKS[operation["operationId"]].items()
+            target: {"operationId": target, **({"parameters": taken} if taken else {})}
+            for target, taken in links.items()
         }
     for message in (operation.get("requestBody", {}), success):
         for content in message.get("content", {}).values():
@@ -171,7 +181,7 @@ def _error_response(status: int, names: list[str]) -> dict[str, Any]:
     }
     return {
         "description": " ".join(f"`{name}`: {TYPES[name].meaning}" for name in names),
-        "headers": OF_ERRORS.get(status, {}),
+        "headers": OPERATIONS["error_headers"].get(str(status), {}),
         "content": {
             "application/problem+json": {
                 "schema": {"$ref": "#/components/schemas/Problem"},

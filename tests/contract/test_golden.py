@@ -10,7 +10,7 @@ import pytest
 from flask.testing import FlaskClient
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from books_api.web.components import MEMBERS
+from books_api.web.openapi import MEMBERS
 from tests.conftest import PASSWORD, Account, bearer
 from tests.write_openapi import GOLDEN, document
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from books_api import PREFIX
-from books_api.web.components import BASE
+from books_api.web.openapi import BASE
 from books_api.web.problems import TYPES
 from tests.helpers import AUTH, BOOKS, CAROL, MOMO, NOBODY
 
