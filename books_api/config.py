@@ -107,10 +107,7 @@ class Settings:
 
 
 class _Reader(Env):
-    """environs over a mapping: an empty text counts as unset, a secret may stand in a file.
-
-    What is wrong is collected until check(), which says the first of it.
-    """
+    """environs over a mapping. What is wrong is collected until check()."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         super().__init__(eager=False)

@@ -116,10 +116,7 @@ class Statement:
 
 @contextmanager
 def transaction(*, long: bool = False) -> Iterator[Connection]:
-    """Commit what the body of the `with` does on the connection, or nothing when it raises.
-
-    A `long` one is for an operator's work, which takes longer than a request may.
-    """
+    """Commit what the body does on the connection; `long` is for an operator's work."""
     with db.engine.begin() as connection:
         if long:
             allow_long(connection)

@@ -1,7 +1,4 @@
-"""One key for each use, derived from the secret: none tells anything about another.
-
-Only tokens (JWT) are signed with the secret itself.
-"""
+"""One key for each use but JWTs, derived from the secret: none tells about another."""
 
 import hmac
 from typing import Literal, get_args

@@ -31,14 +31,11 @@ KNOWN_SECONDS = 90 * 24 * 3600
 
 @contextmanager
 def attempt(account: str, network: str, *, in_session: bool = False) -> Iterator[None]:
-    """Count a try at a password, unless it is right: the body raises WrongCredentials or not.
-
-    The account is a user's id, or what was given in its place. Raises RateLimited.
-    """
+    """Count a try at an account's password unless it is right. Raises RateLimited."""
     who = _digest(account)
     here, anywhere = (TIGHT, who, network), (LOOSE, who)
     counted: list[tuple[str, ...]]
-    also: list[tuple[str, ...]] = []
+    also: list[tuple[str, ...]] = []  # a session's guesses use up those of logins, not the reverse
     if in_session:
         counted, also = [(TIGHT, who, "session")], [here, anywhere]
     elif _is_known(who, network):
@@ -50,14 +47,14 @@ def attempt(account: str, network: str, *, in_session: bool = False) -> Iterator
     try:
         yield
     except (WrongCredentials, WrongPassword):
-        for key in also:  # a session's guesses use up those of logins, and never the reverse
+        counted = []
+        for key in also:
             with suppress(RateLimited):
                 limits().count(*key)
         raise
-    except BaseException:
-        _give_back(counted)
-        raise
-    _give_back(counted)
+    finally:
+        for key in counted:
+            limits().give_back(*key)
     remember(account, network)
 
 
@@ -92,11 +89,6 @@ def _is_known(who: str, network: str) -> bool:
     ask = partial(redis.client.zscore, _known_networks(who), _digest(network))
     learned_at = limits().ask_redis(ask)
     return learned_at is not None and float(learned_at) > time.time() - KNOWN_SECONDS
-
-
-def _give_back(counted: list[tuple[str, ...]]) -> None:
-    for key in counted:
-        limits().give_back(*key)
 
 
 def _known_networks(who: str) -> str:

@@ -43,9 +43,7 @@ def token_required(*types: TokenType, login: bool = False) -> Callable[[View], V
     def decorator(view: View) -> View:
         @wraps(view)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
-            g.identity = who = authenticate(accepted)
-            if who.scope is not None:
-                _check_scope(who.scope, login)
+            authenticate(accepted, login=login)
             return view(*args, **kwargs)
 
         return cast(View, bearer_required(wrapper))
@@ -69,20 +67,14 @@ def role_required(role: Role) -> Callable[[View], View]:
 
 
 def sent_by_admin() -> bool:
-    """Tell whether a request that needs no token bears an admin's.
-
-    Raises TokenRefused for one that is not good, TokenReadOnly and LoginRequired for a script's.
-    """
+    """Tell whether an admin sends a request that needs no token; raises for a bad token."""
     if "Authorization" not in request.headers:
         return False
-    who = authenticate(("access",))
-    if who.scope is not None:
-        _check_scope(who.scope, login=True)
-    return who.is_admin
+    return authenticate(("access",), login=True).is_admin
 
 
-def authenticate(accepted: tuple[str, ...]) -> Identity:
-    """Return whose bearer token the request carries (RFC 6750, 2.1). Raises TokenRefused."""
+def authenticate(accepted: tuple[str, ...], *, login: bool = False) -> Identity:
+    """Return whose bearer token the request carries (RFC 6750, 2.1), as token_required() says."""
     scheme, _, token = request.headers.get("Authorization", "").strip().partition(" ")
     if scheme.lower() != "bearer":
         raise TokenMissing(f"Send the {accepted[0]} token: Authorization: Bearer <token>.")
@@ -94,14 +86,12 @@ def authenticate(accepted: tuple[str, ...]) -> Identity:
         raise TokenRefused(f"This is a {who.type} token; send the {accepted[0]} token.")
     if is_revoked(who):
         raise TokenRevoked
-    return who
-
-
-def _check_scope(scope: str, login: bool) -> None:
-    if scope == "read" and request.method not in SAFE_METHODS:
+    g.identity = who
+    if who.scope == "read" and request.method not in SAFE_METHODS:
         raise TokenReadOnly
-    if login:
+    if who.scope is not None and login:
         raise LoginRequired
+    return who
 
 
 # A route that somebody guards with the library's jwt_required() is as safe as ours: what it lets in
@@ -110,9 +100,7 @@ def _check_scope(scope: str, login: bool) -> None:
 
 @jwt.token_in_blocklist_loader
 def _check_token(header: dict[str, Any], claims: dict[str, Any]) -> bool:
-    g.identity = who = authenticate(("access", "refresh"))  # of this type, says the library
-    if who.scope is not None:
-        _check_scope(who.scope, login=False)
+    authenticate(("access", "refresh"))  # of this type, says the library
     return False
 
 

@@ -1,22 +1,10 @@
 """Accounts, their sessions, and the ledger of what is revoked."""
 
-from datetime import datetime
+from collections import namedtuple
 from enum import StrEnum
-from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import (
-    CheckConstraint,
-    DateTime,
-    ForeignKey,
-    Index,
-    String,
-    Text,
-    false,
-    func,
-    text,
-    true,
-)
+import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -39,40 +27,25 @@ class Role(StrEnum):
 class User(Model):
     __tablename__ = "users"
     __table_args__ = (
-        Index("uq_users_email", func.lower(text("email")), unique=True),
-        Index("uq_users_username", func.lower(text("username")), unique=True),
-        Index("ix_users_newest", "created_at", "id"),
-        CheckConstraint("role IN ('user', 'admin')", name="role"),
+        sa.Index("uq_users_email", sa.func.lower(sa.text("email")), unique=True),
+        sa.Index("uq_users_username", sa.func.lower(sa.text("username")), unique=True),
+        sa.Index("ix_users_newest", "created_at", "id"),
+        sa.CheckConstraint("role IN ('user', 'admin')", name="role"),
     )
 
     id: Mapped[UUIDKey]
-    username: Mapped[str] = mapped_column(String(USERNAME_MAX))
-    email: Mapped[str] = mapped_column(String(EMAIL_MAX))
-    password_hash: Mapped[str] = mapped_column(String(255))
-    first_name: Mapped[str] = mapped_column(String(NAME_MAX), server_default="")
-    last_name: Mapped[str] = mapped_column(String(NAME_MAX), server_default="")
-    role: Mapped[str] = mapped_column(String(10), server_default=Role.USER)
-    is_verified: Mapped[bool] = mapped_column(server_default=false())
-    is_active: Mapped[bool] = mapped_column(server_default=true())
+    username: Mapped[str] = mapped_column(sa.String(USERNAME_MAX))
+    email: Mapped[str] = mapped_column(sa.String(EMAIL_MAX))
+    password_hash: Mapped[str] = mapped_column(sa.String(255))
+    first_name: Mapped[str] = mapped_column(sa.String(NAME_MAX), server_default="")
+    last_name: Mapped[str] = mapped_column(sa.String(NAME_MAX), server_default="")
+    role: Mapped[str] = mapped_column(sa.String(10), server_default=Role.USER)
+    is_verified: Mapped[bool] = mapped_column(server_default=sa.false())
+    is_active: Mapped[bool] = mapped_column(server_default=sa.true())
     token_epoch: Mapped[int] = mapped_column(server_default="0")
     reset_epoch: Mapped[int] = mapped_column(server_default="0")
     created_at: Mapped[Timestamp]
-    updated_at: Mapped[Timestamp] = mapped_column(onupdate=func.now())
-
-
-class UserRow(NamedTuple):
-    """A user in a list."""
-
-    id: str
-    username: str
-    email: str
-    first_name: str
-    last_name: str
-    role: str
-    is_verified: bool
-    is_active: bool
-    created_at: datetime
-    updated_at: datetime
+    updated_at: Mapped[Timestamp] = mapped_column(onupdate=sa.func.now())
 
 
 class Session(Model):
@@ -80,46 +53,30 @@ class Session(Model):
 
     __tablename__ = "sessions"
     __table_args__ = (
-        Index("ix_sessions_newest", "user_id", "created_at", "id"),
-        Index("ix_sessions_expires_at", "expires_at"),
+        sa.Index("ix_sessions_newest", "user_id", "created_at", "id"),
+        sa.Index("ix_sessions_expires_at", "expires_at"),
     )
 
     id: Mapped[UUIDKey]
-    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
-    name: Mapped[str | None] = mapped_column(String(SESSION_NAME_MAX))
-    read_only: Mapped[bool] = mapped_column(server_default=false())
-    user_agent: Mapped[str] = mapped_column(String(USER_AGENT_MAX), server_default="")
+    user_id: Mapped[UUID] = mapped_column(sa.ForeignKey("users.id", ondelete="CASCADE"))
+    name: Mapped[str | None] = mapped_column(sa.String(SESSION_NAME_MAX))
+    read_only: Mapped[bool] = mapped_column(server_default=sa.false())
+    user_agent: Mapped[str] = mapped_column(sa.String(USER_AGENT_MAX), server_default="")
     refresh_jti: Mapped[UUID | None]
     previous_jti: Mapped[UUID | None]
     created_at: Mapped[Moment]
     last_used_at: Mapped[Moment]
     expires_at: Mapped[Moment]
-    ended_at: Mapped[Moment | None] = mapped_column(DateTime(timezone=True))
-
-
-class SessionRow(NamedTuple):
-    """A session in a list; `current` when it is that of the request."""
-
-    id: str
-    name: str | None
-    read_only: bool
-    user_agent: str
-    created_at: datetime
-    last_used_at: datetime
-    expires_at: datetime
-    current: bool
+    ended_at: Mapped[Moment | None] = mapped_column(sa.DateTime(timezone=True))
 
 
 class Revocation(Model):
-    """What Redis must know: a key of the blocklist, its value, and when it may be forgotten.
-
-    Written in the transaction that revokes, so that Redis can be filled again from here.
-    """
+    """A key of the blocklist, from which Redis can be filled again: see revocation.py."""
 
     __tablename__ = "revocations"
-    __table_args__ = (Index("ix_revocations_expires_at", "expires_at"),)
+    __table_args__ = (sa.Index("ix_revocations_expires_at", "expires_at"),)
 
-    key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    key: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
     value: Mapped[int]
     expires_at: Mapped[Moment]
 
@@ -128,10 +85,10 @@ class BlocklistCopy(Model):
     """The one row that names the Redis whose copy is believed: see blocklist_naming.py."""
 
     __tablename__ = "blocklist_copy"
-    __table_args__ = (CheckConstraint("id = 1", name="one"),)
+    __table_args__ = (sa.CheckConstraint("id = 1", name="one"),)
 
     id: Mapped[int] = mapped_column(primary_key=True, server_default="1")
-    name: Mapped[str] = mapped_column(String(120), server_default="")
+    name: Mapped[str] = mapped_column(sa.String(120), server_default="")
     held_until: Mapped[Timestamp]
 
 
@@ -139,15 +96,26 @@ class IdempotencyKey(Model):
     """The first result of a request that may be sent again."""
 
     __tablename__ = "idempotency_keys"
-    __table_args__ = (Index("ix_idempotency_keys_created_at", "created_at"),)
+    __table_args__ = (sa.Index("ix_idempotency_keys_created_at", "created_at"),)
 
     user_id: Mapped[UUID] = mapped_column(
-        ForeignKey("users.id", ondelete="CASCADE"), primary_key=True
+        sa.ForeignKey("users.id", ondelete="CASCADE"), primary_key=True
     )
-    key: Mapped[str] = mapped_column(String(IDEMPOTENCY_KEY_MAX), primary_key=True)
+    key: Mapped[str] = mapped_column(sa.String(IDEMPOTENCY_KEY_MAX), primary_key=True)
     fingerprint: Mapped[bytes]
-    body: Mapped[str] = mapped_column(Text)  # the result as JSON
+    body: Mapped[str] = mapped_column(sa.Text)  # the result as JSON
     # Of release 1.0, which serves beside this one while it is deployed.
     status: Mapped[int] = mapped_column(server_default="200")
     headers: Mapped[dict[str, str]] = mapped_column(JSONB, server_default="{}")
     created_at: Mapped[Timestamp]
+
+
+# A user and a session in a list; `current` is the session of the request.
+UserRow = namedtuple(
+    "UserRow",
+    "id username email first_name last_name role is_verified is_active created_at updated_at",
+)
+SessionRow = namedtuple(
+    "SessionRow",
+    "id name read_only user_agent created_at last_used_at expires_at current",
+)

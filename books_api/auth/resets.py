@@ -18,10 +18,7 @@ RESET_SECONDS = 24 * 3600
 
 
 def make_reset_token(user: User) -> str:
-    """Return a token that sets one new password within RESET_SECONDS; older ones are dead.
-
-    So is this one when the email changes. Raises UserNotFound.
-    """
+    """Return a token for one new password; older ones are dead. Raises UserNotFound."""
     user = service.lock_user(user.id)
     user.reset_epoch += 1
     db.session.commit()

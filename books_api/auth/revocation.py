@@ -25,10 +25,7 @@ from books_api.observability.metrics import SESSIONS_ENDED
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A key of the blocklist, its value, and when the last token that it blocks expires.
-
-    `ends` counts the sessions that end with it.
-    """
+    """A key of the blocklist, until when it blocks, and how many sessions end with it."""
 
     key: str
     value: int
@@ -41,10 +38,7 @@ class Entry:
 
 
 def is_revoked(identity: Identity) -> bool:
-    """Ask, in one round trip, whether the token, its session or its epoch has ended.
-
-    Raises RedisError when Redis is away.
-    """
+    """Ask, in one round trip, whether the token has been revoked. Raises RedisError."""
     token, session, epoch = blocklist.read(
         (f"jti:{identity.jti}", f"sid:{identity.session_id}", f"epoch:{identity.user_id}")
     )

@@ -49,10 +49,7 @@ def _found(user: User | None) -> User:
 
 
 def update_profile(identity: Identity, changes: Mapping[str, Any]) -> User:
-    """Change one's own names, or the email with the current password.
-
-    Raises InvalidInput, WrongPassword, EmailTaken, UsernameTaken and TokenRefused.
-    """
+    """Change one's own names, or the email with the current password."""
     changes = dict(changes)
     password = changes.pop("current_password", None)
     if "email" in changes and password is None:
@@ -74,10 +71,7 @@ def update_profile(identity: Identity, changes: Mapping[str, Any]) -> User:
 
 
 def change_password(identity: Identity, current_password: str, new_password: str) -> TokenPair:
-    """Set a new password, end every other session, and return new tokens for this one.
-
-    Raises WrongPassword, WeakPassword, TokenRefused and TooBusy.
-    """
+    """Set a new password, end every other session, and return new tokens for this one."""
     new_hash = new_password_hash(live_user(identity), new_password)
     _check_password(identity, current_password)
     # Refuses when there is a new password by now: that has raised the epoch.

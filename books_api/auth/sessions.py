@@ -85,10 +85,7 @@ def live_user(identity: Identity, *, for_update: bool = False) -> User:
 
 
 def new_access_token(identity: Identity) -> AccessToken:
-    """Return another access token for a refresh token, and change nothing.
-
-    Raises TokenRevoked when the refresh token is spent or its session has ended.
-    """
+    """Return another access token, and change nothing. Raises TokenRevoked."""
     now = datetime.now(UTC)
     session = db.session.get(Session, UUID(identity.session_id))
     user = live_user(identity)

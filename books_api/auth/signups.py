@@ -15,7 +15,7 @@ from books_api.auth import passwords
 from books_api.auth.attempts import attempt
 from books_api.auth.exceptions import EmailTaken, KeyReused, UsernameTaken, WrongPassword
 from books_api.auth.idempotency import KEPT, fingerprint_of
-from books_api.auth.models import IdempotencyKey, Role, User, UserRow
+from books_api.auth.models import IdempotencyKey, User, UserRow
 from books_api.auth.service import hash_strong, unique_names
 from books_api.database import autocommit
 from books_api.extensions import db
@@ -23,28 +23,11 @@ from books_api.observability.logs import security_event
 
 
 def create_user(
-    *,
-    username: str,
-    email: str,
-    password: str,
-    first_name: str = "",
-    last_name: str = "",
-    role: Role = Role.USER,
-    then: Callable[[User], None] | None = None,
+    password: str, *, then: Callable[[User], None] | None = None, **values: str
 ) -> User:
-    """Add an account, and do `then` in its transaction.
-
-    Raises WeakPassword, EmailTaken, UsernameTaken and TooBusy.
-    """
-    password_hash = hash_strong(password, username=username, email=email)
-    user = User(
-        username=username,
-        email=email,
-        password_hash=password_hash,
-        first_name=first_name,
-        last_name=last_name,
-        role=role,
-    )
+    """Add an account with these values, and do `then` in its transaction."""
+    password_hash = hash_strong(password, username=values["username"], email=values["email"])
+    user = User(**values, password_hash=password_hash)
     with unique_names():
         db.session.add(user)
         db.session.flush()
@@ -56,10 +39,7 @@ def create_user(
 
 
 def sign_up(values: Mapping[str, Any], *, key: str | None, network: str) -> tuple[Any, bool]:
-    """Add an account, or return the one that this request added before and True.
-
-    Raises KeyReused besides what create_user() raises, and RateLimited.
-    """
+    """Add an account, or return the one that this request added before and True."""
     if key is None:
         return create_user(**values), False
     stated = {name: value for name, value in values.items() if name != "password"}

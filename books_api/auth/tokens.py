@@ -132,10 +132,7 @@ def _decode_key(headers: dict[str, Any], claims: dict[str, Any]) -> str:
 
 
 def derive_jti(jti: UUID, use: TokenType) -> UUID:
-    """Return the id of the token that follows the refresh token `jti`.
-
-    It is derived and not drawn, so that a refresh sent again finds the same successor.
-    """
+    """Return the id that follows the refresh token `jti`: the same each time it is sent."""
     key, *_ = get_keys("token id")
     return UUID(bytes=hmac.digest(key, use.encode() + jti.bytes, "sha256")[:16], version=4)
 

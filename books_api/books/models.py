@@ -5,16 +5,7 @@ from datetime import date
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import (
-    BigInteger,
-    CheckConstraint,
-    Computed,
-    ForeignKey,
-    Identity,
-    Index,
-    String,
-    Text,
-)
+import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import TSVECTOR
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -45,31 +36,31 @@ class Book(Model):
 
     __tablename__ = "books"
     __table_args__ = (
-        CheckConstraint(f"page_count BETWEEN 1 AND {PAGE_COUNT_MAX}", name="page_count"),
-        CheckConstraint("isbn ~ '^97[89][0-9]{10}$'", name="isbn"),
-        Index("ix_books_newest", "created_at", "id"),
-        Index("ix_books_newest_of_user", "user_uid", "created_at", "id"),
-        Index("ix_books_updated", "updated_at", "id"),
-        Index("ix_books_isbn", "isbn"),
-        Index("ix_books_isbn_of_user", "isbn", "user_uid", "id"),
+        sa.CheckConstraint(f"page_count BETWEEN 1 AND {PAGE_COUNT_MAX}", name="page_count"),
+        sa.CheckConstraint("isbn ~ '^97[89][0-9]{10}$'", name="isbn"),
+        sa.Index("ix_books_newest", "created_at", "id"),
+        sa.Index("ix_books_newest_of_user", "user_uid", "created_at", "id"),
+        sa.Index("ix_books_updated", "updated_at", "id"),
+        sa.Index("ix_books_isbn", "isbn"),
+        sa.Index("ix_books_isbn_of_user", "isbn", "user_uid", "id"),
     )
 
     id: Mapped[UUIDKey]
-    title: Mapped[str] = mapped_column(String(TITLE_MAX))
-    author: Mapped[str] = mapped_column(String(AUTHOR_MAX))
-    publisher: Mapped[str | None] = mapped_column(String(PUBLISHER_MAX))
-    published_date: Mapped[str | None] = mapped_column(String(10))
-    published_on: Mapped[date | None] = mapped_column(Computed(FIRST_DAY, persisted=True))
+    title: Mapped[str] = mapped_column(sa.String(TITLE_MAX))
+    author: Mapped[str] = mapped_column(sa.String(AUTHOR_MAX))
+    publisher: Mapped[str | None] = mapped_column(sa.String(PUBLISHER_MAX))
+    published_date: Mapped[str | None] = mapped_column(sa.String(10))
+    published_on: Mapped[date | None] = mapped_column(sa.Computed(FIRST_DAY, persisted=True))
     page_count: Mapped[int | None]
-    language: Mapped[str | None] = mapped_column(String(LANGUAGE_MAX))
-    isbn: Mapped[str | None] = mapped_column(String(13))
-    user_uid: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    language: Mapped[str | None] = mapped_column(sa.String(LANGUAGE_MAX))
+    isbn: Mapped[str | None] = mapped_column(sa.String(13))
+    user_uid: Mapped[UUID] = mapped_column(sa.ForeignKey("users.id", ondelete="CASCADE"))
     version: Mapped[int] = mapped_column(server_default="1")
     created_at: Mapped[Timestamp]
     updated_at: Mapped[Timestamp]
-    search: Mapped[str | None] = mapped_column(TSVECTOR, Computed(SEARCH, persisted=True))
+    search: Mapped[str | None] = mapped_column(TSVECTOR, sa.Computed(SEARCH, persisted=True))
     author_text: Mapped[str | None] = mapped_column(
-        Text, Computed("books_fold(author)", persisted=True)
+        sa.Text, sa.Computed("books_fold(author)", persisted=True)
     )
 
 
@@ -89,9 +80,9 @@ class BookChange(Model):
     """What a transaction has changed, logged by triggers; the deletion of a book, too."""
 
     __tablename__ = "book_changes"
-    __table_args__ = (Index("ix_book_changes_of_user", "user_uid", "changed_in", "book_id"),)
+    __table_args__ = (sa.Index("ix_book_changes_of_user", "user_uid", "changed_in", "book_id"),)
 
-    changed_in: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    changed_in: Mapped[int] = mapped_column(sa.BigInteger, primary_key=True, autoincrement=False)
     book_id: Mapped[UUID] = mapped_column(primary_key=True)
     user_uid: Mapped[UUID]
     is_deletion: Mapped[bool]
@@ -99,14 +90,10 @@ class BookChange(Model):
 
 
 class BookWord(Model):
-    """A word of some book, kept by triggers: what a typo may have meant.
-
-    A word may be there twice, and stays until search.prune_words() when its last book is deleted:
-    no answer changes by it.
-    """
+    """A word of some book, or of none until prune_words(); a word may be there twice."""
 
     __tablename__ = "book_words"
-    __table_args__ = (Index("ix_book_words_word", "word"),)
+    __table_args__ = (sa.Index("ix_book_words_word", "word"),)
 
-    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
-    word: Mapped[str] = mapped_column(Text(collation="C"))
+    id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(always=True), primary_key=True)
+    word: Mapped[str] = mapped_column(sa.Text(collation="C"))

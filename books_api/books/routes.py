@@ -178,10 +178,7 @@ def books_response(
 
 
 def matched_versions() -> list[int] | None:
-    """Return the versions that If-Match allows; None when it is absent or `*`.
-
-    Weak tags count as strong: a proxy that compresses makes ours weak.
-    """
+    """Return the versions that If-Match allows, weak ones too; None for `*` or without it."""
     if "If-Match" not in request.headers or request.if_match.star_tag:
         return None
     tags = request.if_match.as_set(include_weak=True)

@@ -56,10 +56,7 @@ _DELETE = Statement(delete(Book).where(*_PERMITTED).returning(Book.id))
 def create_book(
     values: Mapping[str, Any], owner: Identity, connection: Connection | None = None
 ) -> dict[str, Any]:
-    """Add a book and return it; committed, unless it joins the transaction of a connection.
-
-    Raises TokenRevoked when the owner's account is gone.
-    """
+    """Add a book and return it, committed unless it joins a transaction."""
     ids = {"id": str(new_id()), "user_uid": owner.user_id}
     with owner_must_exist():
         [book] = _CREATE.rows(connection=connection, **{**dict.fromkeys(FIELDS), **values, **ids})

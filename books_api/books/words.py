@@ -23,10 +23,7 @@ _LOCK = text("SET LOCAL lock_timeout = '200ms'; LOCK TABLE books IN SHARE MODE")
 
 
 def prune_words() -> int:
-    """Delete the words that no book has any more; return how many.
-
-    Stops early when somebody writes books without a pause.
-    """
+    """Delete unused words; return how many. Stops early when writes never pause."""
     deleted, after, deadline = 0, 0, time.monotonic() + PATIENCE
     while True:
         with transaction(long=True) as connection:

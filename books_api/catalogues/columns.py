@@ -59,10 +59,7 @@ def check_fields(mapping: Mapping[str, str]) -> None:
 
 
 def find_columns(header: Sequence[str], mapping: Mapping[str, str]) -> dict[str, int]:
-    """Return which column of the header each field is in.
-
-    `mapping` goes before what is known by name. Raises UnknownColumn.
-    """
+    """Return which column each field is in; `mapping` goes first. Raises UnknownColumn."""
     plain_header = [plain(name) for name in header]
     names = Counter(plain_header)
     places = {name: index for index, name in enumerate(plain_header)}

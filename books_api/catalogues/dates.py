@@ -74,10 +74,7 @@ class DateOrder:
 
 @lru_cache(maxsize=10_000)
 def parse_date(cell: str, order: Order | None) -> Partial:
-    """Return the date of a cell; of one whose day and month nothing tells apart, the year.
-
-    Raises ValueError with the reason.
-    """
+    """Return a cell's date, or its year where the order is not known. Raises ValueError."""
     if len(cell) > LONGEST:
         raise _unreadable(cell)
     if _ISO.fullmatch(cell) and (found := _existing(cell, *map(int, cell.split("-")))).text == cell:

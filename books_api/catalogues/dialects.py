@@ -57,10 +57,7 @@ class Survey:
 
 
 def survey_file(lines: Lines, delimiter: str, columns: Columns, most: int) -> Survey:
-    """Return the survey of the dialect that the most rows fit.
-
-    Raises UnreadableCatalogue, and what `columns` raises for a header.
-    """
+    """Return the survey of the dialect that the most rows fit. Raises UnreadableCatalogue."""
     plain = _survey(lines, Dialect(delimiter), columns, most)
     surveys = [plain]
     if plain.marks["spaces"]:  # plainly read they fit as well, with the quotes as text

@@ -56,11 +56,7 @@ ISO_2022_JP = Encoding("ISO-2022-JP", "iso2022_jp")  # ASCII, too
 
 
 def open_text(raw: IO[bytes], name: str | None = None) -> tuple[TextIOWrapper, str]:
-    """Return the text of a seekable binary file, and the name of its encoding.
-
-    It is recognised by all of the file when no name of a codec is given. Raises
-    UnreadableCatalogue.
-    """
+    """Return the text of a seekable file and its encoding. Raises UnreadableCatalogue."""
     try:
         raw.seek(0)
         start = raw.read(SAMPLE)

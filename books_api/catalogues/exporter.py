@@ -27,10 +27,7 @@ _counting = Lock()
 def export_books(
     format: ExportFormat, filters: Mapping[str, Any], exporter: str | None = None
 ) -> Generator[bytes]:
-    """Yield the books that the filters let through, in pieces of some hundred KiB.
-
-    An `exporter`, a user's id, has EXPORTS_MAX at once. Raises TooManyExports.
-    """
+    """Yield an export in pieces of some hundred KiB. Raises TooManyExports."""
     names = COLUMNS if format in ("csv", "excel") else MEMBERS
     batches = iterate_books(filters, names)
     with _slot(exporter) if exporter else nullcontext():

@@ -23,10 +23,7 @@ _EMPTY = re.compile(r"[\s\[\]\"'=,;|]*")  # LibraryThing's [], a spreadsheet's =
 
 
 def read_isbn(given: Mapping[str, str | None], notes: list[Note]) -> str | None:
-    """Return the ISBN of the first column that has a certain one.
-
-    Raises ValidationError for what the first of them lacks when none has.
-    """
+    """Return the first certain ISBN of the columns. Raises ValidationError if none is."""
     found, failure = None, None
     for name in ISBNS:
         cell = given.get(name)

@@ -28,10 +28,7 @@ for _language, _letters in WORDS["letters"].items():
 
 
 def likelihood(text: str) -> float:
-    """Return the logarithm of the likelihood of the characters beyond ASCII in a text.
-
-    The languages of the text are mixed as it is most likely (expectation maximisation).
-    """
+    """Return the logarithm of the likelihood of a text's characters beyond ASCII."""
     found = 0.0
     letters: Counter[str] = Counter()
     text = f" {text} "

@@ -1,7 +1,4 @@
-"""An import that an operator watches: how far it is, and what it came to.
-
-A bar on a terminal, a line every few seconds elsewhere.
-"""
+"""An import that an operator watches: a bar on a terminal, elsewhere a line now and then."""
 
 import os
 import signal

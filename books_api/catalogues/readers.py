@@ -1,7 +1,4 @@
-"""Catalogues as people have them: recognise format, dialect and columns; read records.
-
-What is recognised is said, never guessed silently.
-"""
+"""Catalogues as people have them: what is recognised is said, never guessed silently."""
 
 import re
 import sys

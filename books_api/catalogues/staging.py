@@ -1,7 +1,4 @@
-"""A batch of records in Postgres: copied beside the books, matched with them, written.
-
-The books that records mean are found by matches.sql.
-"""
+"""A batch of records in Postgres: copied beside the books, matched (matches.sql), written."""
 
 import io
 import re

@@ -26,10 +26,7 @@ _NAMES = ("name", "literal", "fl", "value", "raw")  # of what an object of JSON 
 
 
 def flatten(value: Any, depth: int = 0) -> str | None:
-    """Return a value of JSON as text: a list joined by commas, an object's name. None for none.
-
-    Raises ValueError for what is no value of a book.
-    """
+    """Return a JSON value as text: lists joined, an object's name. Raises ValueError."""
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, bool) or depth > DEPTH_MAX:
@@ -61,10 +58,7 @@ def _flatten_object(value: dict[str, Any], depth: int) -> str | None:
 
 
 def clean(text: str, notes: list[Note], *, is_name: bool) -> str | None:
-    """Return what a person reads in a cell; None when that is nothing.
-
-    `is_name` is for title and author, which can be called what elsewhere means unknown.
-    """
+    """Return what a person reads in a cell, or None; `is_name` for title and author."""
     trimmed = text.strip(SPACES)
     if trimmed != text:
         notes.append(TRIMMED)

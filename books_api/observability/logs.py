@@ -37,10 +37,7 @@ LIBRARIES = ("sqlalchemy",)  # what warns from below: in the same format
 
 
 class JSONFormatter(logging.Formatter):
-    """One JSON object a line, with what the caller gave as `extra={"fields": {...}}`.
-
-    Within a request each line carries its id.
-    """
+    """One JSON object a line, with the request's id and `extra={"fields": {...}}`."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {

@@ -37,10 +37,7 @@ class Request(flask.Request):
 
 
 def finish(response: Response) -> Response:
-    """Complete the headers of an answer, and log and count the request.
-
-    A stream has its body still before it then.
-    """
+    """Complete the headers of an answer, and log and count the request."""
     request: Request = flask.request._get_current_object()  # type: ignore[attr-defined]  # of a proxy
     seconds = perf_counter() - request.began
     IN_FLIGHT.dec()

@@ -56,10 +56,7 @@ class BaseSchema(Schema):
 
 
 class Text(fields.String):
-    """Trimmed text of `least` to `most` characters that Postgres can hold.
-
-    `normalize` brings it to NFC first, so that what looks the same is the same.
-    """
+    """Trimmed text of `least` to `most` characters that Postgres can hold, in NFC on demand."""
 
     default_error_messages = {"invalid": Message("not-a-string", "Must be a string.")}
 

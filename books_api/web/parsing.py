@@ -63,10 +63,7 @@ def check_body(req: Request, *media_types: str, codings: tuple[str, ...] = ()) -
 
 
 def check_end(req: Request, size: int) -> None:
-    """Raise RequestEntityTooLarge if a body of this size was cut off at the limit.
-
-    Werkzeug does so, silently, when no Content-Length tells it better.
-    """
+    """Raise RequestEntityTooLarge if werkzeug cut a body of this size off at the limit."""
     at_limit = req.content_length is None and size == req.max_content_length
     if at_limit and req.environ["wsgi.input"].read(1):
         raise RequestEntityTooLarge
