@@ -24,8 +24,8 @@ reader believes it when Postgres names no other (blocklist_naming.py) and when t
 of the server that the very connection leads to, learnt on connecting and, as a primary may become a
 replica and a primary again meanwhile, each second. So what came by replication, out of a file, or
 back after failing over is not believed, nor a primary that another has replaced, and a loss of
-memory takes the marker along (noeviction is required). Otherwise Postgres answers, and
-blocklist_filling.py makes the copy whole.
+memory takes the marker along (noeviction is required). Otherwise Postgres answers, or what the copy
+has if that is more, and blocklist_filling.py makes the copy whole.
 """
 
 import re
@@ -246,4 +246,9 @@ def _ask_postgres(keys: Sequence[str], texts: Sequence[str]) -> list[int]:
     if over:
         with suppress(RedisError):  # the next reader does it
             merge(over)
-    return [known[key].value if key in known else 0 for key in keys]
+    # An asynchronous failover may have lost the row of a value: once committed, it stays true.
+    in_copy = [text.rpartition("=")[2] for text in texts]
+    return [
+        max(known.get(key, Change(key)).value, int(value) if value.isdigit() else 0)
+        for key, value in zip(keys, in_copy, strict=True)
+    ]

@@ -215,6 +215,14 @@ def test_every_pending_of_a_key_is_ended(app, client, alice):
         assert text_of(entry_of(alice.access_token).key) == "1"
 
 
+def test_value_whose_row_a_failover_has_lost_stays_true(app, client, alice, context):
+    client.post(f"{AUTH}/logout", headers=alice.headers)
+    execute(app, "DELETE FROM revocations")
+    redis.client.delete(MARKER)
+
+    assert status_of(client, alice.access_token) == 401
+
+
 # Filling.
 
 
