@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -25,12 +26,13 @@ from sqlalchemy import text
 from werkzeug.security import generate_password_hash
 
 from books_api import PREFIX, create_app
-from books_api.auth import blocklist_filling, passwords, sessions
+from books_api.auth import blocklist, blocklist_filling, passwords, sessions
 from books_api.auth.models import User
 from books_api.config import Settings, database_url
 from books_api.database import autocommit
 from books_api.extensions import db, redis
 from books_api.observability.logs import FORMATTERS
+from books_api.web import limits
 from development.embedded import Postgres, Redis
 from tests.processes import wait_until
 from tests.statements import LOGGED
@@ -118,18 +120,28 @@ def migrated_app(settings: Settings) -> Flask:
     return app
 
 
+WIPE = """
+    DELETE FROM users; DELETE FROM book_changes; DELETE FROM revocations;
+    SELECT name FROM blocklist_copy
+"""
+
+
 @pytest.fixture
 def app(migrated_app: Flask, servers: Servers) -> Flask:
     """The application, with empty tables and an empty Redis, in which the copy is whole."""
-    servers.redis.start()
+    if not servers.redis.is_running():
+        servers.redis.start()
     with migrated_app.app_context():
         redis.client.flushall()
-        db.session.execute(text("DELETE FROM users"))
-        db.session.execute(text("DELETE FROM book_changes"))
-        db.session.execute(text("DELETE FROM revocations"))
-        db.session.execute(text("UPDATE blocklist_copy SET name = '', held_until = now()"))
+        name = db.session.execute(text(WIPE)).scalar_one()
         db.session.commit()
-        wait_until(_fill, 20)
+        if name.endswith(blocklist.identity()):
+            redis.client.set(blocklist.MARKER, name, blocklist_filling.MARKER_SECONDS)
+            redis.client.set(blocklist.FRESH, "1", blocklist_filling.REFRESH_SECONDS)
+        else:
+            db.session.execute(text("UPDATE blocklist_copy SET name = '', held_until = now()"))
+            db.session.commit()
+            wait_until(_fill, 20)
     return migrated_app
 
 
@@ -177,12 +189,22 @@ def events(caplog: pytest.LogCaptureFixture) -> Callable[[str], list[Any]]:
     return events
 
 
+@pytest.fixture(scope="session")
+def create_once() -> Callable[[Settings], Flask]:
+    """Build an application, or return the one of these settings that was used a while ago."""
+    return lru_cache(maxsize=8)(create_app)
+
+
 @pytest.fixture
-def make_app(app: Flask, settings: Settings) -> Callable[..., Flask]:
-    """Make another application on the same servers, with other settings."""
+def make_app(
+    app: Flask, settings: Settings, create_once: Callable[[Settings], Flask]
+) -> Callable[..., Flask]:
+    """Make another application on the same servers: a new one unless other settings are given."""
 
     def make(**changes: Any) -> Flask:
-        return create_app(replace(settings, **changes))
+        made = (create_once if changes else create_app)(replace(settings, **changes))
+        limits.init_app(made)  # counts from nothing
+        return made
 
     return make
 
