@@ -8,10 +8,11 @@ from sqlalchemy import Select, bindparam, cast, func, literal_column, select
 from sqlalchemy.dialects.postgresql import TSQUERY
 
 from books_api.books import search
-from books_api.books.filters import add_searcher, conditions, parameters_of, within
+from books_api.books.filters import add_searcher, conditions, parameters_of, scope_of, within
 from books_api.books.models import Book
 from books_api.books.search.slots import in_a_slot, slot_or_refusal
 from books_api.database import Statement
+from books_api.web.pagination import decode_cursor
 
 COUNTED = 10_000  # books that are counted one by one
 
@@ -25,16 +26,24 @@ class Count(NamedTuple):
 
 @slot_or_refusal()
 def count_books(
-    filters: Mapping[str, Any], searcher: str | None = None, *, exact: bool = True
+    filters: Mapping[str, Any],
+    searcher: str | None = None,
+    *,
+    exact: bool = True,
+    cursor: str | None = None,
+    sort: str | None = None,
 ) -> Count:
-    """Return how many books the filters let through. Raises TooManySearches, as list_books().
+    """Return how many books the filters let through. Raises as list_books() does.
 
-    Unless `exact`, more than COUNTED are estimated.
+    Unless `exact`, more than COUNTED are estimated. With a cursor of list_books() with this sort, q
+    means what it does there.
     """
     parameters = parameters_of(filters)
+    scope = scope_of(parameters, sort)[1]
     names = add_searcher(parameters, searcher)
     if "q" in names:
-        parameters["query"] = search.meaning(within(names), parameters)
+        place = decode_cursor(cursor, scope)[2] if cursor else None
+        parameters["query"] = search.meaning(within(names), parameters, place)
     [(count,)] = _count(names, exact).rows(**parameters, most=COUNTED + 1)
     if exact or count <= COUNTED:
         return Count(count, is_estimate=False)

@@ -122,6 +122,14 @@ def parameters_of(filters: Mapping[str, Any]) -> dict[str, Any]:
     return parameters
 
 
+def scope_of(parameters: Mapping[str, Any], sort: str | None) -> tuple[str, str]:
+    """Return the sort, and the scope of the cursors of such a list."""
+    sort = sort or ("" if "q" in parameters else NEWEST)
+    # A cursor of what has been built otherwise before is not taken for one of today.
+    kind = "found" if "q" in parameters else "books 2" if sort in LAST_WHEN_DESCENDING else "books"
+    return sort, f"{kind} {sort} {sorted((name, str(value)) for name, value in parameters.items())}"
+
+
 def add_searcher(parameters: dict[str, Any], searcher: str | None) -> frozenset[str]:
     """Add the searcher of a q, and return the names of all parameters."""
     if searcher is not None and "q" in parameters:

@@ -8,11 +8,11 @@ from sqlalchemy import TEXT, ColumnElement, DateTime, Uuid, cast, func, literal_
 
 from books_api.books import search
 from books_api.books.filters import (
-    NEWEST,
     SORTS,
     add_searcher,
     conditions,
     parameters_of,
+    scope_of,
     within,
 )
 from books_api.books.models import MEMBERS, STORED, Book
@@ -50,8 +50,7 @@ def list_books(
     A `searcher`, a user's id, has search.AT_ONCE running. Raises InvalidCursor and TooManySearches.
     """
     parameters = parameters_of(filters or {})
-    sort = sort or ("" if "q" in parameters else NEWEST)
-    scope = f"books {sort} {sorted((name, str(value)) for name, value in parameters.items())}"
+    sort, scope = scope_of(parameters, sort)
     names = add_searcher(parameters, searcher)
     return fetch_page(
         partial(_page_statement, names, sort),

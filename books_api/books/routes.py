@@ -17,7 +17,7 @@ from books_api.auth.idempotency import (
     run_idempotent,
 )
 from books_api.books import changes, lists, service
-from books_api.books.counts import count_books
+from books_api.books.counts import Count, count_books
 from books_api.books.models import etag
 from books_api.books.schemas import (
     BookInputSchema,
@@ -170,7 +170,15 @@ def books_response(
     body = dumps(page.rows, option=DUMP_OPTIONS)
     headers = link_next(page.cursor)
     if count != "false":
-        found = count_books({**query, **filters}, searcher, exact=count == "exact")
+        found = Count(len(page.rows), is_estimate=False)
+        if cursor := page_query.get("cursor") or page.cursor:  # else these are all
+            found = count_books(
+                {**query, **filters},
+                searcher,
+                exact=count == "exact",
+                cursor=cursor,
+                sort=page_query.get("sort"),
+            )
         headers["X-Total-Count"] = str(found.books)
         if found.is_estimate:
             headers["X-Total-Count-Estimated"] = "true"

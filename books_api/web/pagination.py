@@ -3,6 +3,7 @@
 import base64
 import binascii
 import hmac
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -20,6 +21,7 @@ from books_api.web.problems import InvalidInput, Message
 LIMIT_MAX = 100
 LIMIT_DEFAULT = 20
 MAC_BYTES = 16
+LONG = 600  # bytes from which on a cursor is packed: it must fit in the URL of a link
 
 
 R = TypeVar("R")
@@ -109,6 +111,8 @@ def fetch_page(
 def encode_cursor(values: Sequence[Any], scope: str) -> str:
     """Return an opaque, tamper-proof text of the values."""
     payload = orjson.dumps(values)
+    if len(payload) > LONG:
+        payload = zlib.compress(payload)
     return _text(_mac(payload, scope, get_keys("cursor")[0]) + payload)
 
 
@@ -123,7 +127,8 @@ def decode_cursor(cursor: str, scope: str) -> list[Any]:
     # Base64 has several texts for some bytes: only the one that was given out is the cursor.
     if not signed or _text(raw) != cursor:
         raise InvalidCursor
-    values: list[Any] = orjson.loads(payload)
+    # JSON begins otherwise. What is unpacked was packed here: it is no bomb.
+    values: list[Any] = orjson.loads(payload if payload[:1] == b"[" else zlib.decompress(payload))
     return values
 
 

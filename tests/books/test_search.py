@@ -1,5 +1,7 @@
 """Filters, search and sorts of the lists of books."""
 
+import random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +9,9 @@ from sqlalchemy import text
 
 from books_api.extensions import db
 from books_api.models import new_id
+from books_api.web.pagination import encode_cursor
 from tests.helpers import BOOKS, EXAMPLES, ids_of, next_link, walk
+from tests.statements import statements
 
 SORTS = ["created_at", "updated_at", "title", "author", "published_date", "page_count"]
 BOTH_WAYS = [sign + name for name in SORTS for sign in ("", "-")]
@@ -392,6 +396,31 @@ def test_nothing_is_counted_unless_asked_for(client, alice, query):
     assert "X-Total-Count" not in response.headers
 
 
+def test_a_count_on_a_later_page_is_of_what_the_first_has_found(client, alice, bob, make_book):
+    for _ in range(5):
+        make_book(alice, title="Dune", author="Duenna")
+    first = client.get(f"{BOOKS}/?q=duen+xyzzy&limit=2&count=true", headers=alice.headers)
+    make_book(bob, title="Duen xyzzy")  # what was typed: a search of now finds it alone
+    client.delete(f"{BOOKS}/{first.json[0]['id']}", headers=alice.headers)
+    second = client.get(next_link(first), headers=alice.headers)
+
+    assert [page.headers["X-Total-Count"] for page in (first, second)] == ["5", "5"]
+
+
+@pytest.mark.parametrize("query", ["", "q=hobbit", "q=nothing+like+it"])
+def test_a_page_that_shows_all_is_counted_without_another_statement(
+    folder, logged_client, alice, shelf, query
+):
+    def count_statements(path):
+        with statements(folder) as sent:
+            logged_client.get(path, headers=alice.headers)
+        return len(sent)
+
+    count_statements(BOOKS)  # not on a new connection
+
+    assert count_statements(f"{BOOKS}/?{query}&count=true") == count_statements(f"{BOOKS}/?{query}")
+
+
 def test_a_count_of_a_users_books_is_of_theirs(client, alice, bob, make_book):
     make_book(alice)
     make_book(bob)
@@ -485,3 +514,40 @@ def test_the_link_of_a_long_search_can_be_followed(client, alice, make_book):
     second = client.get(next_link(first), headers=alice.headers)
 
     assert (second.status_code, len(second.json)) == (200, 1)
+
+
+def letters(length):
+    return "".join(random.Random(length).choices("абвгдежзиклмнопрстуфхцчшщэюя", k=length))
+
+
+@pytest.mark.parametrize("sort", [{}, {"sort": "title"}])
+@pytest.mark.parametrize(("count", "length"), [(16, 11), (2, 39)])
+def test_the_links_of_a_search_that_may_mean_very_much_can_be_followed(
+    client, alice, make_book, count, length, sort
+):
+    text = letters(count * length)
+    words = [text[start : start + length] for start in range(0, len(text), length)]
+    torn = [f"{word[: length // 2]} {word[length // 2 :]}" for word in words]
+    for word in words:  # torn in two anywhere, both parts are words
+        make_book(alice, title="x", author=" ".join(word[:cut] for cut in range(1, length)))
+        make_book(alice, title="x", author=" ".join(word[cut:] for cut in range(1, length)))
+    for _ in range(3):
+        make_book(alice, title=" ".join(torn), author="x")
+    query = {"q": " ".join(words), "limit": 1, **sort}
+
+    first = client.get(BOOKS, query_string=query, headers=alice.headers)
+
+    assert len(walk(client, alice, next_link(first))) == 2
+
+
+@pytest.mark.parametrize(
+    ("query", "scope"),
+    [("q=hobbit", "books  [('q', 'hobbit')]"), ("sort=-page_count", "books -page_count []")],
+)
+def test_a_cursor_of_a_walk_from_before_the_upgrade_is_refused(app, client, alice, query, scope):
+    with app.app_context():
+        cursor = encode_cursor((1, str(new_id()), "'hobbit'"), scope)
+
+    response = client.get(f"{BOOKS}/?{query}&cursor={cursor}", headers=alice.headers)
+
+    assert (response.status_code, response.json["errors"][0]["code"]) == (422, "not-a-cursor")

@@ -28,6 +28,7 @@ from books_api.books.search.candidates import (
 )
 from books_api.books.search.rank import Ranking
 from books_api.books.search.slots import in_a_slot, slot_or_refusal
+from books_api.books.search.words import telling
 from books_api.database import Statement
 from books_api.web.pagination import Sort, keyset
 
@@ -78,6 +79,7 @@ class Search(NamedTuple):
         if is_ranked and found.books and (self.after or len(found.books) <= most):
             rows = ranked(found, parameters)
         else:
+            found = found._replace(words=telling(found.words))  # the others would only rank
             walk = _walk(self) if found.is_common else None
             rows = walk.rows(**parameters, query=found.query) if walk else []
             if len(rows) < parameters["rows"]:
@@ -98,9 +100,9 @@ def ranked(found: Found, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
     return [(*row, -score) for score, _, row in rows[: parameters["rows"]]]
 
 
-def meaning(within: Within, parameters: dict[str, Any]) -> str | None:
-    """Return the tsquery that q means; None when it finds nothing."""
-    found = find_candidates(within, parameters, [Book.id])
+def meaning(within: Within, parameters: dict[str, Any], place: Any = None) -> str | None:
+    """Return the tsquery that q means, in a place what it did there; None when it finds nothing."""
+    found = at_place(*place) if place else find_candidates(within, parameters, [Book.id])
     return found.query if found else None
 
 

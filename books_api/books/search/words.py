@@ -35,7 +35,8 @@ _COUNTED = text("""(
         ) AS words OFFSET 0
     ) AS queries
 ) AS counted""")
-# Both halves are words of some book; a letter may have been typed for the space.
+# Both halves are words of some book, the most even first; a letter may have been typed for the
+# space.
 _HALVES = text(
     """ARRAY(
     SELECT first || ' ' || second
@@ -44,6 +45,7 @@ _HALVES = text(
     WHERE books = 0 AND cardinality(parts) = 1 AND length(word) <= 40
         AND EXISTS (SELECT FROM book_words b WHERE b.word = first OFFSET 0)
         AND EXISTS (SELECT FROM book_words b WHERE b.word = second OFFSET 0)
+    ORDER BY abs(2 * cut - length(word)), gap LIMIT 4
 )"""
 )
 # One look into each index for all words: what an attacker has filled one with is read once.
