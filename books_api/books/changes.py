@@ -4,6 +4,9 @@ A trigger logs every change with the id of its transaction. Changes are read in 
 ids, below the oldest transaction that is still running: all of those are decided, and visible.
 Clocks, and the order of commits, play no part. A cursor is the place of a change that was
 committed, never of a transaction that left none: Postgres may use its id again after a crash.
+
+A page shows books as they are now, with changes behind its place, too. The last of them is in the
+cursor: when it is undone, so may be what the reader has.
 """
 
 from collections.abc import Sequence
@@ -12,7 +15,18 @@ from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import TEXT, BigInteger, Uuid, bindparam, cast, delete, func, literal_column, select
+from sqlalchemy import (
+    TEXT,
+    BigInteger,
+    ColumnElement,
+    Uuid,
+    bindparam,
+    cast,
+    delete,
+    func,
+    literal_column,
+    select,
+)
 
 from books_api.books.exceptions import CursorExpired
 from books_api.books.lists import COLUMNS, answered, as_answer, list_books
@@ -23,7 +37,7 @@ from books_api.web.pagination import Sort, decode_cursor, encode_cursor, keyset
 
 KEPT = timedelta(days=90)
 MARGIN = timedelta(days=1)  # a change is as old as its transaction, which may have been a long one
-NOTHING = (-1, str(UUID(int=0)), "")  # before all changes
+NOTHING: Sequence[Any] = (-1, str(UUID(int=0)), "")  # before all changes
 
 _IS_DECIDED = BookChange.changed_in < literal_column(
     "pg_snapshot_xmin(pg_current_snapshot())::text::bigint", BigInteger
@@ -32,23 +46,25 @@ _ORDER = Sort(BookChange.changed_in, BookChange.book_id)
 _PLACE = (BookChange.changed_in, cast(BookChange.book_id, TEXT), answered(BookChange.changed_at))
 # A dump that is restored in another cluster brings transaction ids of the old one.
 _CLUSTER = literal_column("(SELECT system_identifier::text FROM pg_control_system())", TEXT)
-_LAST = Statement(
-    select(*_PLACE)
-    .where(_IS_DECIDED)
-    .order_by(BookChange.changed_in.desc(), BookChange.book_id.desc())
-    .limit(1)
-)
-_FIND_PLACE = Statement(
-    select(
-        _CLUSTER,
-        select(BookChange.book_id)
-        .where(
-            BookChange.changed_in == bindparam("changed_in", type_=BigInteger),
-            BookChange.book_id == bindparam("book_id", type_=Uuid(as_uuid=False)),
-            _PLACE[2] == bindparam("changed_at"),
-        )
-        .exists(),
+
+
+def _last(*conditions: ColumnElement[bool]) -> ColumnElement[Any]:
+    newest = (BookChange.changed_in.desc(), BookChange.book_id.desc())
+    last = select(func.json_build_array(*_PLACE)).where(*conditions)
+    return last.order_by(*newest).limit(literal_column("1")).scalar_subquery()
+
+
+def _is_there(name: str) -> ColumnElement[bool]:
+    same = (
+        BookChange.changed_in == bindparam(f"{name}_in", type_=BigInteger),
+        BookChange.book_id == bindparam(f"{name}_id", type_=Uuid(as_uuid=False)),
+        _PLACE[2] == bindparam(f"{name}_at"),
     )
+    return select(BookChange.book_id).where(*same).exists()
+
+
+_LOG = Statement(
+    select(_CLUSTER, _last(_IS_DECIDED), _last(), _is_there("place"), _is_there("seen"))
 )
 
 
@@ -64,12 +80,12 @@ def list_changes(
     filters = {} if user_uid is None else {"user_uid": user_uid}
     walk: str | None
     if cursor is None:
-        [(cluster, _)] = _find(NOTHING)
-        place: Sequence[Any] = next(iter(_LAST.rows()), NOTHING)  # before the walk begins
-        read_at, walk = now, ""
+        cluster, decided, *_ = _read_log(NOTHING, NOTHING)
+        place = decided or NOTHING  # before the walk begins
+        read_at, walk, seen = now, "", NOTHING
     else:
-        read_at, cluster, place, walk = decode_cursor(cursor, scope)
-        _check(read_at, cluster, place)
+        read_at, cluster, place, walk, seen = decode_cursor(cursor, scope)
+    known = (read_at, cluster, place, seen)
     deleted: list[dict[str, Any]] = []
     if walk is not None:
         page = list_books(limit=limit, cursor=walk or None, sort="created_at", filters=filters)
@@ -88,7 +104,8 @@ def list_changes(
             for _, book_id, changed_at, is_deletion, *_ in rows
             if is_deletion and book_id not in found
         ]
-    cursor = encode_cursor((read_at, cluster, place, walk), scope)
+    seen = _check(*known)
+    cursor = encode_cursor((read_at, cluster, place, walk, seen), scope)
     return {"books": books, "deleted": deleted, "cursor": cursor, "more": more}
 
 
@@ -99,21 +116,27 @@ def prune() -> int:
         return connection.execute(statement).rowcount
 
 
-def _find(place: Sequence[Any]) -> list[tuple[Any, ...]]:
-    changed_in, book_id, changed_at = place
-    return _FIND_PLACE.rows(changed_in=changed_in, book_id=book_id, changed_at=changed_at)
+def _read_log(place: Sequence[Any], seen: Sequence[Any]) -> tuple[Any, ...]:
+    """Return the cluster, the last decided change, the last of all, and which of two there are."""
+    names = [f"{name}_{part}" for name in ("place", "seen") for part in ("in", "id", "at")]
+    [row] = _LOG.rows(**dict(zip(names, (*place, *seen), strict=True)))
+    return row
 
 
-def _check(read_at: str, cluster: str, place: Sequence[Any]) -> None:
-    """Raise CursorExpired when changes after the place are forgotten, or it itself is undone.
+def _check(read_at: str, cluster: str, place: Sequence[Any], seen: Sequence[Any]) -> Sequence[Any]:
+    """Return the last change that a page just read may show.
 
-    The reader has all changes up to `read_at`. A restore, or a standby that was behind, undoes.
+    Raises CursorExpired when changes after the place are forgotten, or it itself, or what was seen
+    with the page before, is undone. The reader has all changes up to `read_at`. A restore, or a
+    standby that was behind, undoes.
     """
     oldest = format_timestamp(datetime.now(UTC) - KEPT)
-    [(this_cluster, is_there)] = _find(place)
-    may_be_pruned = place[2] < oldest
-    if read_at < oldest or cluster != this_cluster or not (is_there or may_be_pruned):
+    this_cluster, _, last, *are_there = _read_log(place, seen)
+    are_kept = [change[2] >= oldest for change in (place, seen)]
+    is_undone = any(kept and not there for kept, there in zip(are_kept, are_there, strict=True))
+    if read_at < oldest or cluster != this_cluster or is_undone:
         raise CursorExpired
+    return last or NOTHING
 
 
 @lru_cache

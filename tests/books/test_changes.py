@@ -250,7 +250,7 @@ def alter(app, reader):
     def alter(**parts):
         with app.app_context():
             values = decode_cursor(reader.cursor, "changes None")
-            named = dict(zip(("read_at", "cluster", "place", "walk"), values, strict=True))
+            named = dict(zip(("read_at", "cluster", "place", "walk", "seen"), values, strict=True))
             reader.cursor = encode_cursor([*(named | parts).values()], "changes None")
 
     return alter
@@ -279,6 +279,40 @@ def test_a_cursor_of_a_standby_that_was_behind_is_410(app, make_book, alice, rea
     reader.read_all()
     age(app, "1 second")
 
+    assert_gone(reader.ask())
+
+
+def test_a_cursor_of_a_standby_that_was_behind_is_410_in_the_first_walk(
+    app, make_book, alice, reader
+):
+    """A book that was added after the walk began, and shown, is lost."""
+    reader.query = {"limit": 1}
+    make_book(alice)
+    make_book(alice)
+    reader.read()
+    lost = make_book(alice)
+    reader.read()
+    reader.read()
+    execute(app, "DELETE FROM book_changes WHERE book_id = :id", id=lost["id"])
+
+    assert reader.books.keys() >= {lost["id"]}
+    assert_gone(reader.ask())
+
+
+def test_a_cursor_of_a_standby_that_lost_a_later_change_of_a_book_is_410(
+    app, client, make_book, alice, reader
+):
+    """The page shows the book as it was last, and its place is an earlier change of it."""
+    reader.read_all()
+    reader.query = {"limit": 1}
+    book = make_book(alice)
+    make_book(alice)
+    client.patch(f"{BOOKS}/{book['id']}", json={"title": "lost"}, headers=alice.headers)
+    reader.read()
+    last = "SELECT max(changed_in) FROM book_changes"
+    execute(app, f"DELETE FROM book_changes WHERE changed_in = ({last})")
+
+    assert reader.books[book["id"]]["title"] == "lost"
     assert_gone(reader.ask())
 
 
