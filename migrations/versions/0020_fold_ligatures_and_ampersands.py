@@ -4,6 +4,9 @@ The functions behind generated columns and indexes are replaced, then the books 
 something else are written again, which makes both anew. Until then the old code and the new one
 find them as before. Nobody waits: a batch locks its own rows only, for a fraction of a second.
 Interrupted, it can be run again.
+
+books_near_query(), books_estimate() and books_crowded_deletions() stay for the old code, which
+calls them until it has gone: the next release drops them, as it does ix_books_isbn (see 0017).
 """
 
 from pathlib import Path
