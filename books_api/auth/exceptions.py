@@ -44,9 +44,7 @@ WrongCredentials = problem("wrong-credentials", headers={"WWW-Authenticate": CHA
 WrongPassword = problem("wrong-password", field="current_password")
 ResetTokenRefused = problem("reset-token-invalid", field="token")
 TooBusy = problem(
-    "unavailable",
-    headers=RETRY_AFTER,
-    detail="Too many logins at once; try again in a moment.",
+    "unavailable", headers=RETRY_AFTER, detail="Too many logins at once; try again in a moment."
 )
 
 

@@ -33,10 +33,7 @@ _FIRST = select(
     IdempotencyKey.body,
     # No condition: Postgres might look all recent keys up for it.
     (IdempotencyKey.created_at > func.now() - KEPT).label("is_kept"),
-).where(
-    IdempotencyKey.user_id == bindparam("user_id"),
-    IdempotencyKey.key == bindparam("key"),
-)
+).where(IdempotencyKey.user_id == bindparam("user_id"), IdempotencyKey.key == bindparam("key"))
 _INSERT = insert(IdempotencyKey)
 _STORE = _INSERT.on_conflict_do_update(  # an expired one that is not pruned yet
     index_elements=[IdempotencyKey.user_id, IdempotencyKey.key],
@@ -72,8 +69,9 @@ def run_idempotent(
     if key is None:
         return work(None), False
     content = fingerprint()
+    lock = hashlib.blake2b(user_id.bytes + key.encode(), digest_size=8).digest()
     with owner_must_exist(), begin() as connection:
-        if not connection.scalar(_LOCK, {"lock": _lock_number(user_id, key)}):
+        if not connection.scalar(_LOCK, {"lock": int.from_bytes(lock, signed=True)}):
             raise KeyInUse
         # A statement of its own: its snapshot is taken when the lock is held.
         first = connection.execute(_FIRST, {"user_id": user_id, "key": key}).one_or_none()
@@ -113,8 +111,3 @@ def prune() -> int:
     statement = delete(IdempotencyKey).where(IdempotencyKey.created_at < func.now() - KEPT)
     with transaction(long=True) as connection:
         return connection.execute(statement).rowcount
-
-
-def _lock_number(user_id: UUID, key: str) -> int:
-    digest = hashlib.blake2b(user_id.bytes + key.encode(), digest_size=8).digest()
-    return int.from_bytes(digest, signed=True)

@@ -21,11 +21,11 @@ from books_api.auth.revocation import Entry, known_epoch, revoking
 from books_api.auth.sessions import (
     NO_KEY_UPDATE,
     TokenPair,
+    add_session,
     ended,
     live,
     live_user,
     open_session,
-    printable,
 )
 from books_api.auth.tokens import Identity, derive_jti, issue_access_token
 from books_api.config import current_settings
@@ -149,17 +149,9 @@ def _open_script_session(
             f"You have {most} tokens for scripts, the most allowed; end one first."
         )
     now = datetime.now(UTC)
-    session = Session(
-        user_id=user.id,
-        name=values["name"],
-        read_only=values["read_only"],
-        user_agent=printable(user_agent),
-        created_at=now,
-        last_used_at=now,
-        expires_at=now + timedelta(days=values["expires_in_days"]),
-    )
-    db.session.add(session)
-    db.session.flush()  # the token carries its id
+    expires_at = now + timedelta(days=values["expires_in_days"])
+    permitted = {name: values[name] for name in ("name", "read_only")}
+    session = add_session(user, now, user_agent, expires_at, **permitted)
     answer = {name: getattr(session, name) for name in SessionRow._fields[:-1]}
     if connection is None:
         db.session.commit()

@@ -116,6 +116,5 @@ UserRow = namedtuple(
     "id username email first_name last_name role is_verified is_active created_at updated_at",
 )
 SessionRow = namedtuple(
-    "SessionRow",
-    "id name read_only user_agent created_at last_used_at expires_at current",
+    "SessionRow", "id name read_only user_agent created_at last_used_at expires_at current"
 )

@@ -44,17 +44,20 @@ class TokenPair(AccessToken):
 def open_session(user: User, *, user_agent: str) -> TokenPair:
     """Add a session to the transaction and return its first tokens."""
     now = datetime.now(UTC)
-    session = Session(
-        user_id=user.id,
-        user_agent=printable(user_agent),
-        refresh_jti=uuid4(),
-        created_at=now,
-        last_used_at=now,
-        expires_at=_idle_end(now, created_at=now),
-    )
+    expires_at = _idle_end(now, created_at=now)
+    return _pair(user, add_session(user, now, user_agent, expires_at, refresh_jti=uuid4()))
+
+
+def add_session(
+    user: User, now: datetime, user_agent: str, expires_at: datetime, **values: Any
+) -> Session:
+    """Add a session to the transaction, and send it: tokens carry its id."""
+    shown = "".join(filter(str.isprintable, user_agent))[:USER_AGENT_MAX]
+    session = Session(user_id=user.id, user_agent=shown, expires_at=expires_at, **values)
+    session.created_at = session.last_used_at = now
     db.session.add(session)
-    db.session.flush()  # the tokens carry its id
-    return _pair(user, session)
+    db.session.flush()
+    return session
 
 
 def restart(user: User, session: Session) -> TokenPair:
@@ -87,11 +90,9 @@ def live_user(identity: Identity, *, for_update: bool = False) -> User:
 def new_access_token(identity: Identity) -> AccessToken:
     """Return another access token, and change nothing. Raises TokenRevoked."""
     now = datetime.now(UTC)
-    session = db.session.get(Session, UUID(identity.session_id))
     user = live_user(identity)
+    session = _read_session(identity, now)
     presented = UUID(identity.jti)
-    if session is None or session.ended_at is not None or session.expires_at <= now:
-        raise TokenRevoked("The session has ended.")
     if presented != session.refresh_jti and not _just_spent(session, presented, now):
         raise _reused(session)
     security_event("token_refreshed", user_id=user.id, session_id=session.id)
@@ -109,11 +110,7 @@ def rotate(identity: Identity) -> TokenPair:
     session_id = UUID(identity.session_id)
     session = db.session.scalar(
         update(Session)
-        .where(
-            Session.id == session_id,
-            Session.refresh_jti == presented,
-            live(now),
-        )
+        .where(Session.id == session_id, Session.refresh_jti == presented, live(now))
         .values(
             previous_jti=presented,
             refresh_jti=derive_jti(presented, "refresh"),
@@ -132,12 +129,17 @@ def rotate(identity: Identity) -> TokenPair:
         db.session.commit()
         security_event("token_refreshed", user_id=user.id, session_id=session_id)
         return pair
-    session = db.session.get(Session, session_id, populate_existing=True)
-    if session is None or session.ended_at is not None or session.expires_at <= now:
-        raise TokenRevoked("The session has ended.")
+    session = _read_session(identity, now)
     if not _just_spent(session, presented, now):
         raise _reused(session)
     return _pair(user, session)
+
+
+def _read_session(identity: Identity, now: datetime) -> Session:
+    session = db.session.get(Session, UUID(identity.session_id), populate_existing=True)
+    if session is None or session.ended_at is not None or session.expires_at <= now:
+        raise TokenRevoked("The session has ended.")
+    return session
 
 
 def logout(identity: Identity) -> None:
@@ -222,7 +224,7 @@ def _pair(user: User, session: Session) -> TokenPair:
     jti = derive_jti(session.refresh_jti, "access")
     return TokenPair(
         **asdict(issue_access_token(user, session, at=at, jti=jti)),
-        refresh_token=issue_refresh_token(user, session, at=at),
+        refresh_token=issue_refresh_token(user, session, at=at, jti=session.refresh_jti),
         session_id=session.id,
     )
 
@@ -234,7 +236,3 @@ def _idle_end(now: datetime, *, created_at: datetime) -> datetime:
 
 def _last_token(expires_at: datetime, now: datetime) -> datetime:
     return max(expires_at, now + current_settings().access_token_expires)
-
-
-def printable(user_agent: str) -> str:
-    return "".join(c for c in user_agent if c.isprintable())[:USER_AGENT_MAX]

@@ -151,11 +151,9 @@ def issue_access_token(user: User, session: Session, *, at: datetime, jti: UUID)
     return AccessToken(access_token=str(token), expires_in=claims["exp"] - claims["iat"])
 
 
-def issue_refresh_token(user: User, session: Session, *, at: datetime) -> str:
-    """Return the session's current refresh token."""
-    if session.refresh_jti is None:
-        raise ValueError("A script's session has no refresh token.")
-    claims = _claims(user, session, at, session.refresh_jti)
+def issue_refresh_token(user: User, session: Session, *, at: datetime, jti: UUID) -> str:
+    """Return a refresh token, good as long as its session."""
+    claims = _claims(user, session, at, jti)
     claims["exp"] = int(session.expires_at.timestamp())
     return str(create_refresh_token(str(user.id), additional_claims=claims, expires_delta=False))
 

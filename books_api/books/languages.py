@@ -18,9 +18,7 @@ _REGIONAL = re.compile("[a-z]{2,3}[-_]")
 _QUALIFIER = re.compile(r"^modern | \(.*\)$")
 # The expression of the index ix_books_language_code: a code without its region, or the name.
 _code = func.regexp_replace(
-    func.lower(Book.language),
-    literal_column(r"'^([a-z]{2,3})[-_].*$'"),
-    literal_column(r"'\1'"),
+    func.lower(Book.language), literal_column(r"'^([a-z]{2,3})[-_].*$'"), literal_column(r"'\1'")
 )
 FILTERS: dict[str, ColumnElement[bool]] = {
     "language": func.lower(Book.language) == func.lower(bindparam("language")),

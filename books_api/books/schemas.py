@@ -28,7 +28,6 @@ from books_api.web.fields import (
     ResponseSchema,
     Text,
     Timestamp,
-    UUIDField,
     WholeNumber,
     sort_parameter,
     within,
@@ -91,12 +90,7 @@ def check_marks(text: str) -> None:
 
 folded = partial(Text, validate=check_marks)
 partial_date = partial(
-    Text,
-    4,
-    10,
-    trim=False,
-    validate=parse_partial_date,
-    metadata={"pattern": PARTIAL_DATE_PATTERN},
+    Text, 4, 10, trim=False, validate=parse_partial_date, metadata={"pattern": PARTIAL_DATE_PATTERN}
 )
 
 
@@ -125,8 +119,8 @@ class BookInputSchema(BaseSchema):
 class BookUpdateSchema(BookInputSchema):
     """Changes of a book. What the server decides may be sent back, and changes nothing."""
 
-    id = UUIDField()
-    user_uid = UUIDField()
+    id = fields.UUID()
+    user_uid = fields.UUID()
     version = WholeNumber(validate=within(1, VERSION_MAX))
     created_at = Timestamp()
     updated_at = Timestamp()
@@ -155,7 +149,7 @@ class BookQuery(PageQuery):
     publisher = folded(1, PUBLISHER_MAX)
     language = Text(1, LANGUAGE_MAX)
     isbn = ISBNField()
-    user_uid = UUIDField()
+    user_uid = fields.UUID()
     published_from = partial_date()
     published_to = partial_date()
     updated_from = Timestamp()
@@ -170,7 +164,7 @@ class BookOfUserQuery(BookQuery):
 class ChangesQuery(BaseQuery):
     limit = QueryInteger(load_default=CHANGES_DEFAULT, validate=within(1, CHANGES_MAX))
     cursor = Text(1, CURSOR_MAX, trim=False)
-    user_uid = UUIDField()
+    user_uid = fields.UUID()
 
 
 class DeletedBookSchema(ResponseSchema):

@@ -96,11 +96,7 @@ def import_(
     with opened(file) as raw:
         try:
             catalogue = open_catalogue(
-                raw,
-                format=named_format(file),
-                mapping=mapping,
-                encoding=encoding,
-                strict=strict,
+                raw, format=named_format(file), mapping=mapping, encoding=encoding, strict=strict
             )
         except UnreadableCatalogue as error:
             fail(f"{file}: {error}")
@@ -113,11 +109,7 @@ def import_(
         rejected = rejected or Path(f"{'stdin' if file == '-' else file}.rejected.csv")
         rejects = Rejects(None if dry_run else rejected, catalogue)
         run_import = partial(
-            import_records,
-            catalogue.records,
-            user_id,
-            on_duplicate=on_duplicate,
-            dry_run=dry_run,
+            import_records, catalogue.records, user_id, on_duplicate=on_duplicate, dry_run=dry_run
         )
         report = run(run_import, rejects, Progress(raw, quiet), dry_run=dry_run)
     click.echo(summary(report, dry_run=dry_run, with_updates=on_duplicate == "update"))

@@ -78,9 +78,8 @@ def read_lines(text: TextIOWrapper) -> Iterator[str]:
                 raise UnreadableCatalogue(f"Line {number} is longer than {LINE_MAX:,} characters.")
             yield line
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise UnreadableCatalogue(
-            f"The file cannot be read after line {number}: {error}."
-        ) from None
+        detail = f"The file cannot be read after line {number}: {error}."
+        raise UnreadableCatalogue(detail) from None
 
 
 def _refuse_foreign(start: bytes) -> None:
@@ -150,10 +149,12 @@ def _by_letters(raw: IO[bytes]) -> Encoding:
     if is_clear and text in map(
         str, from_bytes(sample, cp_isolation=[*WORDS["encodings"]], threshold=0.3)
     ):
-        return Encoding(_public(codec), codec)
+        name = codec.upper().replace("CP125", "Windows-125").replace("_", "-")
+        return Encoding(name, codec)
     candidates = [codec for _, _, codec in found]
-    example = next((line for line in lines if _tells(line, candidates)), lines[0])
-    shown = (f"{codec} ({_printable(example.decode(codec, 'replace'))})" for codec in candidates)
+    read = [[line.decode(codec, "replace") for codec in candidates] for line in lines]
+    texts = next((texts for texts in read if len({*texts}) == len(texts)), read[0])
+    shown = (f"{codec} ({_printable(text)})" for codec, text in zip(candidates, texts, strict=True))
     raise UnreadableCatalogue(f"The encoding may be {', or '.join(shown)}. {NAME_IT}")
 
 
@@ -175,16 +176,8 @@ def _beyond_ascii(raw: IO[bytes]) -> tuple[list[bytes], list[bytes]]:
     return [*words], lines
 
 
-def _tells(line: bytes, candidates: list[str]) -> bool:
-    return len({line.decode(codec, "replace") for codec in candidates}) == len(candidates)
-
-
 def _printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
-
-
-def _public(codec: str) -> str:
-    return codec.upper().replace("CP125", "Windows-125").replace("_", "-")
 
 
 def _named(raw: IO[bytes], name: str) -> Encoding:

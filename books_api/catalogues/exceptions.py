@@ -3,9 +3,7 @@
 from books_api.web.problems import RETRY_AFTER, InvalidInput, RateLimited, problem
 
 ImportRunning = problem(
-    "still-running",
-    headers=RETRY_AFTER,
-    detail="Another import of this user is still running.",
+    "still-running", headers=RETRY_AFTER, detail="Another import of this user is still running."
 )
 TooManyExports = problem(
     "rate-limited",

@@ -18,6 +18,7 @@ from books_api.catalogues.exceptions import TooManyExports
 from books_api.catalogues.spreadsheets import ENCODING, MARK, escape
 
 ExportFormat = Literal["csv", "excel", "ndjson", "jsonl"]  # the last two are the same
+ONE_A_LINE = orjson.OPT_APPEND_NEWLINE
 COLUMNS = ("id", *FIELDS)  # of CSV
 EXPORTS_MAX = 2  # of one user at once
 _running: Counter[str] = Counter()
@@ -35,10 +36,12 @@ def export_books(
             case "csv":
                 yield from _csv(batches, COLUMNS)
             case "excel":
-                escaped = (list(map(_escaped, rows)) for rows in batches)
+                escaped = ([_escaped(row) for row in rows] for rows in batches)
                 yield from _csv(escaped, (*COLUMNS, MARK), ENCODING)
             case _:
-                yield from _jsonl(batches)
+                for rows in batches:
+                    lines = (orjson.dumps(as_answer(row), option=ONE_A_LINE) for row in rows)
+                    yield b"".join(lines)
 
 
 @contextmanager
@@ -74,10 +77,3 @@ def _csv(
 def _escaped(row: tuple[Any, ...]) -> tuple[Any, ...]:
     cells = (escape(cell) if isinstance(cell, str) else cell for cell in row[: len(COLUMNS)])
     return (*cells, "")
-
-
-def _jsonl(batches: Iterator[list[tuple[Any, ...]]]) -> Iterator[bytes]:
-    for rows in batches:
-        yield b"".join(
-            orjson.dumps(as_answer(row), option=orjson.OPT_APPEND_NEWLINE) for row in rows
-        )

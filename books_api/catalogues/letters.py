@@ -52,7 +52,10 @@ def likelihood(text: str) -> float:
 
 
 def _mixture(letters: Counter[str]) -> float:
-    items = [(_languages(letter), _floor(letter), count) for letter, count in letters.items()]
+    items = [
+        (_languages(letter), exp(-9) if letter < "\u2e80" else exp(-13), count)
+        for letter, count in letters.items()
+    ]
     shares = dict.fromkeys({name for languages, _, _ in items for name in languages}, 1.0)
     for _ in range(ROUNDS):
         counts = dict.fromkeys(shares, 1e-3)
@@ -67,10 +70,6 @@ def _mixture(letters: Counter[str]) -> float:
         count * log(sum(shares[name] * found for name, found in languages.items()) + floor)
         for languages, floor, count in items
     )
-
-
-def _floor(letter: str) -> float:
-    return exp(-9) if letter < "\u2e80" else exp(-13)
 
 
 def _languages(letter: str) -> dict[str, float]:

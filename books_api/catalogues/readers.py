@@ -2,10 +2,9 @@
 
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from io import TextIOWrapper
-from typing import IO, Literal
+from typing import IO, Literal, NamedTuple
 
 import orjson
 from marshmallow import ValidationError
@@ -16,46 +15,20 @@ from books_api.catalogues.encodings import LINE_MAX, open_text
 from books_api.catalogues.exceptions import UnreadableCatalogue
 from books_api.catalogues.records import Record, Row
 from books_api.catalogues.repair import read_book
-from books_api.catalogues.sources import (
-    BLANK,
-    DUMPED,
-    open_csv,
-    open_document,
-    open_json_lines,
-)
+from books_api.catalogues.sources import BLANK, DUMPED, open_csv, open_document, open_json_lines
 
 Format = Literal["csv", "jsonl", "json"]
 UNUSED_SHOWN = 4_000  # characters
 
 
-@dataclass(slots=True)
-class Catalogue:
-    """A catalogue that is recognised and not yet read. `header` names the cells of a record.
+class Catalogue(NamedTuple):
+    """A catalogue that is recognised and not yet read."""
 
-    `columns` leads from fields to the columns that they are read from; `unused` are the others.
-    """
-
-    header: list[str]
     records: Iterator[Record]
+    header: list[str]  # of the cells of a record
+    columns: Mapping[str, str]  # from a field to the column that it is read from
+    description: str  # what was recognised, for the first line of a report
     text: TextIOWrapper  # which closes its file when it is let go
-    encoding: str
-    form: str  # of the file, as a person calls it
-    columns: Mapping[str, str]
-    unused: Sequence[str]
-    dates: str
-
-    @property
-    def description(self) -> str:
-        """What was recognised, for the first line of a report."""
-        used = ", ".join(f"{name} from {column!r}" for name, column in self.columns.items())
-        unused = shown(self.unused, UNUSED_SHOWN)
-        parts = [
-            f"{self.form}, {self.encoding}",
-            used,
-            self.dates,
-            unused and f"not used: {unused}",
-        ]
-        return "; ".join(filter(None, parts))
 
 
 def open_catalogue(
@@ -69,10 +42,8 @@ def open_catalogue(
 ) -> Catalogue:
     """Recognise a seekable binary file by all of it; "json" is a document or lines.
 
-    `mapping` leads from fields of a book to columns of the file, besides those known by name.
-    `encoding` is the name of a codec; without it, it is recognised. `strict` rejects a record for
-    a cell that cannot be read, which otherwise is left out. Raises UnreadableCatalogue and
-    UnknownColumn.
+    `mapping` leads from fields of a book to columns, besides those known by name. `strict` rejects
+    a record for a cell that cannot be read. Raises UnreadableCatalogue and UnknownColumn.
     """
     mapping = mapping or {}
     check_fields(mapping)
@@ -85,16 +56,12 @@ def open_catalogue(
             source = open_json_lines(text, mapping, records_max)
         case "json":
             source = open_document(text, mapping, records_max)
-    return Catalogue(
-        source.header,
-        _read_records(source.rows, source.dates.decided, strict),
-        text,
-        encoding_name,
-        source.form,
-        source.columns,
-        source.unused,
-        str(source.dates),
-    )
+    used = ", ".join(f"{name} from {column!r}" for name, column in source.columns.items())
+    unused = shown(source.unused, UNUSED_SHOWN)
+    said = (f"{source.form}, {encoding_name}", used, str(source.dates))
+    description = "; ".join(filter(None, (*said, unused and f"not used: {unused}")))
+    records = _read_records(source.rows, source.dates.decided, strict)
+    return Catalogue(records, source.header, source.columns, description, text)
 
 
 def _start(text: TextIOWrapper) -> list[str]:

@@ -3,7 +3,7 @@
 import hashlib
 from functools import partial
 from itertools import chain
-from typing import IO, Any
+from typing import Any
 from uuid import UUID
 
 from flask import Response, request, stream_with_context
@@ -49,12 +49,19 @@ def import_books(query: dict[str, Any]) -> Response:
     file. `dry_run=true` changes nothing.
     """
     owner, key = UUID(identity().user_id), idempotency_key()
+
+    def fingerprint() -> bytes:
+        file.seek(0)
+        digest = hashlib.file_digest(file, "sha256")  # type: ignore[arg-type]  # a binary file
+        digest.update(f"POST /books/import {request.mimetype} {sorted(query.items())}".encode())
+        return digest.digest()
+
     with received_file(request) as (file, format):
         catalogue = read_file(file, format, query)
         report, is_replay = run_idempotent(
             owner,
             None if query["dry_run"] else key,
-            partial(_fingerprint, file, query),
+            fingerprint,
             partial(import_file, catalogue, owner, query),
         )
     # Keys of release 1.0 are without some.
@@ -63,14 +70,6 @@ def import_books(query: dict[str, Any]) -> Response:
     response = Response(dumps(report), content_type="application/json")
     response.headers.update(replay_headers(is_replay))
     return response
-
-
-def _fingerprint(file: IO[bytes], query: dict[str, Any]) -> bytes:
-    file.seek(0)
-    digest = hashlib.file_digest(file, "sha256")  # type: ignore[arg-type]  # a binary file
-    request_line = f"POST /books/import {request.mimetype} {sorted(query.items())}"
-    digest.update(request_line.encode())
-    return digest.digest()
 
 
 @blueprint.route("/export", methods=["GET"], tags=["books"], endpoint="export_books")

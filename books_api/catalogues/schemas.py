@@ -12,7 +12,7 @@ from books_api.books.schemas import BookQuery
 from books_api.catalogues.columns import parse_mapping
 from books_api.catalogues.exporter import ExportFormat
 from books_api.catalogues.staging import ALREADY_THERE, IMPORTED, REJECTED, UPDATED, OnDuplicate
-from books_api.web.fields import BaseQuery, QueryBoolean, ResponseSchema, Text, choice
+from books_api.web.fields import BaseQuery, ResponseSchema, Text, choice, query_boolean
 
 _CSV = "Title,Author,ISBN\nThe Hobbit,J. R. R. Tolkien,9780261102217\n"
 _JSON = {"title": "The Hobbit", "author": "J. R. R. Tolkien", "isbn": "9780261102217"}
@@ -52,10 +52,10 @@ class ImportQuery(BaseQuery):
 
     mapping = Mapping(data_key="map")
     encoding = Text(1, 40)
-    strict = QueryBoolean()
+    strict = query_boolean()
     on_duplicate = choice(get_args(OnDuplicate))
-    dry_run = QueryBoolean(load_default=False)
-    duplicates = QueryBoolean(load_default=False, metadata={"deprecated": True})
+    dry_run = query_boolean(load_default=False)
+    duplicates = query_boolean(load_default=False, metadata={"deprecated": True})
 
 
 class ImportOutcomeSchema(ResponseSchema):

@@ -12,13 +12,7 @@ from books_api.catalogues.exceptions import UnreadableCatalogue
 from books_api.catalogues.importer import import_records
 from books_api.catalogues.readers import Catalogue, Format, open_catalogue
 from books_api.catalogues.records import Record
-from books_api.catalogues.staging import (
-    ALREADY_THERE,
-    IMPORTED,
-    REJECTED,
-    UPDATED,
-    Outcome,
-)
+from books_api.catalogues.staging import ALREADY_THERE, IMPORTED, REJECTED, UPDATED, Outcome
 from books_api.observability.metrics import IMPORT_RECORDS
 
 RECORDS_MAX = 200_000  # of one request: 16 MiB can hold eight million that are not imported
@@ -31,7 +25,10 @@ REASON_MAX = 300  # characters of one: it may repeat a cell
 
 def read_file(body: IO[bytes], format: Format | None, options: Mapping[str, Any]) -> Catalogue:
     """Recognise a file: all of it is looked at, so no transaction waits meanwhile."""
-    if _count_lines(body) > LINES_MAX:
+    chunks = iter(partial(body.read, CHUNK), b"")
+    lines = sum(max(chunk.count(b"\n"), chunk.count(b"\r")) for chunk in chunks)
+    body.seek(0)
+    if lines > LINES_MAX:
         raise UnreadableCatalogue(f"More than {LINES_MAX:,} lines; send fewer at once.")
     return open_catalogue(
         body,
@@ -44,10 +41,7 @@ def read_file(body: IO[bytes], format: Format | None, options: Mapping[str, Any]
 
 
 def import_file(
-    catalogue: Catalogue,
-    owner: UUID,
-    options: Mapping[str, Any],
-    connection: Connection | None,
+    catalogue: Catalogue, owner: UUID, options: Mapping[str, Any], connection: Connection | None
 ) -> dict[str, Any]:
     """Import a file whole or not at all, and return the report of the answer."""
     dry_run = options["dry_run"]
@@ -75,13 +69,6 @@ def import_file(
         "records": listed,
         "records_not_listed": report.read - len(listed),
     }
-
-
-def _count_lines(body: IO[bytes]) -> int:
-    chunks = iter(partial(body.read, CHUNK), b"")
-    lines = sum(max(chunk.count(b"\n"), chunk.count(b"\r")) for chunk in chunks)
-    body.seek(0)
-    return lines
 
 
 class Outcomes:

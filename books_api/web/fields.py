@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields
@@ -33,6 +34,7 @@ def check_storable(value: str) -> None:
 MESSAGES = {
     "required": Message("required", "Is required."),
     "null": Message("null", "Must not be null."),
+    "invalid_uuid": Message("not-a-uuid", "Must be a UUID."),
 }
 NOT_A_BOOLEAN = Message("not-a-boolean", "Must be true or false.")
 NOT_A_WHOLE_NUMBER = Message("not-a-whole-number", "Must be a whole number.")
@@ -104,12 +106,6 @@ def _trimmed_pattern(least: int) -> str:
     return f"^{SPACE}*{NOT_SPACE}{middle}{NOT_SPACE}{SPACE}*$"
 
 
-class UUIDField(fields.UUID):
-    """A UUID, in any form that Python reads."""
-
-    default_error_messages = {"invalid_uuid": Message("not-a-uuid", "Must be a UUID.")}
-
-
 class WholeNumber(fields.Integer):
     """A JSON number without a fraction: 5, and 5.0 too (JSON Schema Core, 4.2.3)."""
 
@@ -134,13 +130,9 @@ class QueryInteger(fields.Integer):
         return super()._validated(value)
 
 
-class QueryBoolean(fields.Boolean):
-    """`true` or `false` in a query string."""
-
-    default_error_messages = {"invalid": NOT_A_BOOLEAN}
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(truthy={"true"}, falsy={"false"}, **kwargs)
+query_boolean = partial(
+    fields.Boolean, truthy={"true"}, falsy={"false"}, error_messages={"invalid": NOT_A_BOOLEAN}
+)
 
 
 class Timestamp(fields.AwareDateTime):
@@ -202,8 +194,7 @@ def sort_parameter(*names: str) -> fields.String:
     """Return the field of what a list may be sorted by: each name, and with a minus."""
     in_code = [name.upper() + suffix for name in names for suffix in ("", "_DESC")]
     return choice(
-        [sign + name for name in names for sign in ("", "-")],
-        metadata={"x-enum-varnames": in_code},
+        [sign + name for name in names for sign in ("", "-")], metadata={"x-enum-varnames": in_code}
     )
 
 

@@ -8,14 +8,7 @@ from dataclasses import dataclass, fields
 from functools import partial, wraps
 from typing import Any, TypeVar, cast
 
-from flask import (
-    Flask,
-    Response,
-    after_this_request,
-    current_app,
-    has_request_context,
-    request,
-)
+from flask import Flask, Response, after_this_request, current_app, has_request_context, request
 from limits import RateLimitItem, parse_many
 from limits.storage import MemoryStorage, RedisStorage, Storage
 from redis import Redis
