@@ -13,13 +13,14 @@ from books_api.auth import identity, token_required
 from books_api.auth.idempotency import idempotency_key, replay_headers, run_idempotent
 from books_api.catalogues.bodies import received_file
 from books_api.catalogues.exporter import ExportFormat, export_books
-from books_api.catalogues.schemas import FILE, FILES, ExportQuery, ImportQuery, ImportReportSchema
+from books_api.catalogues.schemas import ExportQuery, ImportQuery, ImportReportSchema
 from books_api.catalogues.service import import_file, read_file
-from books_api.web.openapi import Blueprint, problems, request_headers
+from books_api.web.openapi import OPERATIONS, Blueprint, problems, request_headers
 
 # Its operations are documented among those of books, whose prefix they share.
 blueprint = Blueprint("catalogues", __name__)
 
+FILES = OPERATIONS["files"]
 CSV, NDJSON = "text/csv", "application/x-ndjson"
 # The first one is for who accepts anything.
 ACCEPTED: dict[str, ExportFormat] = {
@@ -75,8 +76,8 @@ def import_books(query: dict[str, Any]) -> Response:
 @blueprint.route("/export", methods=["GET"], tags=["books"], endpoint="export_books")
 @token_required()
 @blueprint.arguments(ExportQuery(), location="query")
-@blueprint.response(200, FILE, content_type=CSV, example=FILES[CSV]["example"])
-@blueprint.alt_response(200, schema=FILE, content_type=NDJSON, example=FILES[NDJSON]["example"])
+@blueprint.response(200, **FILES[CSV], content_type=CSV)
+@blueprint.alt_response(200, **FILES[NDJSON], content_type=NDJSON)
 @problems(422, 429)
 def export(query: dict[str, Any]) -> Response:
     """Export books

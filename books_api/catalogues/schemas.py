@@ -1,6 +1,5 @@
 """Messages about files. docs/members.toml describes them."""
 
-import json
 import re
 from typing import Any, get_args
 
@@ -13,20 +12,6 @@ from books_api.catalogues.columns import parse_mapping
 from books_api.catalogues.exporter import ExportFormat
 from books_api.catalogues.staging import ALREADY_THERE, IMPORTED, REJECTED, UPDATED, OnDuplicate
 from books_api.web.fields import BaseQuery, ResponseSchema, Text, choice, query_boolean
-
-_CSV = "Title,Author,ISBN\nThe Hobbit,J. R. R. Tolkien,9780261102217\n"
-_JSON = {"title": "The Hobbit", "author": "J. R. R. Tolkien", "isbn": "9780261102217"}
-FILE = {"type": "string", "format": "binary"}
-# A form is read, too; documented, it makes generators of clients import a type that they leave out.
-FILES: dict[str, dict[str, Any]] = {
-    "text/csv": {"schema": FILE, "example": _CSV},
-    "text/tab-separated-values": {"schema": FILE, "example": _CSV.replace(",", "\t")},
-    "application/x-ndjson": {"schema": FILE, "example": f"{json.dumps(_JSON)}\n"},
-    "application/jsonl": {"schema": FILE, "example": f"{json.dumps(_JSON)}\n"},
-    "application/json": {"schema": {"type": "object"}, "example": _JSON},
-    "application/vnd.ms-excel": {"schema": FILE, "example": _CSV.replace(",", ";")},
-    "application/octet-stream": {"schema": FILE, "example": _CSV},
-}
 
 
 class ExportQuery(BookQuery):

@@ -24,6 +24,7 @@ OF_STATUS = {
         problems.RateLimited,
     )
 }
+OF_BODIES = ("Content-Type", "Content-Length")
 # Postgres is down, overloaded or shutting down: a retry may succeed. By SQLSTATE and its class.
 UNAVAILABLE_CLASSES = (
     errorcodes.CLASS_CONNECTION_EXCEPTION,
@@ -53,11 +54,7 @@ def init_app(app: Flask) -> None:
 def handle_http_exception(error: HTTPException) -> Response | HTTPException:
     if error.code is None or error.response is not None or error.code < 400:
         return error
-    kept = {
-        name: value
-        for name, value in error.get_headers()
-        if name not in ("Content-Type", "Content-Length")
-    }
+    kept = {name: value for name, value in error.get_headers() if name not in OF_BODIES}
     detail = error.description
     if isinstance(error, PageNotFound) and detail == PageNotFound.description:
         detail = None  # werkzeug's sentence is for browsers

@@ -1,5 +1,6 @@
 """JSON in and out through orjson, and the rules that hold for every request's input."""
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, NoReturn
 
@@ -34,32 +35,26 @@ class ORJSONProvider(JSONProvider):
         )
 
 
-class UnsupportedType(UnsupportedMediaType):
-    """A body that is not JSON; the answer to a PATCH names what is read (RFC 5789, 2.2)."""
+class UnsupportedBody(UnsupportedMediaType):
+    """A body that is not read; the headers name what is (RFC 5789, 2.2; RFC 9110, 15.5.16)."""
+
+    def __init__(self, description: str, headers: Mapping[str, str]) -> None:
+        super().__init__(description)
+        self.headers = headers
 
     def get_headers(self, *args: Any, **kwargs: Any) -> list[tuple[str, str]]:
-        headers = super().get_headers(*args, **kwargs)
-        return [*headers, *ACCEPT_PATCH.items()] if request.method == "PATCH" else headers
-
-
-class UnsupportedCoding(UnsupportedMediaType):
-    """A body that is compressed, say; the answer names what is read (RFC 9110, 15.5.16)."""
-
-    def __init__(self, *codings: str) -> None:
-        allowed = f" other than {' or '.join(codings)}" if codings else ""
-        super().__init__(f"The body must be sent without a Content-Encoding{allowed}.")
-        self.codings = ", ".join((*codings, "identity"))
-
-    def get_headers(self, *args: Any, **kwargs: Any) -> list[tuple[str, str]]:
-        return [*super().get_headers(*args, **kwargs), ("Accept-Encoding", self.codings)]
+        return [*super().get_headers(*args, **kwargs), *self.headers.items()]
 
 
 def check_body(req: Request, *media_types: str, codings: tuple[str, ...] = ()) -> None:
     """Raise UnsupportedMediaType for a body of another media type or content coding."""
     if req.mimetype not in media_types:
-        raise UnsupportedType(f"The body must be sent as {' or '.join(media_types)}.")
+        detail = f"The body must be sent as {' or '.join(media_types)}."
+        raise UnsupportedBody(detail, ACCEPT_PATCH if req.method == "PATCH" else {})
     if (req.content_encoding or "identity").lower() not in ("identity", *codings):
-        raise UnsupportedCoding(*codings)
+        allowed = f" other than {' or '.join(codings)}" if codings else ""
+        detail = f"The body must be sent without a Content-Encoding{allowed}."
+        raise UnsupportedBody(detail, {"Accept-Encoding": ", ".join((*codings, "identity"))})
 
 
 def check_end(req: Request, size: int) -> None:
