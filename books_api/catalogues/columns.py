@@ -113,9 +113,20 @@ def known_in(header: Sequence[str], mapping: Mapping[str, str]) -> int:
     return sum(name in mapping.values() or plain(name) in known for name in header)
 
 
-def looks_like_data(header: Sequence[str]) -> bool:
-    """Return True for a first line with a number, which names no column."""
-    return any(re.fullmatch(r"[\W_]*[0-9][0-9Xx\W_]*", name) for name in header)
+def check_columns(columns: Mapping[str, int], header: Sequence[str]) -> None:
+    """Raise UnknownColumn when the header has no title or no author."""
+    missing = [name for name in ("title", "author") if name not in columns]
+    names = ", ".join(FIELDS)
+    if missing and any(re.fullmatch(r"[\W_]*[0-9][0-9Xx\W_]*", name) for name in header):
+        raise UnknownColumn(
+            f"The first line is a record and names no columns: {shown(header)}."
+            f" Put a line with the names of the columns before it: {names}."
+        )
+    if missing:
+        raise UnknownColumn(
+            f"No column is known as the {' or the '.join(missing)} among: {shown(header)}."
+            f" Name the columns {names}, or say with map (--map) which they are."
+        )
 
 
 def shown(header: Sequence[str], most: int = SHOWN) -> str:

@@ -6,6 +6,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from books_api.catalogues.columns import known_in
 from books_api.catalogues.dates import DateOrder
 from books_api.catalogues.encodings import LINE_MAX
 from books_api.catalogues.exceptions import UnreadableCatalogue
@@ -54,6 +55,16 @@ class Survey:
     has_ids: bool = False  # of our books
     misfits: int = 0  # cannot be read, or have more or fewer cells than the header
     marks: Counter[str] = field(default_factory=Counter)
+
+
+def find_delimiter(header: str, mapping: Mapping[str, str]) -> str:
+    """Return the delimiter by which the most columns are known, or else there are the most."""
+
+    def known(delimiter: str) -> tuple[int, int]:
+        names = next(csv.reader([header], delimiter=delimiter))
+        return known_in(names, mapping), len(names)
+
+    return max(DELIMITERS, key=known)
 
 
 def survey_file(lines: Lines, delimiter: str, columns: Columns, most: int) -> Survey:

@@ -12,10 +12,16 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from books_api.books.models import FIELDS, MEMBERS
-from books_api.catalogues.columns import find_columns, known_in, looks_like_data, shown
+from books_api.books.models import MEMBERS
+from books_api.catalogues.columns import check_columns, find_columns
 from books_api.catalogues.dates import DateOrder
-from books_api.catalogues.dialects import DELIMITERS, Survey, read_literally, read_rows, survey_file
+from books_api.catalogues.dialects import (
+    Survey,
+    find_delimiter,
+    read_literally,
+    read_rows,
+    survey_file,
+)
 from books_api.catalogues.documents import KEYS_MAX, read_document, survey_document
 from books_api.catalogues.encodings import LINE_MAX, read_lines
 from books_api.catalogues.exceptions import UnknownColumn, UnreadableCatalogue
@@ -64,18 +70,13 @@ def open_csv(text: TextIOWrapper, first: str, mapping: Mapping[str, str], most: 
             is_separator = separator and number == 0
             yield "\n" if is_separator else line
 
-    def known(delimiter: str) -> tuple[int, int]:
-        header = next(csv.reader([first], delimiter=delimiter))
-        return known_in(header, mapping), len(header)
-
     def columns_of(header: Sequence[str]) -> dict[str, int]:
         columns = find_columns(header, mapping)
-        missing = [name for name in ("title", "author") if name not in columns]
-        if missing and header != REJECTED_COLUMNS + JSON_COLUMNS:  # before all of it is read
-            raise UnknownColumn(_unknown(header, missing))
+        if header != REJECTED_COLUMNS + JSON_COLUMNS:
+            check_columns(columns, header)  # before all of it is read
         return columns
 
-    delimiter = separator[1] if separator else max(DELIMITERS, key=known)
+    delimiter = separator[1] if separator else find_delimiter(first, mapping)
     survey = survey_file(lines, delimiter, columns_of, most)
     header, form = survey.header, f"CSV, {survey.dialect}"
     if header == REJECTED_COLUMNS + JSON_COLUMNS:
@@ -98,19 +99,6 @@ def open_csv(text: TextIOWrapper, first: str, mapping: Mapping[str, str], most: 
         used,
         [name for name in header if name not in (*used.values(), MARK)],
         survey.dates,
-    )
-
-
-def _unknown(header: Sequence[str], missing: Sequence[str]) -> str:
-    names = ", ".join(FIELDS)
-    if looks_like_data(header):
-        return (
-            f"The first line is a record and names no columns: {shown(header)}."
-            f" Put a line with the names of the columns before it: {names}."
-        )
-    return (
-        f"No column is known as the {' or the '.join(missing)} among: {shown(header)}."
-        f" Name the columns {names}, or say with map (--map) which they are."
     )
 
 

@@ -91,14 +91,8 @@ def problem_page(name: str) -> Response:
     kind = TYPES.get(name)
     if kind is None:
         raise NotFound
-    page = PROBLEM.format(
-        name=name,
-        status=kind.status,
-        title=escape(kind.title),
-        meaning=escape(kind.meaning),
-        remedy=escape(kind.remedy),
-    )
-    return Response(page, content_type="text/html; charset=utf-8")
+    said = {member: escape(str(value)) for member, value in kind._asdict().items()}
+    return Response(PROBLEM.format(name=name, **said), content_type="text/html; charset=utf-8")
 
 
 def init_app(app: Flask) -> None:
