@@ -9,31 +9,14 @@ from dotenv import load_dotenv
 from flask import Flask
 from flask.cli import with_appcontext
 
-from books_api.auth import idempotency, revocation, sessions
 from books_api.auth.cli import group as users
-from books_api.books import changes, words
 from books_api.catalogues.cli import group as books
-from books_api.commands import FAILED, OperatorGroup
+from books_api.commands import FAILED
 from books_api.config import ConfigError
 from books_api.extensions import migrate
+from books_api.maintenance import maintenance
 from books_api.observability import doctor as checks
 from books_api.version import __version__
-
-maintenance = OperatorGroup("maintenance", help="Keep the database small.")
-
-
-@maintenance.command()
-def prune() -> None:
-    """Delete what is no longer needed. Run it daily.
-
-    Expired sessions, revocations and idempotency keys, changes of books that no cursor needs, and
-    the words that no book has any more.
-    """
-    click.echo(
-        f"Deleted {sessions.prune()} sessions, {revocation.prune()} revocations,"
-        f" {idempotency.prune()} idempotency keys, {changes.prune()} changes of books and"
-        f" {words.prune_words()} unused words."
-    )
 
 
 @click.command()

@@ -15,7 +15,7 @@ from uuid import UUID
 import orjson
 from flask import request
 from psycopg2.errorcodes import FOREIGN_KEY_VIOLATION
-from sqlalchemy import Connection, bindparam, delete, func, select
+from sqlalchemy import Connection, bindparam, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 
@@ -104,10 +104,3 @@ def owner_must_exist() -> Iterator[None]:
 def replay_headers(is_replay: bool) -> dict[str, str]:
     """Return the headers that mark the answer to a request that was sent again."""
     return {"Idempotent-Replayed": "true"} if is_replay else {}
-
-
-def prune() -> int:
-    """Delete the keys that are kept no longer; return the number of rows."""
-    statement = delete(IdempotencyKey).where(IdempotencyKey.created_at < func.now() - KEPT)
-    with transaction(long=True) as connection:
-        return connection.execute(statement).rowcount

@@ -6,10 +6,10 @@ auth/blocklist.py is their copy in Redis, and argues that a token that is revoke
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from redis.exceptions import RedisError
-from sqlalchemy import Text, cast, delete, func, select
+from sqlalchemy import Text, cast, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from books_api.auth import blocklist
@@ -18,7 +18,6 @@ from books_api.auth.blocklist_naming import claim
 from books_api.auth.models import BlocklistCopy, Revocation
 from books_api.auth.tokens import Identity
 from books_api.config import CLOCK_LEEWAY
-from books_api.database import transaction
 from books_api.extensions import db
 from books_api.observability.metrics import SESSIONS_ENDED
 
@@ -85,10 +84,3 @@ def revoking(entries: Sequence[Entry], reason: str) -> Iterator[None]:
     SESSIONS_ENDED.labels(reason).inc(sum(entry.ends for entry in entries))
     with suppress(RedisError):  # it is committed: the pending sends who asks to Postgres
         blocklist.merge([change._replace(drop=pending) for change in changes])
-
-
-def prune() -> int:
-    """Delete what has expired; return the number of rows."""
-    with transaction(long=True) as connection:
-        statement = delete(Revocation).where(Revocation.expires_at < datetime.now(UTC))
-        return connection.execute(statement).rowcount

@@ -24,7 +24,6 @@ from books_api.auth.tokens import (
     issue_refresh_token,
 )
 from books_api.config import current_settings
-from books_api.database import transaction
 from books_api.extensions import db
 from books_api.observability.logs import security_event
 from books_api.web.problems import Problem
@@ -156,13 +155,6 @@ def end_session(identity: Identity, session_id: UUID) -> None:
     """End one of the user's own sessions. Raises SessionNotFound."""
     _end(str(session_id), identity.user_id, "session_ended")
     security_event("session_ended", user_id=identity.user_id, session_id=session_id)
-
-
-def prune() -> int:
-    """Delete sessions whose last token has expired; return the number of rows."""
-    with transaction(long=True) as connection:
-        statement = delete(Session).where(Session.expires_at < datetime.now(UTC))
-        return connection.execute(statement).rowcount
 
 
 def raise_epoch(user: User, *, keep: Session | None = None) -> Entry:

@@ -22,7 +22,6 @@ from sqlalchemy import (
     Uuid,
     bindparam,
     cast,
-    delete,
     func,
     literal_column,
     select,
@@ -31,12 +30,11 @@ from sqlalchemy import (
 from books_api.books.exceptions import CursorExpired
 from books_api.books.lists import COLUMNS, answered, as_answer, list_books
 from books_api.books.models import Book, BookChange
-from books_api.database import Statement, transaction
+from books_api.database import Statement
 from books_api.web.fields import format_timestamp
 from books_api.web.pagination import Sort, decode_cursor, encode_cursor, keyset
 
 KEPT = timedelta(days=90)
-MARGIN = timedelta(days=1)  # a change is as old as its transaction, which may have been a long one
 NOTHING: Sequence[Any] = (-1, str(UUID(int=0)), "")  # before all changes
 
 _IS_DECIDED = BookChange.changed_in < literal_column(
@@ -107,13 +105,6 @@ def list_changes(
     seen = _check(*known)
     cursor = encode_cursor((read_at, cluster, place, walk, seen), scope)
     return {"books": books, "deleted": deleted, "cursor": cursor, "more": more}
-
-
-def prune() -> int:
-    """Delete the changes that no cursor needs any more; return the number of rows."""
-    statement = delete(BookChange).where(BookChange.changed_at < func.now() - (KEPT + MARGIN))
-    with transaction(long=True) as connection:
-        return connection.execute(statement).rowcount
 
 
 def _read_log(place: Sequence[Any], seen: Sequence[Any]) -> tuple[Any, ...]:
