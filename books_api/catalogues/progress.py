@@ -5,6 +5,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from copy import deepcopy
 from typing import IO, Any
 
@@ -67,7 +68,7 @@ def run(
             raise KeyboardInterrupt
 
     reason = ""
-    with rejects:
+    with closing(rejects):
         try:
             # Ctrl-C waits for the end of a batch, or one could be committed and not reported.
             default = signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))

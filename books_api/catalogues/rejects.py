@@ -29,10 +29,7 @@ class Rejects:
         self.first: list[str] = []
         self._file: Any = None
 
-    def __enter__(self) -> "Rejects":
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
+    def close(self) -> None:
         if self._file is not None:
             self._file.close()
 

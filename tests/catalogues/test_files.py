@@ -11,7 +11,7 @@ from books_api.books.models import FIELDS
 from books_api.catalogues.bodies import FORMATS
 from books_api.catalogues.exceptions import UnknownColumn, UnreadableCatalogue
 from books_api.catalogues.readers import open_catalogue
-from books_api.catalogues.schemas import FILES
+from books_api.catalogues.routes import FILES
 from tests.processes import ROOT
 
 DATA = ROOT / "tests" / "data"

@@ -21,7 +21,7 @@ from books_api import create_app
 from books_api.auth import resets, sessions
 from books_api.auth.models import User
 from books_api.books.schemas import ISBN_PATTERN, PARTIAL_DATE_PATTERN
-from books_api.catalogues.schemas import FILES
+from books_api.catalogues.routes import FILES
 from books_api.extensions import db
 from tests.conftest import PASSWORD
 
