@@ -136,8 +136,8 @@ def app(migrated_app: Flask, servers: Servers) -> Flask:
         name = db.session.execute(text(WIPE)).scalar_one()
         db.session.commit()
         if name.endswith(blocklist.identity()):
-            redis.client.set(blocklist.MARKER, name, blocklist_filling.MARKER_SECONDS)
-            redis.client.set(blocklist.FRESH, "1", blocklist_filling.REFRESH_SECONDS)
+            redis.client.set(blocklist.MARKER, name, 900)
+            redis.client.set(blocklist.FRESH, "1", 300)
         else:
             db.session.execute(text("UPDATE blocklist_copy SET name = '', held_until = now()"))
             db.session.commit()

@@ -33,6 +33,7 @@ import secrets
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from flask import current_app
@@ -53,56 +54,11 @@ ASKED, FALLBACKS = REDIS_ASKED.labels("revocation"), REDIS_FALLBACKS.labels("rev
 PREFIX = "{books}:"
 MARKER, FRESH, FILLING = PREFIX + "named", PREFIX + "fresh", PREFIX + "filling"
 PENDING = "?"
-FILLING_SECONDS = 15  # without a page: the filler is dead
 TRUST_SECONDS = 1  # how long a connection is taken to lead to the same primary
 ADVISORY_LOCK = 0x626F6F6B  # any number, as long as nothing else locks it
 
-IDENTITY = """
-local info = redis.call('INFO')
-assert(string.find(info, 'maxmemory_policy:noeviction', 1, true), 'Redis evicts')
-local identity = string.match(info, 'run_id:(%w+)') .. ':'
-    .. string.match(info, 'master_replid:(%w+)')
-"""
-# FILLING and the keys; the name of the fill or "", the name of the Redis or "", then value, pending
-# to add, pending to remove and end of life of each key. Ends of life are whole seconds, lives are
-# told in milliseconds.
-MERGE = f"""
-if ARGV[1] ~= '' then
-    if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-    redis.call('EXPIRE', KEYS[1], {FILLING_SECONDS})
-end
-if ARGV[2] ~= '' then
-    {IDENTITY}
-    if string.sub(ARGV[2], -#identity) ~= identity then return 0 end
-end
-local time = redis.call('TIME')
-local now = time[1] * 1000 + time[2] / 1000
-for i = 2, #KEYS do
-    local key, value, add, drop, expires = KEYS[i], unpack(ARGV, 4 * i - 5, 4 * i - 2)
-    local before, life = redis.call('GET', key) or '', redis.call('PTTL', key)
-    local pendings, after = '', before
-    if string.sub(before, 1, 1) == '{PENDING}' then
-        pendings, after = string.match(before, '^([^=]*)=?(.*)$')
-    end
-    if drop ~= '' then
-        local first, last = string.find(pendings, drop, 1, true)
-        if first then
-            pendings = string.sub(pendings, 1, first - 1) .. string.sub(pendings, last + 1)
-        end
-    end
-    if add ~= '' and not string.find(pendings, add, 1, true) then pendings = pendings .. add end
-    if tonumber(value) > (tonumber(after) or 0) then after = value end
-    if pendings ~= '' then after = pendings .. (after == '' and '' or '=' .. after) end
-    if after == '' then
-        redis.call('DEL', key)
-    elseif expires * 1000 - now > (life > 0 and life + 500 or 0) then
-        redis.call('SET', key, after, 'EXAT', expires)
-    elseif after ~= before and life ~= -2 then
-        redis.call('SET', key, after, 'KEEPTTL')
-    end
-end
-return 1
-"""
+LUA = Path(__file__).with_name("lua")
+COMMON, MERGE = ((LUA / f"{name}.lua").read_text("utf-8") for name in ("common", "merge"))
 # A row as MERGE wants it.
 COLUMNS = (
     Revocation.key,
@@ -175,13 +131,13 @@ def merge(changes: Sequence[Change], fill: str = "", name: str = "") -> None:
 
 def identity() -> str:
     """Return which server Redis is, in which of its lives as a primary. Raises RedisError."""
-    found: str = run(f"{IDENTITY} return identity", [])
+    found: str = run("return identity()", [])
     return found
 
 
 def run(script: str, keys: Sequence[str], *arguments: Any) -> Any:
-    """Run a script in Redis, all of it or nothing. Raises RedisError."""
-    return redis.client.eval(script, len(keys), *keys, *arguments)
+    """Run a script in Redis, behind common.lua; all of it or nothing. Raises RedisError."""
+    return redis.client.eval(COMMON + script, len(keys), *keys, *arguments)
 
 
 def _read_copy(names: Sequence[str]) -> list[str | None]:

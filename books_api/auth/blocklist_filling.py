@@ -27,9 +27,8 @@ from books_api.auth.blocklist import (
     ADVISORY_LOCK,
     COLUMNS,
     FILLING,
-    FILLING_SECONDS,
     FRESH,
-    IDENTITY,
+    LUA,
     MARKER,
     Change,
     identity,
@@ -42,27 +41,9 @@ from books_api.background import Background
 from books_api.database import Statement
 from books_api.observability.metrics import REFILLS
 
-REFRESH_SECONDS = 300  # the copy is made anew this often, whatever happened to it
-MARKER_SECONDS = 900  # the one in place stays valid meanwhile
 PAGE = 500  # rows: a few milliseconds of Redis, which does nothing else meanwhile
 
-START = f"""{IDENTITY}
-local filling = redis.call('GET', KEYS[1])
-if filling and string.sub(filling, -#identity) == identity then return false end
-local time = redis.call('TIME')
-local name = table.concat({{ARGV[1], time[1], time[2], identity}}, ':')
-redis.call('SET', KEYS[1], name, 'EX', {FILLING_SECONDS})
-return name
-"""
-FINISH = f"""{IDENTITY}
-for _, name in ipairs(ARGV) do
-    if string.sub(name, -#identity) ~= identity then return 0 end
-end
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[2], ARGV[2], 'EX', {MARKER_SECONDS})
-redis.call('SET', KEYS[3], '1', 'EX', {REFRESH_SECONDS})
-return redis.call('DEL', KEYS[1])
-"""
+START, FINISH = ((LUA / f"{name}.lua").read_text("utf-8") for name in ("start", "finish"))
 ROWS = Statement(
     select(*COLUMNS)
     .where(Revocation.key > bindparam("after"), Revocation.expires_at > func.now())
