@@ -11,14 +11,6 @@ ROUNDS = 20  # in which the shares of the languages settle
 # Natural logarithms of how often a thing is met, where it is no letter of a language.
 _CONTROL, _SIGN, _IN_WORD, _PUNCTUATION, _CAPITAL, _MIXED, _LANGUAGE = 14, 10, 9, 5, 6, 6, 1.5
 _KANA = re.compile("[\u3041-\u30ff\uff66-\uff9f]")
-# Ideographs are ordered by use in the national standards: language, codec, first and last lead
-# byte of the frequent ones, their number, and the share that they have of a text.
-_STANDARDS = (
-    ("zh", "gb2312", 0xB0, 0xD7, 3755, 0.97),
-    ("zh-Hant", "big5", 0xA4, 0xC6, 5401, 0.97),
-    ("ja", "shift_jis", 0x88, 0x98, 2965, 0.4),
-    ("ko", "euc_kr", 0xB0, 0xC8, 2350, 0.9),
-)
 
 _frequencies: dict[str, dict[str, float]] = {}
 for _language, _letters in WORDS["letters"].items():
@@ -80,7 +72,7 @@ def _languages(letter: str) -> dict[str, float]:
         return {"ja": 0.6 / 90}
     found = {}
     if "\u4e00" <= letter <= "\ud7a3":
-        for language, codec, first, last, number, share in _STANDARDS:
+        for language, codec, first, last, number, share in WORDS["standards"]:
             code = letter.encode(codec, "replace")
             if len(code) == 2:
                 is_frequent = first <= code[0] <= last

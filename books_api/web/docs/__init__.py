@@ -28,11 +28,7 @@ LINK = (
     ' </.well-known/api-catalog>; rel="api-catalog"'
 )
 
-PROBLEM = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>{title}</title>
-<h1>{title}</h1><p>Problem type <code>/problems/{name}</code>, status {status}.</p>
-<p>{meaning}</p><p>{remedy}</p><p><a href="/docs">API documentation</a></p></html>
-"""
+PROBLEM = (HERE / "problem.html").read_text("utf-8")
 
 blueprint = Blueprint("docs", __name__)
 
