@@ -182,6 +182,12 @@ def ids_of(found):
     return [one["id"] for one in found]
 
 
+def exceptions(expected, function, values):
+    """Return for which of the values the function gives something else, and what."""
+    results = ((value, function(value)) for value in values)
+    return {repr(value)[:60]: result for value, result in results if result != expected}
+
+
 def pointers_of(response):
     return [error["pointer"] for error in response.json["errors"]]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.helpers import BOOKS, MOMO, pointers_of
+from tests.helpers import BOOKS, MOMO, exceptions, pointers_of
 
 TEXTS = {"title": 500, "author": 1_000, "publisher": 500, "language": 35}
 SERVERS_OWN = {
@@ -19,21 +19,21 @@ def create(client, alice):
     return lambda **values: client.post(BOOKS, json={**MOMO, **values}, headers=alice.headers)
 
 
-@pytest.mark.parametrize("field", TEXTS)
-def test_text_is_trimmed(create, field):
-    response = create(**{field: " \t\r\n\u00a0\u3000de\u2003"})
+def test_text_is_trimmed(create):
+    response = create(**dict.fromkeys(TEXTS, " \t\r\n\u00a0\u3000de\u2003"))
 
-    assert response.json[field] == "de"
+    assert {response.json[field] for field in TEXTS} == {"de"}
 
 
 @pytest.mark.parametrize(
     "character", ["a", "三", "😀", "\ufdfa"], ids=["ascii", "cjk", "emoji", "ligature"]
 )
-@pytest.mark.parametrize(("field", "most"), TEXTS.items())
-def test_text_may_have_its_full_length_in_any_script(create, field, most, character):
-    response = create(**{field: character * most})
+def test_text_may_have_its_full_length_in_any_script(create, character):
+    values = {field: character * most for field, most in TEXTS.items()}
 
-    assert response.json[field] == character * most
+    response = create(**values)
+
+    assert {field: response.json[field] for field in TEXTS} == values
 
 
 @pytest.mark.parametrize(
@@ -83,14 +83,9 @@ def test_title_and_author_are_required(client, alice, field):
 OPTIONAL = ["publisher", "published_date", "page_count", "language", "isbn"]
 
 
-def test_gaps_may_be_left_out(create):
-    response = create()
-
-    assert [response.json[field] for field in OPTIONAL] == [None] * len(OPTIONAL)
-
-
-def test_gaps_may_be_null(create):
-    response = create(**dict.fromkeys(OPTIONAL))
+@pytest.mark.parametrize("values", [{}, dict.fromkeys(OPTIONAL)])
+def test_gaps_may_be_left_out_or_null(create, values):
+    response = create(**values)
 
     assert [response.json[field] for field in OPTIONAL] == [None] * len(OPTIONAL)
 
@@ -102,14 +97,9 @@ def test_a_page_count_within_its_bounds_is_taken(create, page_count):
     assert response.json["page_count"] == page_count
 
 
-@pytest.mark.parametrize(
-    "date",
-    ["0001", "0001-01-01", "1937", "1937-09", "1937-09-21", "2000-02-29", "9999", "9999-12-31"],
-)
-def test_a_date_comes_back_as_precise_as_it_was_sent(create, date):
-    response = create(published_date=date)
-
-    assert response.json["published_date"] == date
+def test_a_date_comes_back_as_precise_as_it_was_sent(create):
+    for date in ("0001", "0001-01-01", "1937", "1937-09", "2000-02-29", "9999", "9999-12-31"):
+        assert create(published_date=date).json["published_date"] == date
 
 
 @pytest.mark.parametrize(
@@ -151,14 +141,8 @@ REFUSED = {
         *("2020-02-30", "2021-02-29", "1900-02-29", "2020-06-31", "2020-", "2020-01-"),
         *("20200101", "202001", "2020-W01", "2020-W01-1", "2020-001", "2020/01/01", "01.02.2020"),
         *("2020-01-01T00:00:00", "2020-01-01Z", "2020-01-01 BC", "2020 -01", "2020--01", "c1937"),
-        *(
-            "\uff12\uff10\uff12\uff10",
-            "\u0662\u0660\u0662\u0660",
-            "2020\u201001",
-            "MMXX",
-            "today",
-            "infinity",
-        ),
+        *("\uff12\uff10\uff12\uff10", "\u0662\u0660\u0662\u0660", "2020\u201001"),
+        *("MMXX", "today", "infinity"),
         *(1937, 1937.0, True, ["1937"], {"year": 1937}),
     ],
     "isbn": [
@@ -174,21 +158,16 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [(field, value) for field, values in REFUSED.items() for value in values],
-    ids=lambda value: ascii(value)[:40],
-)
-def test_a_value_out_of_form_is_refused_and_its_field_is_named(create, field, value):
-    response = create(**{field: value})
+@pytest.mark.parametrize("field", REFUSED)
+def test_a_value_out_of_form_is_refused_and_its_field_is_named(create, field):
+    def answer_to(value):
+        response = create(**{field: value})
+        return response.status_code, pointers_of(response)
 
-    assert (response.status_code, pointers_of(response)) == (422, [f"/{field}"])
+    assert exceptions((422, [f"/{field}"]), answer_to, REFUSED[field]) == {}
 
 
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [*SERVERS_OWN.items(), *WRONG_IN_BOTH],
-)
+@pytest.mark.parametrize(("field", "value"), [*SERVERS_OWN.items(), *WRONG_IN_BOTH])
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
 def test_what_is_null_or_not_the_clients_is_refused(client, alice, make_book, method, field, value):
     path = BOOKS if method == "POST" else f"{BOOKS}/{make_book(alice)['id']}"

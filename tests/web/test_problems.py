@@ -114,44 +114,27 @@ def renewed(options):
 
 
 @EVERY_ERROR
-def test_an_error_has_its_status_and_its_type(send, status, kind, method, path, options):
-    response = send(method, path, **renewed(options))
-
-    assert (response.status_code, response.json["status"]) == (status, status)
-    assert response.json["type"] == f"/problems/{kind}"
-
-
-@EVERY_ERROR
-def test_an_error_is_a_problem_with_the_id_of_its_request(
-    send, status, kind, method, path, options
-):
-    response = send(method, path, **renewed(options))
-
-    optional = {"errors", "current"}
-    assert response.headers["Content-Type"] == "application/problem+json"
-    assert set(response.json) - optional == MEMBERS
-    assert all(isinstance(response.json[name], str) for name in MEMBERS - {"status"})
-    assert response.json["request_id"] == response.headers["X-Request-ID"] != ""
-
-
-@EVERY_ERROR
-def test_the_type_of_an_error_is_a_page_with_its_title(
+def test_an_error_is_a_problem_of_a_type_which_is_a_page(
     send, client, status, kind, method, path, options
 ):
-    error = send(method, path, **renewed(options)).json
+    response = send(method, path, **renewed(options))
 
-    page = client.get(error["type"])
+    problem, optional = response.json, {"errors", "current"}
+    assert (response.status_code, problem["status"]) == (status, status)
+    assert problem["type"] == f"/problems/{kind}"
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert set(problem) - optional == MEMBERS
+    assert all(isinstance(problem[name], str) for name in MEMBERS - {"status"})
+    assert problem["request_id"] == response.headers["X-Request-ID"] != ""
+    assert f"<h1>{problem['title']}</h1>" in client.get(problem["type"]).text
 
-    assert page.status_code == 200
-    assert f"<h1>{error['title']}</h1>" in page.text
 
+def test_a_page_says_what_its_type_means_and_what_to_do(client):
+    pages = {name: client.get(f"/problems/{name}").text for name in TYPES}
 
-@pytest.mark.parametrize("name", sorted(TYPES))
-def test_a_page_says_what_its_type_means_and_what_to_do(client, name):
-    page = client.get(f"/problems/{name}").text
-
-    assert page.count("<p></p>") == 0
-    assert f"<code>/problems/{name}</code>, status {TYPES[name].status}." in page
+    assert [name for name, page in pages.items() if "<p></p>" in page] == []
+    for name, page in pages.items():
+        assert f"<code>/problems/{name}</code>, status {TYPES[name].status}." in page
 
 
 def test_an_unknown_type_has_no_page(client):
