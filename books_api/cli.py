@@ -45,10 +45,13 @@ def init_app(app: Flask) -> None:
 def read_env_file(path: Path) -> None:
     """Add what the file sets to the environment, unless it is there; raises ConfigError."""
     try:
-        load_dotenv(path)
+        with path.open(encoding="utf-8") as file:  # given its path, a directory would pass for none
+            load_dotenv(stream=file)
+    except FileNotFoundError:
+        pass
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
-    except UnicodeDecodeError:
+    except ValueError:  # the environment takes no NUL, either
         raise ConfigError(f"{path} is not UTF-8 text.") from None
 
 

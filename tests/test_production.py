@@ -78,17 +78,25 @@ def test_wsgi_refuses_a_bad_setting_in_one_line_that_names_it(
     assert re.fullmatch(f"Error: {name} .*\n", capsys.readouterr().err)
 
 
-@pytest.mark.parametrize("content", [None, b"\xff"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(lambda path: path.symlink_to("/proc/self/mem"), id="nobody may"),  # nor root
+        pytest.param(lambda path: path.write_bytes(b"\xff"), id="no text"),
+        pytest.param(lambda path: path.write_bytes(b"A=\0"), id="a NUL"),
+        pytest.param(Path.mkdir, id="a directory"),
+    ],
+)
 def test_an_unreadable_env_file_is_one_line(
-    use_environ, capsys: pytest.CaptureFixture[str], tmp_path: Path, content: bytes | None
+    use_environ,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    make: Callable[[Path], object],
 ) -> None:
     use_environ(**SETTINGS, PYTHON_DOTENV_DISABLED="0")
     (tmp_path / "wsgi.py").symlink_to(ROOT / "wsgi.py")
     env_file = tmp_path / ".env"
-    if content is None:
-        env_file.symlink_to("/proc/self/mem")  # which root cannot read, either
-    else:
-        env_file.write_bytes(content)
+    make(env_file)
 
     with pytest.raises(SystemExit) as stop:
         runpy.run_path(str(tmp_path / "wsgi.py"))
