@@ -8,7 +8,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork
 	--generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make pins"
 AUDIT = $(BIN)/pip-audit --progress-spinner off --disable-pip
 
-.PHONY: help run test coverage test-long test-deploy test-cluster test-cluster-long test-install soak reliability lint audit pins openapi digests picture fuzz bench clean
+.PHONY: help run test coverage test-long test-deploy test-cluster test-cluster-long test-install test-containers soak reliability lint audit pins openapi digests picture fuzz bench clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 19
@@ -37,6 +37,9 @@ test-cluster-long: .venv/installed ## Freeze and part machines, restart them in 
 
 test-install: .venv/installed ## Follow docs/deployment.md on an empty Debian (as root; SUITE=trixie changes it)
 	@exec $(BIN)/pytest -q --durations=12 tests/deploy/install.py
+
+test-containers: .venv/installed ## Build the image and run it (as root, with buildah and podman)
+	@exec $(BIN)/pytest -q --durations=5 tests/deploy/containers.py
 
 soak: .venv/installed ## Load it for 3 minutes (MINUTES=30 changes it): nothing may grow
 	@exec $(BIN)/pytest -s -q tests/deploy/faults/soak.py
