@@ -10,6 +10,7 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import DBAPIError
 
 from books_api.deadlines import Overdue
+from books_api.web.problems import Problem
 
 FAILED = 1
 USAGE = 2
@@ -27,11 +28,13 @@ def first_line(error: Exception) -> str:
 
 
 class OperatorGroup(AppGroup):
-    """A group whose commands say in one line that Postgres or Redis is unavailable."""
+    """A group whose commands say in one line what is refused, or that a server is unavailable."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except Problem as error:
+            fail(str(error))
         except (DBAPIError, RedisError) as error:
             if getattr(getattr(error, "orig", None), "pgcode", None) == UNDEFINED_TABLE:
                 fail("the tables are missing: run flask db upgrade")

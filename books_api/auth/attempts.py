@@ -10,20 +10,19 @@ of its own, which no stranger reaches, and so have the account's sessions. See d
 import hashlib
 import hmac
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial, wraps
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from books_api.auth.exceptions import WrongCredentials, WrongPassword
 from books_api.auth.guard import identity
 from books_api.extensions import redis
 from books_api.keys import get_keys
 from books_api.web.limits import client_network, limits
-from books_api.web.openapi import problems
+from books_api.web.openapi import View, problems
 from books_api.web.problems import RateLimited
 
-View = TypeVar("View", bound=Callable[..., Any])
 TIGHT, LOOSE = "login_account_limit", "login_account_total_limit"
 KNOWN_NETWORKS = 20  # for each account, the last ones
 KNOWN_SECONDS = 90 * 24 * 3600

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from flask import g, request
 
@@ -20,10 +20,9 @@ from books_api.auth.models import Role
 from books_api.auth.revocation import is_revoked
 from books_api.auth.tokens import Identity, TokenType
 from books_api.extensions import jwt
-from books_api.web.openapi import bearer_required
+from books_api.web.openapi import View, bearer_required
 from books_api.web.problems import problem_response
 
-View = TypeVar("View", bound=Callable[..., Any])
 SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 
 

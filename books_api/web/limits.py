@@ -17,11 +17,10 @@ from redis.exceptions import RedisError
 from books_api.config import Settings
 from books_api.observability.logs import logger
 from books_api.observability.metrics import LIMITED, REDIS_ASKED, REDIS_FALLBACKS
-from books_api.web.openapi import rate_limited
+from books_api.web.openapi import View, rate_limited
 from books_api.web.problems import RateLimited
 
 T = TypeVar("T")
-View = TypeVar("View", bound=Callable[..., Any])
 ASKED, FALLBACKS = REDIS_ASKED.labels("limits"), REDIS_FALLBACKS.labels("limits")
 RETRY_SECONDS = 1.0  # between two attempts to reach an unavailable Redis
 
