@@ -18,7 +18,7 @@ from gunicorn.glogging import Logger
 bind = os.environ.get("BIND", "127.0.0.1:8000")
 workers = int(os.environ.get("WEB_CONCURRENCY") or os.cpu_count() or 1)
 worker_class = "gthread"
-threads = 6  # two more than the logins that a process lets in at once: see auth/passwords.py
+threads = 10  # two more than the logins that a process lets in at once: see auth/passwords.py
 timeout = 30
 graceful_timeout = 25
 keepalive = 75  # longer than nginx keeps its idle connections, or it sends into a closed one

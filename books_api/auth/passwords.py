@@ -15,9 +15,10 @@ PASSWORD_MIN = 8
 PASSWORD_MAX = 128
 METHOD = "scrypt:32768:8:3"  # OWASP, Password Storage Cheat Sheet: 32 MiB and 3 passes a hash
 NOBODYS_HASH = METHOD + "$salt$"  # takes as long to check as any other, and no password has it
-# Passwords that may wait in this process while one is hashed; threads are left for all else, see
-# deploy/gunicorn.conf.py.
-WAITING = 3
+# Passwords that may wait in this process while one is hashed. Eight people who log in at the same
+# moment may all meet the same process; the last waits two seconds. deploy/gunicorn.conf.py leaves
+# threads for everything else.
+WAITING = 7
 
 # With digits and signs left out; PASSWORD_WORDS adds the organisation's own.
 PRODUCT_WORDS = frozenset(("book", "books", "bookapi", "booksapi", "catalogue", "library"))
