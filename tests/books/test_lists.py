@@ -16,7 +16,7 @@ from books_api.auth.models import User
 from books_api.books.models import Book
 from books_api.extensions import db
 from books_api.models import new_id
-from tests.helpers import AUTH, BOOKS, EXAMPLES, NOBODY, ids_of, next_link, walk
+from tests.helpers import AUTH, BOOKS, EXAMPLES, NOBODY, exceptions, ids_of, next_link, walk
 
 SORTS = ["created_at", "updated_at", "title", "author", "published_date", "page_count"]
 BOTH_WAYS = [sign + name for name in SORTS for sign in ("", "-")]
@@ -163,13 +163,12 @@ def test_a_full_last_page_has_no_link(client, alice, make_book, path):
 
 
 @pytest.mark.parametrize("path", ["", "user/{}"])
-@pytest.mark.parametrize("limit", [1, 2, 3, 6, 7])
-def test_a_walk_shows_every_book_once_in_order(client, alice, make_book, path, limit):
-    books = [make_book(alice) for _ in range(7)]
+def test_a_walk_shows_every_book_once_in_order(client, alice, make_book, path):
+    newest_first = ids_of([make_book(alice) for _ in range(7)])[::-1]
+    url = f"{BOOKS}/{path.format(alice.id)}"
 
-    ids = walk_ids(client, alice, f"{BOOKS}/" + path.format(alice.id) + f"?limit={limit}")
-
-    assert ids == ids_of(books)[::-1]
+    for limit in (1, 2, 3, 6, 7):
+        assert walk_ids(client, alice, f"{url}?limit={limit}") == newest_first
 
 
 def test_a_walk_without_the_slash_stays_without_it(client, alice, make_book):
@@ -328,31 +327,29 @@ def test_a_walk_has_as_many_books_as_are_counted(client, alice, shelf, query):
     path = f"{BOOKS}/?{query.format(alice=alice.id)}"
     count = client.get(f"{path}&count=true", headers=alice.headers).headers["X-Total-Count"]
 
-    ids = walk_ids(client, alice, f"{path}&limit=3")
+    ids = walk_ids(client, alice, f"{path}&limit=9")
 
     assert (len(ids), len(set(ids))) == (int(count), int(count))
 
 
-@pytest.mark.parametrize(
-    ("query", "is_found"),
-    [
-        ("published_from=2001-05", True),
-        ("published_from=2001-05-01", True),
-        ("published_from=2001-05-02", False),
-        ("published_from=2001", True),
-        ("published_to=2001-05", True),
-        ("published_to=2001-05-01", True),
-        ("published_to=2001-04-30", False),
-        ("published_to=2001", False),
-        ("published_from=2001-05&published_to=2001-05", True),
+PARTIAL = {  # whether they find 2001-05
+    True: [
+        *("published_from=2001-05", "published_from=2001-05-01", "published_from=2001"),
+        *("published_to=2001-05", "published_to=2001-05-01"),
+        "published_from=2001-05&published_to=2001-05",
     ],
-)
-def test_a_partial_date_counts_as_its_first_day(client, alice, make_book, query, is_found):
+    False: ["published_from=2001-05-02", "published_to=2001-04-30", "published_to=2001"],
+}
+
+
+def test_a_partial_date_counts_as_its_first_day(client, alice, make_book):
     make_book(alice, published_date="2001-05")
 
-    response = client.get(f"{BOOKS}/?{query}", headers=alice.headers)
+    def is_found(query):
+        return bool(client.get(f"{BOOKS}/?{query}", headers=alice.headers).json)
 
-    assert bool(response.json) == is_found
+    for expected, queries in PARTIAL.items():
+        assert exceptions(expected, is_found, queries) == {}
 
 
 @pytest.mark.parametrize(
@@ -376,19 +373,18 @@ def test_books_are_found_by_when_they_changed(client, alice, add_rows, query, fo
     assert (response.status_code, len(response.json)) == (200, found)
 
 
-@pytest.mark.parametrize(
-    "moment",
-    [
+def test_what_is_no_moment_is_refused(client, alice):
+    moments = [
         *("2024-05-01", "2024-05-01T08:00:00", "20240501T080000Z", "2024-W18-3T08:00:00Z"),
         *("2024-02-30T08:00:00Z", "2024-05-01T24:00:01Z", "2024-05-01T08:00:00+02:00", "now", ""),
         *("0001-01-01T00:00:00%2B14:00", "9999-12-31T23:59:59-14:00", "0000-01-01T00:00:00Z"),
-    ],
-)
-def test_what_is_no_moment_is_refused(client, alice, moment):
-    response = client.get(f"{BOOKS}/?updated_from={moment}", headers=alice.headers)
+    ]
 
-    [error] = response.json["errors"]
-    assert (response.status_code, error["code"]) == (422, "not-a-timestamp")
+    def code_for(moment):
+        response = client.get(f"{BOOKS}/?updated_from={moment}", headers=alice.headers)
+        return response.status_code, [error["code"] for error in response.json["errors"]]
+
+    assert exceptions((422, ["not-a-timestamp"]), code_for, moments) == {}
 
 
 @pytest.mark.parametrize("query", ["published_from=0001", "published_to=9999-12-31"])
@@ -401,14 +397,13 @@ def test_a_book_without_a_date_is_published_at_no_time(client, alice, make_book,
     assert response.json == []
 
 
-@pytest.mark.parametrize("name", PARAMETERS)
 @pytest.mark.parametrize("path", ["", "user/{}"])
-def test_a_parameter_given_twice_is_refused(client, alice, path, name):
-    query = f"{name}=1&{name}=1"
+def test_a_parameter_given_twice_is_refused(client, alice, path):
+    for name in PARAMETERS:
+        url = f"{BOOKS}/{path.format(alice.id)}?{name}=1&{name}=1"
+        response = client.get(url, headers=alice.headers)
 
-    response = client.get(f"{BOOKS}/{path.format(alice.id)}?{query}", headers=alice.headers)
-
-    assert (response.status_code, response.json["errors"][0]["parameter"]) == (422, name)
+        assert (response.status_code, response.json["errors"][0]["parameter"]) == (422, name)
 
 
 @pytest.fixture
@@ -471,11 +466,11 @@ def test_a_cursor_that_was_cut_anywhere_is_refused(shelf, cursor_of, status_of):
     assert {status_of(cursor[:length]) for length in range(len(cursor))} == {422}
 
 
-@pytest.mark.parametrize("form", ["{}=", "{}==", "{}A", "{}AAAA", "A{}", "{0}{0}", "{}%00"])
-def test_a_cursor_written_otherwise_is_refused(shelf, cursor_of, status_of, form):
+def test_a_cursor_written_otherwise_is_refused(shelf, cursor_of, status_of):
     cursor = cursor_of(f"{BOOKS}/?sort=title&limit=1")
 
-    assert status_of(form.format(cursor)) == 422
+    for form in ("{}=", "{}==", "{}A", "{}AAAA", "A{}", "{0}{0}", "{}%00"):
+        assert status_of(form.format(cursor)) == 422
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from books_api.extensions import db
 from books_api.models import new_id
 from books_api.web.pagination import encode_cursor
-from tests.helpers import BOOKS, EXAMPLES, ids_of, next_link, walk
+from tests.helpers import BOOKS, EXAMPLES, exceptions, ids_of, next_link, walk
 from tests.statements import statements
 
 SORTS = ["created_at", "updated_at", "title", "author", "published_date", "page_count"]
@@ -49,66 +49,41 @@ def titles(client, alice):
     return titles
 
 
-@pytest.mark.parametrize(
-    ("q", "title"),
-    [
-        ("zafon", "La sombra del viento"),
-        ("ZAFÓN", "La sombra del viento"),
-        ("Zafo\u0301n", "La sombra del viento"),
-        ("l'etranger", "L'Étranger"),
-        ("L\u2019Étranger", "L'Étranger"),
-        ("letranger", "L'Étranger"),
-        ("orient express", "Murder on the Orient-Express"),
-        ("orient-express", "Murder on the Orient-Express"),
-        ("christie murder", "Murder on the Orient-Express"),
-        ("Достоевский", "Преступление и наказание"),
-        ("достоевск", "Преступление и наказание"),
-        ("преступление", "Преступление и наказание"),
-        ("三体", "三体问题"),
-        ("刘慈欣", "三体问题"),
-        ("gallimard", "L'Étranger"),
-        ("good om", "Good Omens"),
-        ("pratchet", "Good Omens"),
-        ("gaimann", "Good Omens"),
-        ("tolkein", "The hobbit"),
-        ("ETRANGER CAMUS", "L'Étranger"),
-        ("entranger", "L'Étranger"),
-        ("the hobit", "The hobbit"),
-        ("teh hobbit", "The Hobbit"),
-        ("thehobbit", "The Hobbit"),
-        ("th ehobbit", "The Hobbit"),
-        ("thexhobbit", "The Hobbit"),
-        ("the hob bit", "The Hobbit"),
-        ("teh hobbit tolk", "The Hobbit"),
-        ("fo the hobbit", "The Hobbit"),
-        ("hobbit xyzzy", "The Hobbit"),
-        ("hobbt", "The Hobbit"),
-        ("hobbbit", "The Hobbit"),
-        ("hobbti", "The Hobbit"),
-        ("godo omens pratchet", "Good Omens"),
-        ("orient expres", "Murder on the Orient-Express"),
-        ("orietn-express", "Murder on the Orient-Express"),
-        ("Достоевкий", "Преступление и наказание"),
-        ("Федор", "Преступление и наказание"),
-        ("问题", "三体问题"),
-        ("体问", "三体问题"),
-        ("问", "三体问题"),
-        ("三体 刘", "三体问题"),
-        ("刘慈欣 问题", "三体问题"),
-        ("978-0-06-085398-3", "Good Omens"),
-        ("978 0 06 085398 3", "Good Omens"),
-        (" 9780060853983 ", "Good Omens"),
-        ("0-06-085398-0", "Good Omens"),
-        ("0060853980", "Good Omens"),
+FINDS = {
+    "La sombra del viento": ["zafon", "ZAFÓN", "Zafo\u0301n"],
+    "L'Étranger": [
+        *("l'etranger", "L\u2019Étranger", "letranger", "gallimard", "ETRANGER CAMUS", "entranger"),
     ],
-)
-def test_a_search_finds(shelf, titles, q, title):
-    assert title in titles(q=q)
+    "Murder on the Orient-Express": [
+        *("orient express", "orient-express", "christie murder", "orient expres"),
+        "orietn-express",
+    ],
+    "Преступление и наказание": [
+        *("Достоевский", "достоевск", "преступление", "Достоевкий", "Федор"),
+    ],
+    "三体问题": ["三体", "刘慈欣", "问题", "体问", "问", "三体 刘", "刘慈欣 问题"],
+    "Good Omens": [
+        *("good om", "pratchet", "gaimann", "godo omens pratchet", "978-0-06-085398-3"),
+        *("978 0 06 085398 3", " 9780060853983 ", "0-06-085398-0", "0060853980"),
+    ],
+    "The hobbit": ["tolkein", "the hobit"],
+    "The Hobbit": [
+        *("teh hobbit", "thehobbit", "th ehobbit", "thexhobbit", "the hob bit", "hobbt"),
+        *("teh hobbit tolk", "fo the hobbit", "hobbit xyzzy", "hobbbit", "hobbti"),
+    ],
+}
 
 
-@pytest.mark.parametrize("q", ["体三", "三问", "xyzzy", "9780306406157"])
-def test_a_search_does_not_find_what_is_not_there(shelf, titles, q):
-    assert titles(q=q) == []
+@pytest.mark.parametrize("title", FINDS)
+def test_a_search_finds(shelf, titles, title):
+    missed = {q: found for q in FINDS[title] if title not in (found := titles(q=q))}
+
+    assert missed == {}
+
+
+def test_a_search_does_not_find_what_is_not_there(shelf, titles):
+    for q in ("体三", "三问", "xyzzy", "9780306406157"):
+        assert titles(q=q) == []
 
 
 @pytest.mark.parametrize(
@@ -138,11 +113,11 @@ def test_a_search_finds_in_any_script(alice, make_book, titles, title, q):
     assert titles(q=q) == [title]
 
 
-@pytest.mark.parametrize("q", ["l'etranger", "L\u2019Étranger", "letranger"])
-def test_a_search_finds_a_typographic_apostrophe(alice, make_book, titles, q):
+def test_a_search_finds_a_typographic_apostrophe(alice, make_book, titles):
     make_book(alice, title="L\u2019Étranger")
 
-    assert titles(q=q) == ["L\u2019Étranger"]
+    for q in ("l'etranger", "L\u2019Étranger", "letranger"):
+        assert titles(q=q) == ["L\u2019Étranger"]
 
 
 def test_what_is_typed_exactly_hides_what_is_like_it(alice, make_book, titles):
@@ -193,50 +168,39 @@ def test_two_transactions_that_bring_the_same_new_word_do_not_wait(app, alice):
         assert one.execute(learned).scalar() == 2
 
 
-@pytest.mark.parametrize(
-    ("q", "found"),
-    [
-        ("o'reilly", "Unix by O\u2019Reilly"),
-        ("oreilly", "Unix by O\u2019Reilly"),
-        ("O\u2019REILLY", "Unix by O\u2019Reilly"),
-        ("usa", "Made in the U.S.A."),
-        ("u.s.a.", "Made in the U.S.A."),
-        ("shadow lover pdf", "Shadow Lover"),
-        ("the manshape", "Manshape"),
-        ("insects spiders", "Insects & Spiders"),
-        ("insects and spiders", "Insects & Spiders"),
-        ("monday night cls", "Monday Night Class"),
-        ("motnaiugne", "Montaigne"),
-        ("12 kingdoms", "The Twelve Kingdoms"),
-        ("xii kingdoms", "The Twelve Kingdoms"),
-        ("je bright", "Book by J. E. Bright"),
-        ("jrr", "Letters of J.R.R. Tolkien"),
-        ("j. r. r.", "Letters of J.R.R. Tolkien"),
-        ("kingdom", "The Twelve Kingdoms"),
-        ("tagebuecher", "Tagebücher"),
-    ],
-)
-def test_a_search_finds_what_was_meant(alice, make_book, titles, q, found):
-    for title in (
-        *("Unix by O\u2019Reilly", "Made in the U.S.A.", "Shadow Lover", "Manshape", "Tagebücher"),
-        *("Insects & Spiders", "Monday Night Class", "Montaigne", "The Twelve Kingdoms"),
-        *("Book by J. E. Bright", "Letters of J.R.R. Tolkien"),
-    ):
+MEANT = {
+    "Unix by O\u2019Reilly": ["o'reilly", "oreilly", "O\u2019REILLY"],
+    "Made in the U.S.A.": ["usa", "u.s.a."],
+    "Shadow Lover": ["shadow lover pdf"],
+    "Manshape": ["the manshape"],
+    "Insects & Spiders": ["insects spiders", "insects and spiders"],
+    "Monday Night Class": ["monday night cls"],
+    "Montaigne": ["motnaiugne"],
+    "The Twelve Kingdoms": ["12 kingdoms", "xii kingdoms", "kingdom"],
+    "Book by J. E. Bright": ["je bright"],
+    "Letters of J.R.R. Tolkien": ["jrr", "j. r. r."],
+    "Tagebücher": ["tagebuecher"],
+}
+
+
+def test_a_search_finds_what_was_meant(alice, make_book, titles):
+    for title in MEANT:
         make_book(alice, title=title, author="Somebody")
 
-    assert titles(q=q)[:1] == [found]
+    for title, queries in MEANT.items():
+        assert exceptions([title], lambda q: titles(q=q)[:1], queries) == {}
 
 
-@pytest.mark.parametrize("q", ["tolkein", "the hobit", "hobbit tolkein pdf", "dwarvs", "hob bit"])
-def test_books_of_others_change_nothing_that_i_find_in_mine(alice, bob, make_book, titles, q):
+def test_books_of_others_change_nothing_that_i_find_in_mine(alice, bob, make_book, titles):
+    queries = ["tolkein", "the hobit", "hobbit tolkein pdf", "dwarvs", "hob bit"]
     for title in ("The Hobbit", "Letters of Tolkien", "The Dwarves"):
         make_book(alice, title=title, author="J. R. R. Tolkien")
-    mine = titles(q=q, user_uid=alice.id)
+    mine = [titles(q=q, user_uid=alice.id) for q in queries]
     for title in ("Tolkein for Beginners", "The Hobit", "Dwarvs and pdf", "Hob", "Bit", "Hob bit"):
         make_book(bob, title=title, author="Tolkein")
 
-    assert mine
-    assert titles(q=q, user_uid=alice.id) == mine
+    assert all(mine)
+    assert [titles(q=q, user_uid=alice.id) for q in queries] == mine
 
 
 def test_a_search_that_all_words_match_finds_nothing_else(shelf, titles):
@@ -261,33 +225,31 @@ def test_a_search_may_be_sorted(shelf, titles):
     assert titles(q="tolkien", sort="-created_at") == ["The hobbit", "The Hobbit"]
 
 
-@pytest.mark.parametrize(
-    ("query", "found"),
-    [
-        ({"author": "gaiman"}, ["Good Omens"]),
-        ({"author": "zafon"}, ["La sombra del viento"]),
-        ({"author": "хём"}, []),
-        ({"author": "慈"}, ["三体问题"]),
-        ({"publisher": "allen and unwin"}, ["The Hobbit"]),
-        ({"publisher": "ALLEN & UNWIN"}, ["The Hobbit"]),
-        ({"publisher": "Allen"}, []),
-        ({"language": "en"}, ["The hobbit", "Murder on the Orient-Express"]),
-        ({"isbn": "9780060853983"}, ["Good Omens"]),
-        ({"isbn": "0-06-085398-0"}, ["Good Omens"]),
-        ({"isbn": "9780306406157"}, []),
-        ({"published_from": "2001"}, ["三体问题", "La sombra del viento"]),
-        ({"published_from": "2001-01-02"}, ["三体问题"]),
-        ({"published_to": "1937"}, ["The Hobbit", "Преступление и наказание"]),
-        ({"published_from": "1937", "published_to": "1942-05-01"}, ["The Hobbit", "L'Étranger"]),
-        ({"published_from": "1942", "published_to": "1937"}, []),
-        ({"language": "en", "author": "tolkien"}, ["The hobbit"]),
-        ({"q": "hobbit", "language": "en"}, ["The hobbit"]),
-        ({"q": "9780060853983", "isbn": "9780306406157"}, []),
-    ],
-    ids=str,
-)
-def test_a_filter_lets_through(shelf, titles, query, found):
-    assert titles(**query) == found
+FILTERS = [
+    ({"author": "gaiman"}, ["Good Omens"]),
+    ({"author": "zafon"}, ["La sombra del viento"]),
+    ({"author": "хём"}, []),
+    ({"author": "慈"}, ["三体问题"]),
+    ({"publisher": "allen and unwin"}, ["The Hobbit"]),
+    ({"publisher": "ALLEN & UNWIN"}, ["The Hobbit"]),
+    ({"publisher": "Allen"}, []),
+    ({"language": "en"}, ["The hobbit", "Murder on the Orient-Express"]),
+    ({"isbn": "9780060853983"}, ["Good Omens"]),
+    ({"isbn": "0-06-085398-0"}, ["Good Omens"]),
+    ({"isbn": "9780306406157"}, []),
+    ({"published_from": "2001"}, ["三体问题", "La sombra del viento"]),
+    ({"published_from": "2001-01-02"}, ["三体问题"]),
+    ({"published_to": "1937"}, ["The Hobbit", "Преступление и наказание"]),
+    ({"published_from": "1937", "published_to": "1942-05-01"}, ["The Hobbit", "L'Étranger"]),
+    ({"published_from": "1942", "published_to": "1937"}, []),
+    ({"language": "en", "author": "tolkien"}, ["The hobbit"]),
+    ({"q": "hobbit", "language": "en"}, ["The hobbit"]),
+    ({"q": "9780060853983", "isbn": "9780306406157"}, []),
+]
+
+
+def test_a_filter_lets_through(shelf, titles):
+    assert [titles(**query) for query, _ in FILTERS] == [found for _, found in FILTERS]
 
 
 @pytest.mark.parametrize(
@@ -308,36 +270,34 @@ def test_a_short_part_of_an_author_is_found(alice, make_book, titles, author, pa
     assert titles(author=part) == (["Arden"] if found else [])
 
 
-@pytest.mark.parametrize("name", ["author", "publisher", "language", "q"])
-@pytest.mark.parametrize("value", ["%", "!!!", "w%q"])
-def test_a_filter_is_text_and_no_pattern(shelf, titles, name, value):
-    assert titles(**{name: value}) == []
+def test_a_filter_is_text_and_no_pattern(shelf, titles):
+    for name in ("author", "publisher", "language", "q"):
+        for value in ("%", "!!!", "w%q"):
+            assert titles(**{name: value}) == []
 
 
 LANGUAGES = ["en", "ENG", "en-US", "en-GB", "English", "enm", "de", "ger", "Greek", "gre", "Elvish"]
 ENGLISH = LANGUAGES[:5]
 
 
-@pytest.mark.parametrize(
-    ("language", "found"),
-    [
-        *((language, ENGLISH) for language in ("en", "eng", "english", "EN")),
-        *((language, ["de", "ger"]) for language in ("de", "deu", "ger", "German")),
-        *((language, ["Greek", "gre"]) for language in ("el", "greek", "Modern Greek (1453-)")),
-        ("en-gb", ["en-GB"]),
-        ("en-AU", []),
-        ("enm", ["enm"]),
-        ("elvish", ["Elvish"]),
-        ("xx", []),
-    ],
-)
-def test_a_language_is_found_in_every_spelling(client, alice, make_book, language, found):
+SPELLINGS = [
+    (("en", "eng", "english", "EN"), ENGLISH),
+    (("de", "deu", "ger", "German"), ["de", "ger"]),
+    (("el", "greek", "Modern Greek (1453-)"), ["Greek", "gre"]),
+    (("en-gb",), ["en-GB"]),
+    (("en-AU", "xx"), []),
+    (("enm",), ["enm"]),
+    (("elvish",), ["Elvish"]),
+]
+
+
+def test_a_language_is_found_in_every_spelling(alice, make_book, titles):
     for written in LANGUAGES:
         make_book(alice, title=written, language=written)
 
-    response = client.get(f"{BOOKS}/", query_string={"language": language}, headers=alice.headers)
-
-    assert sorted(book["language"] for book in response.json) == sorted(found)
+    for languages, found in SPELLINGS:
+        for language in languages:
+            assert sorted(titles(language=language)) == sorted(found)
 
 
 def test_the_filter_of_an_owner_lets_its_books_through(alice, bob, make_book, titles):
@@ -347,28 +307,27 @@ def test_the_filter_of_an_owner_lets_its_books_through(alice, bob, make_book, ti
     assert titles(user_uid=bob.id) == ["Bob's"]
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        *(("sort", value) for value in ("", "isbn", "--title", "+title", "title,author", "Title")),
-        *(("count", value) for value in ("", "1", "yes", "True", "truee")),
-        *(("author", value) for value in ("", " ", "x" * 1_001, "\0")),
-        *(("publisher", value) for value in ("", "x" * 501, "a\0b")),
-        *(("language", value) for value in ("", "x" * 36, "\0")),
-        *(("isbn", value) for value in ("", "0306406153", "0000000000", "\0", "x" * 1_000)),
-        *(("user_uid", value) for value in ("", "alice", "\0", "1" * 5_000)),
-        *(
-            ("published_from", value)
-            for value in ("", "0000", "10000", "2021-02-29", "1937-1", "\0")
-        ),
-        *(("published_to", value) for value in ("", "0000", "10000", "2021-02-29", "today")),
-        ("page_count", "5"),
-    ],
-)
-def test_a_parameter_that_is_wrong_is_422(client, alice, name, value):
-    response = client.get(BOOKS, query_string={name: value}, headers=alice.headers)
+WRONG = {
+    "sort": ["", "isbn", "--title", "+title", "title,author", "Title"],
+    "count": ["", "1", "yes", "True", "truee"],
+    "author": ["", " ", "x" * 1_001, "\0"],
+    "publisher": ["", "x" * 501, "a\0b"],
+    "language": ["", "x" * 36, "\0"],
+    "isbn": ["", "0306406153", "0000000000", "\0", "x" * 1_000],
+    "user_uid": ["", "alice", "\0", "1" * 5_000],
+    "published_from": ["", "0000", "10000", "2021-02-29", "1937-1", "\0"],
+    "published_to": ["", "0000", "10000", "2021-02-29", "today"],
+    "page_count": ["5"],
+}
 
-    assert (response.status_code, response.json["errors"][0]["parameter"]) == (422, name)
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_parameter_that_is_wrong_is_422(client, alice, name):
+    def answer_to(value):
+        response = client.get(BOOKS, query_string={name: value}, headers=alice.headers)
+        return response.status_code, response.json["errors"][0]["parameter"]
+
+    assert exceptions((422, name), answer_to, WRONG[name]) == {}
 
 
 def test_the_owner_of_a_users_books_is_no_parameter(client, alice):
@@ -457,14 +416,15 @@ def test_what_is_syntax_elsewhere_is_a_legal_search(client, alice, shelf, q, sor
     assert response.status_code == 200
 
 
-@pytest.mark.parametrize(
-    "character",
-    ["a", "я", "三", "😀", "\ufdfa", "\u0301", " ", "&", "a ", "é三", "\0", "\U0001d518"],
-)
-def test_a_search_of_any_length_is_legal(client, alice, shelf, character):
-    response = client.get(BOOKS, query_string={"q": character * 3_000}, headers=alice.headers)
+def test_a_search_of_any_length_is_legal(client, alice, shelf):
+    letters = ["a", "я", "三", "😀", "\ufdfa", "\u0301", "\U0001d518"]
+    characters = [*letters, " ", "&", "a ", "é三", "\0"]
 
-    assert response.status_code == 200
+    def status_of(character):
+        query = {"q": character * 3_000}
+        return client.get(BOOKS, query_string=query, headers=alice.headers).status_code
+
+    assert exceptions(200, status_of, characters) == {}
 
 
 def insert_between_pages(client, alice, make_book, q, title):
