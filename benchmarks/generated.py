@@ -27,7 +27,7 @@ def real_books(owner: Any) -> Sequence[Any]:
     import_file(catalogue(), owner)
     with autocommit() as connection:
         rows = connection.execute(text(f"SELECT {', '.join(FIELDS)} FROM books ORDER BY id")).all()
-    execute("TRUNCATE books, book_words")
+    execute("TRUNCATE books, book_words, owner_words")
     return rows
 
 

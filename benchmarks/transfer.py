@@ -73,15 +73,15 @@ def beside_copy(owner: UUID, rounds: int) -> dict[str, float]:
     rows = exported_rows()
     imported, copied = [], []
     for _ in range(rounds):
-        execute("TRUNCATE books, book_words")
+        execute("TRUNCATE books, book_words, owner_words")
         begun = time.perf_counter()
         import_file(catalogue(), owner)
         imported.append(time.perf_counter() - begun)
-        execute("TRUNCATE books, book_words")
+        execute("TRUNCATE books, book_words, owner_words")
         begun = time.perf_counter()
         raw_copy(rows)
         copied.append(time.perf_counter() - begun)
-    execute("TRUNCATE books, book_words")
+    execute("TRUNCATE books, book_words, owner_words")
     return {
         "import": len(rows) / median(imported),
         "copy": len(rows) / median(copied),

@@ -97,3 +97,12 @@ class BookWord(Model):
 
     id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(always=True), primary_key=True)
     word: Mapped[str] = mapped_column(sa.Text(collation="C"))
+
+
+OWNER_WORDS = sa.Table(
+    "owner_words",  # the same of each owner
+    Model.metadata,
+    sa.Column("user_uid", sa.Uuid, nullable=False),
+    sa.Column("word", sa.Text(collation="C"), nullable=False),
+    sa.Index("ix_owner_words_word", "word", "user_uid"),
+)

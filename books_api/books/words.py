@@ -1,6 +1,7 @@
-"""The words of all books, which a search looks near ones up in: those of no book go."""
+"""The words of books and of each owner's: a search looks near ones up there, and unused ones go."""
 
 import time
+from typing import Any
 
 from psycopg2.errorcodes import LOCK_NOT_AVAILABLE
 from sqlalchemy import text
@@ -8,14 +9,20 @@ from sqlalchemy.exc import OperationalError
 
 from books_api.database import transaction
 
-PRUNED = 1_000  # words that are looked at in one transaction
+PRUNED = 1_000  # words that are deleted in one transaction
 PATIENCE = 60.0  # seconds to wait for a moment in which nobody writes
-_IS_UNUSED = "NOT EXISTS (SELECT FROM books WHERE search @@ quote_literal(word)::tsquery OFFSET 0)"
-_FIND_UNUSED = text(
-    f"SELECT id, {_IS_UNUSED} AS is_unused FROM ("  # noqa: S608  # of our own
-    " SELECT id, word FROM book_words WHERE id > :after ORDER BY id LIMIT :rows) AS b ORDER BY id"
+_OWNERS = text("SELECT DISTINCT user_uid FROM owner_words")
+_FIND_UNUSED_OF_OWNER = text(
+    "SELECT word FROM owner_words WHERE user_uid = :owner"
+    " EXCEPT SELECT unnest(tsvector_to_array(search)) FROM books WHERE user_uid = :owner"
 )
-_DELETE_UNUSED = text(f"DELETE FROM book_words WHERE id = ANY(:ids) AND {_IS_UNUSED}")  # noqa: S608  # as above
+_DELETE_UNUSED_OF_OWNER = text(
+    "DELETE FROM owner_words WHERE user_uid = :owner AND word = ANY(:words) AND NOT EXISTS ("
+    "SELECT FROM books WHERE user_uid = :owner AND search @@ quote_literal(word)::tsquery OFFSET 0)"
+)
+_IS_UNUSED = "NOT EXISTS (SELECT FROM owner_words o WHERE o.word = b.word OFFSET 0)"
+_FIND_UNUSED = text(f"SELECT word FROM book_words b WHERE {_IS_UNUSED}")  # noqa: S608  # of our own
+_DELETE_UNUSED = text(f"DELETE FROM book_words b WHERE word = ANY(:words) AND {_IS_UNUSED}")  # noqa: S608  # as above
 _BY_INDEX = text("SET LOCAL enable_seqscan = off")
 # A transaction that has not ended may have brought a book with a word that it found here. None is
 # under way while this is held: whoever writes waits for it, for the milliseconds of one DELETE.
@@ -23,26 +30,35 @@ _LOCK = text("SET LOCAL lock_timeout = '200ms'; LOCK TABLE books IN SHARE MODE")
 
 
 def prune_words() -> int:
-    """Delete unused words; return how many. Stops early when writes never pause."""
-    deleted, after, deadline = 0, 0, time.monotonic() + PATIENCE
-    while True:
-        with transaction(long=True) as connection:
-            connection.execute(_BY_INDEX)
-            words = connection.execute(_FIND_UNUSED, {"after": after, "rows": PRUNED}).all()
-        if not words:
-            return deleted
-        after = words[-1].id
-        unused = [word.id for word in words if word.is_unused]
-        while unused:
-            try:
-                with transaction() as connection:
-                    connection.execute(_BY_INDEX)
-                    connection.execute(_LOCK)
-                    deleted += connection.execute(_DELETE_UNUSED, {"ids": unused}).rowcount
+    """Delete the words that no book, or none of the owner, has any more; return how many of all.
+
+    Stops early when somebody writes books without a pause.
+    """
+    deadline = time.monotonic() + PATIENCE
+    with transaction(long=True) as connection:
+        owners = connection.execute(_OWNERS).scalars().all()
+    for owner in owners:
+        _prune(_FIND_UNUSED_OF_OWNER, _DELETE_UNUSED_OF_OWNER, deadline, owner=owner)
+    return _prune(_FIND_UNUSED, _DELETE_UNUSED, deadline)
+
+
+def _prune(find: Any, delete: Any, deadline: float, **parameters: Any) -> int:
+    deleted = 0
+    with transaction(long=True) as connection:
+        connection.execute(_BY_INDEX)
+        unused = connection.execute(find, parameters).scalars().all()
+    while unused:
+        try:
+            with transaction() as connection:
+                connection.execute(_BY_INDEX)
+                connection.execute(_LOCK)
+                words = {**parameters, "words": unused[:PRUNED]}
+                deleted += connection.execute(delete, words).rowcount
+            unused = unused[PRUNED:]
+        except OperationalError as error:
+            if getattr(error.orig, "pgcode", None) != LOCK_NOT_AVAILABLE:
+                raise
+            if time.monotonic() > deadline:
                 break
-            except OperationalError as error:
-                if getattr(error.orig, "pgcode", None) != LOCK_NOT_AVAILABLE:
-                    raise
-                if time.monotonic() > deadline:
-                    return deleted
-                time.sleep(0.1)
+            time.sleep(0.1)
+    return deleted

@@ -14,7 +14,7 @@ from books_api.books.search import slots
 from books_api.database import autocommit, transaction
 from books_api.extensions import db
 from books_api.models import new_id
-from tests.helpers import BOOKS, execute
+from tests.helpers import BOOKS, execute, ids_of
 from tests.statements import LOGGED, statements
 
 INSERT = text(
@@ -78,19 +78,20 @@ def test_the_searches_of_one_user_keep_no_other_from_searching(client, alice, bo
 
 
 @pytest.fixture
-def nonsense(app):
-    """Add 3,000 words that are near to one word, and to each other."""
+def nonsense(app, bob):
+    """Add books of Bob's with 3,000 words that are near to one word, and to each other."""
     letters = [chr(code) for code in range(0x3A0, 0x9000) if chr(code).isalpha()][:3_000]
-    with app.app_context():
-        with autocommit() as connection:
-            connection.execute(
-                text("INSERT INTO book_words (word) SELECT 'qwertz' || unnest(:letters)"),
-                {"letters": letters},
-            )
-            connection.execute(text("ANALYZE book_words"))
-        yield "qwertz"
-        with autocommit() as connection:
-            connection.execute(text("DELETE FROM book_words WHERE word LIKE 'qwertz%'"))
+    words = [f"qwertz{letter}" for letter in letters]
+    execute(
+        app,
+        "INSERT INTO books (id, title, author, user_uid)"
+        " SELECT gen_random_uuid(), title, 'Somebody', :owner"
+        " FROM unnest(CAST(:titles AS text[])) AS title",
+        owner=bob.id,
+        titles=[" ".join(words[n : n + 60]) for n in range(0, len(words), 60)],
+    )
+    execute(app, "ANALYZE")
+    return "qwertz"
 
 
 @pytest.fixture
@@ -99,11 +100,11 @@ def pages_read(make_app, settings, servers):
     logged = make_app(database_url=f"{settings.database_url}&{LOGGED}")
     folder = Path(str(make_url(settings.database_url).query["host"])).parent
 
-    def pages_read(q):
+    def pages_read(q, **filters):
         with logged.app_context():
-            list_books(limit=20, filters={"q": q})  # the first reads the catalogs, too
+            list_books(limit=20, filters={"q": q, **filters})  # the first reads the catalogs, too
             with statements(folder) as sent:
-                list_books(limit=20, filters={"q": q})
+                list_books(limit=20, filters={"q": q, **filters})
             with autocommit() as connection:
                 cursor = connection.connection.cursor()
                 return sum(pages_of(cursor, statement) for statement in sent)
@@ -121,6 +122,18 @@ def pages_of(cursor, statement):
 
 def test_a_word_that_thousands_are_near_to_costs_no_more_than_another(nonsense, pages_read):
     assert pages_read(f"{nonsense}x y") < 2 * pages_read("absent y") + 100
+
+
+def test_thousands_of_near_words_in_the_books_of_another_hide_no_typo_in_mine(
+    client, alice, nonsense, make_book, pages_read
+):
+    mine = make_book(alice, title=f"{nonsense}y")
+
+    found = client.get(f"{BOOKS}/?q={nonsense}x&user_uid={alice.id}", headers=alice.headers)
+
+    assert ids_of(found.json) == [mine["id"]]
+    absent = pages_read("absentx", user_uid=alice.id)
+    assert pages_read(f"{nonsense}x", user_uid=alice.id) < 2 * absent + 100
 
 
 def test_forty_words_that_no_book_has_cost_little_more_than_eight(app, pages_read):

@@ -92,7 +92,8 @@ def find_candidates(
 ) -> Found | None:
     """Return the nearest meaning that books have, with up to `most` of them and one more."""
     statement = _candidates(within, tuple(columns))
-    for words, required in meant(understand(_reading(within).rows(**parameters))):
+    read = understand(_reading(within).rows(**parameters))
+    for words, required in meant(read, parameters.get("user_uid")):
         found = Found(words, required, is_common=False)
         rows = statement.rows(**parameters, query=found.query, most=most + 1)
         is_common, is_left_alone, first, *_ = rows[0]
@@ -102,12 +103,12 @@ def find_candidates(
     return None
 
 
-def meant(words: Sequence[Word]) -> Iterator[tuple[Sequence[Word], int]]:
+def meant(words: Sequence[Word], owner: str | None = None) -> Iterator[tuple[Sequence[Word], int]]:
     """Yield the words with their meanings, and how many of the telling ones a book must have."""
     count = len(telling(words))
     if count:
         yield words, count
-        words = with_typos(words)
+        words = with_typos(words, owner)
         for fewer in range(count, 0, -1):
             yield words, fewer
 

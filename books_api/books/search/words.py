@@ -48,18 +48,22 @@ _HALVES = text(
     ORDER BY abs(2 * cut - length(word)), gap LIMIT 4
 )"""
 )
-# One look into each index for all words: what an attacker has filled one with is read once.
+# By what is left of their beginnings without one letter, which a typo further on leaves alone, too.
+# One look into an index for all: what an attacker has filled it with is read once.
+_TYPED = """ARRAY(
+    SELECT unnest(books_deletions(left(typed, 5))) FROM unnest(CAST(:words AS text[])) AS typed
+)"""
 _NEAR = Statement(
-    text("""
-    SELECT word FROM book_words
-    WHERE books_deletions(word) && ARRAY(
-            SELECT unnest(books_deletions(typed)) FROM unnest(CAST(:words AS text[])) AS typed
-        ) OR books_deletions(left(word, 5)) && ARRAY(
-            SELECT unnest(books_deletions(left(typed, 5)))
-            FROM unnest(CAST(:beginnings AS text[])) AS typed
-        )
-    LIMIT 2000
-    """)
+    text(f"""
+    SELECT word FROM book_words WHERE books_deletions(left(word, 5)) && {_TYPED} LIMIT 2000
+    """)  # noqa: S608  # of our own
+)
+_NEAR_OF_OWNER = Statement(
+    text(f"""
+    SELECT word FROM (
+        SELECT word, books_deletions(left(word, 5)) || user_uid::text AS rests FROM owner_words
+    ) AS o WHERE rests && {_TYPED} AND rests @> ARRAY[:user_uid] LIMIT 2000
+    """)  # noqa: S608  # of our own
 )
 _ROMAN = ("", "i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix")
 _ROMAN_TENS = ("", "x", "xx", "xxx", "xl", "l", "lx", "lxx", "lxxx", "xc")
@@ -179,12 +183,15 @@ def telling(words: Sequence[Word]) -> list[Word]:
     return sorted(rare, key=lambda word: word.books)[:TELLING]
 
 
-def with_typos(words: Sequence[Word]) -> list[Word]:
-    """Return the words, the telling ones also with what they mean if they are misspelt."""
+def with_typos(words: Sequence[Word], owner: str | None = None) -> list[Word]:
+    """Return the words, the telling ones also with what they mean if they are misspelt.
+
+    In the books of one owner that is what the owner's books have.
+    """
     misspelt = [word for word in telling(words) if word.can_be_misspelt]
     typed = [word.typed for word in misspelt]
-    begun = [word.typed for word in misspelt if len(word.typed) > (3 if word.is_last else 5)]
-    found = [word for (word,) in _NEAR.rows(words=typed, beginnings=begun)] if misspelt else []
+    rows = _NEAR_OF_OWNER.rows(words=typed, user_uid=owner) if owner else _NEAR.rows(words=typed)
+    found = [word for (word,) in rows]
     return [
         replace(word, meanings=word.meanings + near(word, found)) if word in misspelt else word
         for word in words
