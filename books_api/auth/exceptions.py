@@ -1,8 +1,6 @@
 """What accounts and sessions refuse; docs/problems.toml has the words."""
 
 import logging
-from collections.abc import Mapping
-from typing import ClassVar
 
 from books_api.observability.logs import Event
 from books_api.web.problems import RETRY_AFTER, InvalidInput, Message, Problem, problem
@@ -14,12 +12,12 @@ class Refused(Problem):
     """A bearer token does not let the request in; `error` is RFC 6750's code, 3.1."""
 
     error = ""
-    event: ClassVar[Event | None] = "token_refused"
+    event: Event | None = "token_refused"
 
-    @property
-    def headers(self) -> Mapping[str, str]:
+    def __init__(self, detail: str | None = None) -> None:
+        super().__init__(detail)
         described = f', error="{self.error}", error_description="{self}"' if self.error else ""
-        return {"WWW-Authenticate": CHALLENGE + described}
+        self.headers = {"WWW-Authenticate": CHALLENGE + described}
 
 
 TokenMissing = problem("token-missing", Refused, event=None)  # RFC 6750, 3.1: without a code
@@ -41,21 +39,12 @@ LastAdmin = problem("last-admin")
 TooManyScriptTokens = problem("too-many-tokens")
 
 WrongCredentials = problem("wrong-credentials", headers={"WWW-Authenticate": CHALLENGE})
+WeakPassword = problem("weak-password")
 WrongPassword = problem("wrong-password", field="current_password")
 ResetTokenRefused = problem("reset-token-invalid", field="token")
 TooBusy = problem(
     "unavailable", headers=RETRY_AFTER, detail="Too many logins at once; try again in a moment."
 )
-
-
-class WeakPassword(Problem):
-    """The new password is easily guessed; `field` is where it was sent."""
-
-    name = "weak-password"
-
-    def __init__(self, detail: str, field: str = "password") -> None:
-        super().__init__(detail)
-        self.field = field
 
 
 class InvalidKey(InvalidInput):

@@ -56,7 +56,8 @@ def login(email: str, password: str, *, user_agent: str, network: str) -> tuple[
         with attempt(str(found.id) if found.id else f"email {found.email}", network):
             return _log_in(found, password, user_agent)
     except RateLimited as error:
-        error.user_id = found.id
+        if found.id:
+            error.event_fields = {**error.event_fields, "user_id": found.id}
         raise
 
 

@@ -75,12 +75,12 @@ def check_password_strength(
     """Raise WeakPassword for one of the most common, the username, the email, or a known word."""
     folded = _normalize(password).casefold()
     if folded in common_passwords():
-        raise WeakPassword("The password is one of the most common.", field)
+        raise WeakPassword("The password is one of the most common.", field=field)
     if folded in (username.casefold(), email.casefold(), email.partition("@")[0].casefold()):
-        raise WeakPassword("The password must not be your username or your email.", field)
+        raise WeakPassword("The password must not be your username or your email.", field=field)
     letters = "".join(filter(str.isalpha, folded))
     if letters in PRODUCT_WORDS or letters in words:
-        raise WeakPassword("The password must be more than the name of this service.", field)
+        raise WeakPassword("The password must be more than the name of this service.", field=field)
 
 
 @cache

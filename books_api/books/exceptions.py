@@ -1,12 +1,9 @@
 """What the catalogue refuses; docs/problems.toml has the words."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
-
-from books_api.books.models import etag
-from books_api.web.problems import InvalidInput, Message, Problem, RateLimited, problem
+from books_api.web.problems import RateLimited, problem
 
 BookNotFound = problem("not-found", detail="There is no such book.")
+BookChanged = problem("book-changed")
 NotTheOwner = problem("not-the-owner", event="access_denied")
 CursorExpired = problem("cursor-expired")
 TooManySearches = problem(
@@ -14,29 +11,3 @@ TooManySearches = problem(
     RateLimited,
     detail="You have too many searches running at once; send this one when another has ended.",
 )
-
-
-class DecidedByServer(InvalidInput):
-    """A member that the server decides was sent with another value."""
-
-    def __init__(self, names: Iterable[str]) -> None:
-        text = "Is decided by the server: send it back unchanged, or leave it out."
-        super().__init__({name: [Message("read-only", text)] for name in names})
-
-
-class BookChanged(Problem):
-    """If-Match names another version; `current` is the book as it is now."""
-
-    name = "book-changed"
-
-    def __init__(self, current: dict[str, Any]) -> None:
-        super().__init__()
-        self.current = current
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        return {"ETag": etag(self.current)}
-
-    @property
-    def members(self) -> dict[str, Any]:
-        return {"current": self.current}

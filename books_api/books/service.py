@@ -26,14 +26,18 @@ from sqlalchemy import (
 
 from books_api.auth import Identity, User, UserNotFound
 from books_api.auth.idempotency import owner_must_exist
-from books_api.books.exceptions import BookChanged, BookNotFound, DecidedByServer, NotTheOwner
+from books_api.books.exceptions import BookChanged, BookNotFound, NotTheOwner
 from books_api.books.lists import COLUMNS, as_answer, list_books
-from books_api.books.models import BY_SERVER, FIELDS, Book
+from books_api.books.models import BY_SERVER, FIELDS, Book, etag
 from books_api.database import Statement
 from books_api.models import new_id
 from books_api.web.fields import format_timestamp
 from books_api.web.pagination import Page
+from books_api.web.problems import InvalidInput, Message, Problem
 
+READ_ONLY = Message(
+    "read-only", "Is decided by the server: send it back unchanged, or leave it out."
+)
 _GET = Statement(select(*COLUMNS).where(Book.id == bindparam("book_id")))
 _USER = Statement(select(User.id).where(User.id == bindparam("user_id")))
 _CREATE = Statement(
@@ -90,7 +94,7 @@ def update_book(
 
     With `versions`, only when the book's version is among them, or when the values are already
     there: the request is then taken for a repetition (RFC 9110, 13.1.1). What BY_SERVER names must
-    be as it is. Raises BookNotFound, NotTheOwner, BookChanged, DecidedByServer.
+    be as it is. Raises BookNotFound, NotTheOwner, BookChanged, InvalidInput.
     """
     decided = {name: _answered(value) for name, value in values.items() if name in BY_SERVER}
     changes = {name: value for name, value in values.items() if name not in BY_SERVER}
@@ -106,9 +110,9 @@ def update_book(
     # These two are of the version that the client has read, which is then known to be an older one.
     of_version = {"version", "updated_at"} if is_stale or is_repeated else set()
     if wrong := [name for name in decided.keys() - of_version if current[name] != decided[name]]:
-        raise DecidedByServer(wrong)
+        raise InvalidInput({name: [READ_ONLY] for name in wrong})
     if not is_there:
-        raise BookChanged(current)
+        raise _changed(current)
     return current
 
 
@@ -118,7 +122,11 @@ def delete_book(
     """Delete a book. Raises BookNotFound, NotTheOwner, BookChanged."""
     if not _DELETE.rows(**_permitted(book_id, editor, versions)):
         book = _explain(book_id, editor)
-        raise BookChanged(book)
+        raise _changed(book)
+
+
+def _changed(book: dict[str, Any]) -> Problem:
+    return BookChanged(headers={"ETag": etag(book)}, members={"current": book})
 
 
 def _answered(value: Any) -> Any:

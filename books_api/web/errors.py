@@ -58,16 +58,14 @@ def handle_http_exception(error: HTTPException) -> Response | HTTPException:
     detail = error.description
     if isinstance(error, PageNotFound) and detail == PageNotFound.description:
         detail = None  # werkzeug's sentence is for browsers
-    problem = OF_STATUS.get(error.code, problems.MalformedRequest)(detail)
-    problem.status = error.code
-    return problem_response(problem, kept)
+    kind = OF_STATUS.get(error.code, problems.MalformedRequest)
+    return problem_response(kind(detail, status=error.code, headers=kept))
 
 
 def handle_broken_body(error: Exception) -> Response:
     # gunicorn's, out of a chunked body: werkzeug knows only the OSErrors, and not everywhere.
-    return problem_response(
-        problems.MalformedRequest("The body is cut off, or its chunks are malformed.")
-    )
+    detail = "The body is cut off, or its chunks are malformed."
+    return problem_response(problems.MalformedRequest(detail))
 
 
 def handle_unexpected(error: InternalServerError) -> Response:

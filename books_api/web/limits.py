@@ -73,8 +73,8 @@ class Limits:
                 LIMITED.labels(setting).inc()
                 raise RateLimited(
                     f"Too many requests: the limit is {limit}.",
-                    retry_after=window.seconds,
-                    limit=setting,
+                    headers={"Retry-After": str(window.seconds)},
+                    event_fields={"limit": setting},
                 )
         return min(windows, key=lambda window: window.remaining)
 

@@ -7,7 +7,6 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 from urllib.parse import quote
-from uuid import UUID
 
 import orjson
 from flask import Response, request
@@ -56,35 +55,27 @@ NOT_AN_OBJECT = Message("not-an-object", "Must be a JSON object.")
 class Problem(Exception):
     """Why a request is not carried out: raised by the domain, formatted by problem_response().
 
-    `name` is its type. The text of an instance is the `detail` of the answer.
+    `name` is its type. The text of an instance is the `detail` of the answer; where another of the
+    attributes differs from instance to instance, it is given by keyword.
     """
 
     name: ClassVar[str]
-    detail: ClassVar[str] = ""
-    event: ClassVar[Event | None] = None  # in the log, as `event_level`
-    event_level: ClassVar[int] = logging.WARNING
+    detail: str = ""
+    headers: Mapping[str, str] = {}
+    members: Mapping[str, Any] = {}  # further ones of the document
     field: str | None = None  # the member of the request's body that it is about
+    event: Event | None = None  # in the log, as `event_level`, with `event_fields`
+    event_level: int = logging.WARNING
+    event_fields: Mapping[str, Any] = {}
 
-    def __init__(self, detail: str | None = None) -> None:
+    def __init__(self, detail: str | None = None, **attributes: Any) -> None:
         self.type = TYPES[self.name]
         self.status = self.type.status
+        vars(self).update(attributes)
         super().__init__(detail or self.detail or self.type.detail)
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        return {}
-
-    @property
-    def event_fields(self) -> dict[str, Any]:
-        return {}
-
-    @property
-    def members(self) -> dict[str, Any]:
-        """Further members of the document."""
-        if self.field is None:
-            return {}
-        error = {"pointer": f"/{self.field}", "code": self.name, "detail": str(self)}
-        return {"errors": [error]}
+        if self.field is not None:
+            error = {"pointer": f"/{self.field}", "code": self.name, "detail": str(self)}
+            self.members = {"errors": [error]}
 
 
 def problem(name: str, base: type[Problem] = Problem, **attributes: Any) -> type[Problem]:
@@ -97,6 +88,7 @@ NotFound = problem("not-found")
 MethodNotAllowed = problem("method-not-allowed")
 ContentTooLarge = problem("content-too-large")
 UnsupportedMediaType = problem("unsupported-media-type")
+RateLimited = problem("rate-limited", event="rate_limited", headers=RETRY_AFTER)
 InternalError = problem("internal-error")
 Unavailable = problem("unavailable", headers=RETRY_AFTER)
 
@@ -117,43 +109,18 @@ class InvalidInput(Problem):
             kind = "parameter" if location == "query" else "header"
             found = [(name, text) for name, texts in messages.items() for text in texts]
         found.sort(key=itemgetter(0))
-        self.errors = [
+        errors = [
             {kind: where, "code": getattr(text, "code", "invalid"), "detail": text}
             for where, text in found
         ]
         (where, text), *more = found
         where = where.removeprefix("/") if kind == "pointer" else where
         detail = f"{where}: {text}" if where else text
-        super().__init__(f"{detail} And {len(more)} more." if more else detail)
-
-    @property
-    def members(self) -> dict[str, Any]:
-        return {"errors": self.errors[:ERRORS_MAX]}
+        members = {"errors": errors[:ERRORS_MAX]}
+        super().__init__(f"{detail} And {len(more)} more." if more else detail, members=members)
 
 
-class RateLimited(Problem):
-    name = "rate-limited"
-    event = "rate_limited"
-    user_id: UUID | None = None  # of the account, where a login is refused
-
-    def __init__(
-        self, detail: str | None = None, *, retry_after: int = 1, limit: str | None = None
-    ) -> None:
-        super().__init__(detail)
-        self.retry_after = retry_after
-        self.limit = limit
-
-    @property
-    def event_fields(self) -> dict[str, Any]:
-        fields = {"limit": self.limit, "user_id": self.user_id}
-        return {name: value for name, value in fields.items() if value is not None}
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        return {"Retry-After": str(self.retry_after)}
-
-
-def problem_response(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
+def problem_response(problem: Problem) -> Response:
     """Return the problem as application/problem+json, and log what it says of security."""
     if problem.event:
         fields = {"problem": problem.name, "reason": str(problem), **problem.event_fields}
@@ -170,7 +137,7 @@ def problem_response(problem: Problem, headers: Mapping[str, str] | None = None)
     return Response(
         orjson.dumps(body, option=orjson.OPT_UTC_Z),
         problem.status,
-        {**problem.headers, **(headers or {})},
+        problem.headers,
         content_type="application/problem+json",
     )
 
