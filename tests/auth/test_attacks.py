@@ -19,6 +19,7 @@ from tests.helpers import (
     MOMO,
     REFRESH,
     claims_of,
+    exceptions,
     forge,
     get_me,
     make_script_token,
@@ -276,27 +277,24 @@ def test_spaces_around_the_token_are_forgiven(client, alice, form):
     assert client.get(f"{BOOKS}/", environ_overrides=environ).status_code == 200
 
 
-@pytest.mark.parametrize(
-    "form",
-    [
-        *("Bearer", "Bearer ", "{}", "Bearer{}", "Bearer:{}", "Bearer={}", "Bearer,{}"),
-        *("Bearer\t{}", "Bearer\u00a0{}", 'Bearer "{}"', "Bearer <{}>", "Bearer {0} {0}"),
-        *("Bearer {0},{0}", "Bearer {0}, Bearer {0}", "Bearer token={}", "Bearer {}\n"),
-        *("Bearer {}\u00ff", "Bearer \u00e9", "B\u00e9arer {}", "\u00ff\u00fe", "\x00"),
-        *("Bearer \x00{}", "Bearer Bearer {}", "Token {}", "JWT {}", "Basic {}"),
-        *("Basic YWxpY2U6cGFzc3dvcmQ=", "Digest username=alice", "null", "Bearer null"),
-        *("Bearer undefined", "Bearer ={}", "Bearer %00", "Bearer ../../etc/passwd"),
-    ],
-)
-def test_broken_authorization_header_is_refused(client, alice, form):
-    environ = {"HTTP_AUTHORIZATION": form.format(alice.access_token)}
-    if form == "Bearer {}\n":
-        environ["HTTP_AUTHORIZATION"] = f"Bearer {alice.access_token}\n.x"
+BROKEN = [
+    *("Bearer", "Bearer ", "{0}", "Bearer{0}", "Bearer:{0}", "Bearer={0}", "Bearer,{0}"),
+    *("Bearer\t{0}", "Bearer\u00a0{0}", 'Bearer "{0}"', "Bearer <{0}>", "Bearer {0} {0}"),
+    *("Bearer {0},{0}", "Bearer {0}, Bearer {0}", "Bearer token={0}", "Bearer {0}\n.x"),
+    *("Bearer {0}\u00ff", "Bearer \u00e9", "B\u00e9arer {0}", "\u00ff\u00fe", "\x00"),
+    *("Bearer \x00{0}", "Bearer Bearer {0}", "Token {0}", "JWT {0}", "Basic {0}"),
+    *("Basic YWxpY2U6cGFzc3dvcmQ=", "Digest username=alice", "null", "Bearer null"),
+    *("Bearer undefined", "Bearer ={0}", "Bearer %00", "Bearer ../../etc/passwd"),
+]
 
-    response = client.get(f"{BOOKS}/", environ_overrides=environ)
 
-    assert response.status_code == 401
-    assert response.headers["WWW-Authenticate"].startswith("Bearer ")
+def test_broken_authorization_header_is_refused(client, alice):
+    def answer_to(form):
+        environ = {"HTTP_AUTHORIZATION": form.format(alice.access_token)}
+        response = client.get(f"{BOOKS}/", environ_overrides=environ)
+        return response.status_code, response.headers["WWW-Authenticate"][:7]
+
+    assert exceptions((401, "Bearer "), answer_to, BROKEN) == {}
 
 
 def test_token_is_taken_from_nowhere_else(client, alice):

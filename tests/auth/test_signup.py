@@ -7,6 +7,7 @@ from tests.helpers import (
     AUTH,
     CAROL,
     USER_FIELDS,
+    exceptions,
     execute,
     forge,
     log_in,
@@ -93,41 +94,29 @@ def test_username_of_another_is_refused_in_any_case_and_unicode_form(client, mak
     assert sign_up(client, username=username).status_code == 409
 
 
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("username", "ab"),
-        ("username", "x" * 51),
-        ("username", "   "),
-        ("username", None),
-        ("username", 123),
-        ("username", "nul\0"),
-        ("email", ""),
-        ("email", "nobody"),
-        ("email", "nobody@"),
-        ("email", "@example.com"),
-        ("email", "a b@example.com"),
-        ("email", "a@example.com, b@example.com"),
-        ("email", "Carol <carol@example.com>"),
-        ("email", "carol@example.com\n"),
-        ("email", "carol@example.com\nBcc: mallory@example.com"),
-        ("email", f"{'x' * 250}@example.com"),
-        ("email", None),
-        ("email", ["carol@example.com"]),
-        ("first_name", "x" * 101),
-        ("first_name", None),
-        ("last_name", "x" * 101),
-        ("last_name", 7),
-        ("role", "admin"),
-        ("is_verified", True),
-        ("is_active", True),
-        ("nickname", "Caz"),
+REFUSED = {
+    "username": ["ab", "x" * 51, "   ", None, 123, "nul\0"],
+    "email": [
+        *("", "nobody", "nobody@", "@example.com", "a b@example.com", "a@example.com, b@b.org"),
+        *("Carol <carol@example.com>", "carol@example.com\n", f"{'x' * 250}@example.com", None),
+        *("carol@example.com\nBcc: mallory@example.com", ["carol@example.com"]),
     ],
-)
-def test_signup_out_of_form_is_refused(app, client, field, value):
-    response = sign_up(client, **{field: value})
+    "first_name": ["x" * 101, None],
+    "last_name": ["x" * 101, 7],
+    "role": ["admin"],
+    "is_verified": [True],
+    "is_active": [True],
+    "nickname": ["Caz"],
+}
 
-    assert (response.status_code, pointers_of(response)) == (422, [f"/{field}"])
+
+@pytest.mark.parametrize("field", REFUSED)
+def test_signup_out_of_form_is_refused(app, client, field):
+    def answer_to(value):
+        response = sign_up(client, **{field: value})
+        return response.status_code, pointers_of(response)
+
+    assert exceptions((422, [f"/{field}"]), answer_to, REFUSED[field]) == {}
     assert execute(app, "SELECT FROM users") == []
 
 

@@ -118,32 +118,26 @@ def test_change_that_revokes_nothing_leaves_the_tokens(client, admin, alice, val
     assert status_of(client, alice.refresh_token) == 200
 
 
-@pytest.mark.parametrize(
-    "values",
-    [
-        {"role": "root"},
-        {"role": "Admin"},
-        {"role": ""},
-        {"role": None},
-        {"role": ["admin"]},
-        {"is_active": "false"},
-        {"is_active": 0},
-        {"is_active": None},
-        {"is_verified": 1},
-        {"username": "other"},
-        {"email": "other@example.com"},
-        {"password": NEW_PASSWORD},
-        {"password_hash": "x"},
-        {"token_epoch": 0},
-        {"id": str(uuid4())},
-    ],
-)
-def test_change_out_of_form_is_refused(app, client, admin, alice, values):
+OUT_OF_FORM = {
+    "role": ["root", "Admin", "", None, ["admin"]],
+    "is_active": ["false", 0, None],
+    "is_verified": [1],
+    "username": ["other"],
+    "email": ["other@example.com"],
+    "id": [str(uuid4())],
+    "password": [NEW_PASSWORD],
+    "password_hash": ["x"],
+    "token_epoch": [0],
+}
+
+
+def test_change_out_of_form_is_refused(app, client, admin, alice):
     before = snapshot(app)
 
-    response = patch_user(client, admin, alice, **values)
-
-    assert (response.status_code, pointers_of(response)) == (422, [f"/{next(iter(values))}"])
+    for name, values in OUT_OF_FORM.items():
+        for value in values:
+            response = patch_user(client, admin, alice, **{name: value})
+            assert (response.status_code, pointers_of(response)) == (422, [f"/{name}"])
     assert snapshot(app) == before
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import delete
 
 from books_api.auth.models import User
 from books_api.extensions import db
-from tests.helpers import BOOKS, NOBODY, together
+from tests.helpers import BOOKS, NOBODY, exceptions, together
 
 MOMO = {
     "title": "Momo",
@@ -32,28 +32,13 @@ def delete_account(app, account):
         db.session.commit()
 
 
-def test_a_created_book_has_what_was_sent(client, alice):
-    response = client.post(f"{BOOKS}/", json=MOMO, headers=alice.headers)
-
-    assert {name: response.json[name] for name in MOMO} == MOMO
-
-
-def test_a_book_has_exactly_the_fields_of_the_contract(client, alice):
-    response = client.post(f"{BOOKS}/", json=MOMO, headers=alice.headers)
-
-    assert set(response.json) == FIELDS
-
-
-def test_a_created_book_belongs_to_its_creator(client, alice):
-    response = client.post(f"{BOOKS}/", json=MOMO, headers=alice.headers)
-
-    assert response.json["user_uid"] == alice.id
-
-
-def test_creating_answers_201_with_an_entity_tag(client, alice):
+def test_a_created_book_has_what_was_sent_and_the_fields_of_the_contract(client, alice):
     response = client.post(f"{BOOKS}/", json=MOMO, headers=alice.headers)
 
     assert (response.status_code, response.headers["ETag"]) == (201, '"1"')
+    assert set(response.json) == FIELDS
+    assert {name: response.json[name] for name in MOMO} == MOMO
+    assert response.json["user_uid"] == alice.id
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
@@ -107,24 +92,23 @@ def test_head_answers_as_get_without_a_body(client, alice, make_book):
     )
 
 
-@pytest.mark.parametrize(("field", "value"), [(name, MOMO[name]) for name in MOMO])
-def test_a_change_leaves_the_other_fields(client, alice, make_book, field, value):
+def test_a_change_leaves_the_other_fields(client, alice, make_book):
     book = make_book(alice)
 
-    response = client.patch(f"{BOOKS}/{book['id']}", json={field: value}, headers=alice.headers)
+    for version, field in enumerate(MOMO, 2):
+        change = {field: MOMO[field]}
+        response = client.patch(f"{BOOKS}/{book['id']}", json=change, headers=alice.headers)
 
-    of_version = {"version": 2, "updated_at": response.json["updated_at"]}
-    expected = {**book, field: value, **of_version}
-    assert (response.status_code, response.json) == (200, expected)
+        book |= {**change, "version": version, "updated_at": response.json["updated_at"]}
+        assert (response.status_code, response.json) == (200, book)
 
 
-@pytest.mark.parametrize("field", ["publisher", "published_date", "page_count", "language", "isbn"])
-def test_null_empties_a_field(client, alice, make_book, field):
+def test_null_empties_a_field(client, alice, make_book):
     book = make_book(alice, **MOMO)
 
-    response = client.patch(f"{BOOKS}/{book['id']}", json={field: None}, headers=alice.headers)
-
-    assert response.json[field] is None
+    for field in MOMO.keys() - {"title", "author"}:
+        path, change = f"{BOOKS}/{book['id']}", {field: None}
+        assert client.patch(path, json=change, headers=alice.headers).json[field] is None
 
 
 def test_a_change_stays(client, alice, make_book):
@@ -174,20 +158,13 @@ def test_of_simultaneous_deletions_one_succeeds(app, alice, make_book):
     ("method", "values"), [("PATCH", {"title": "Mine"}), ("PATCH", {}), ("DELETE", None)]
 )
 def test_another_users_book_is_not_ones_own(client, alice, bob, make_book, method, values):
-    path = f"{BOOKS}/{make_book(alice)['id']}"
+    book = make_book(alice)
+    path = f"{BOOKS}/{book['id']}"
 
     response = client.open(path, method=method, json=values, headers=bob.headers)
 
     assert response.status_code == 403
-
-
-@pytest.mark.parametrize(("method", "values"), [("PATCH", {"title": "Mine"}), ("DELETE", None)])
-def test_what_is_forbidden_is_not_done(client, alice, bob, make_book, method, values):
-    book = make_book(alice)
-
-    client.open(f"{BOOKS}/{book['id']}", method=method, json=values, headers=bob.headers)
-
-    assert client.get(f"{BOOKS}/{book['id']}", headers=alice.headers).json == book
+    assert client.get(path, headers=alice.headers).json == book
 
 
 def test_an_admin_changes_any_book_and_it_keeps_its_owner(client, alice, admin, make_book):
@@ -206,49 +183,35 @@ def test_an_admin_deletes_any_book(client, alice, admin, make_book):
     assert response.status_code == 204
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "values"),
-    [
-        ("GET", f"{BOOKS}/{NOBODY}", None),
-        ("PATCH", f"{BOOKS}/{NOBODY}", {"title": "Momo"}),
-        ("PATCH", f"{BOOKS}/{NOBODY}", {}),
-        ("DELETE", f"{BOOKS}/{NOBODY}", None),
-        ("GET", f"{BOOKS}/user/{NOBODY}", None),
-        ("GET", f"{BOOKS}/1", None),
-        ("GET", f"{BOOKS}/user/alice", None),
-        ("GET", f"{BOOKS}/user", None),
-        ("GET", f"{BOOKS}/{NOBODY.replace('-', '')}", None),
-        ("GET", f"{BOOKS}/{{{NOBODY}}}", None),
-        ("GET", f"{BOOKS}//{NOBODY}", None),
-    ],
-)
-def test_what_is_not_there_is_404(client, admin, method, path, values):
-    response = client.open(path, method=method, json=values, headers=admin.headers)
+def test_what_is_not_there_is_404(client, admin):
+    paths = [
+        *(f"/{NOBODY}", f"/user/{NOBODY}", "/1", "/user/alice", "/user", f"//{NOBODY}"),
+        *(f"/{NOBODY.replace('-', '')}", f"/{{{NOBODY}}}"),
+    ]
+    requests = [("GET", path, None) for path in paths]
+    requests += [("PATCH", paths[0], MOMO), ("PATCH", paths[0], {}), ("DELETE", paths[0], None)]
 
-    assert response.status_code == 404
+    def status_of(request):
+        method, path, values = request
+        url = BOOKS + path
+        return client.open(url, method=method, json=values, headers=admin.headers).status_code
+
+    assert exceptions(404, status_of, requests) == {}
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "status"),
-    [
-        ("GET", "", 200),
-        ("POST", "", 201),
-        ("GET", "/{book}", 200),
-        ("PATCH", "/{book}", 200),
-        ("GET", "/user/{user}", 200),
-        ("DELETE", "/{book}", 204),
-    ],
-)
 @pytest.mark.parametrize("slash", ["", "/"])
-def test_a_path_answers_with_and_without_a_slash(
-    client, alice, make_book, method, path, status, slash
-):
-    path = path.format(book=make_book(alice)["id"], user=alice.id)
-    values = MOMO if method in ("POST", "PATCH") else None
+def test_a_path_answers_with_and_without_a_slash(client, alice, make_book, slash):
+    book = f"/{make_book(alice)['id']}"
 
-    response = client.open(BOOKS + path + slash, method=method, json=values, headers=alice.headers)
+    statuses = [
+        client.open(BOOKS + path + slash, method=method, json=values, headers=alice.headers).status
+        for method, path, values in (
+            *(("GET", "", None), ("POST", "", MOMO), ("GET", book, None), ("PATCH", book, MOMO)),
+            *(("GET", f"/user/{alice.id}", None), ("DELETE", book, None)),
+        )
+    ]
 
-    assert response.status_code == status
+    assert [int(status[:3]) for status in statuses] == [200, 201, 200, 200, 200, 204]
 
 
 def test_who_is_deleted_adds_no_book(app, client, alice):

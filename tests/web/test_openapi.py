@@ -122,11 +122,11 @@ def test_every_operation_has_an_id_of_its_own(document):
     assert len(ids) == len(set(ids))
 
 
-@pytest.mark.parametrize("member", ["operationId", "summary", "tags", "responses"])
-def test_every_operation_has(document, member):
+def test_every_operation_has_an_id_a_summary_tags_and_responses(document):
     missing = {
-        (method, path)
+        (method, path, member)
         for method, path, operation in operations(document)
+        for member in ("operationId", "summary", "tags", "responses")
         if not operation.get(member)
     }
 
@@ -186,24 +186,18 @@ def test_every_operation_documents_its_errors(document):
     assert missing == {}
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "status"),
-    [
-        ("post", "/auth/signup", "409"),
-        ("post", "/auth/login", "401"),
-        ("post", "/auth/login", "429"),
-        ("patch", "/auth/me", "409"),
-        ("get", "/auth/users", "403"),
-        ("patch", "/auth/users/{user_id}", "409"),
-        ("get", "/books/{book_id}", "304"),
-        ("patch", "/books/{book_id}", "412"),
-        ("delete", "/books/{book_id}", "412"),
-        ("post", "/books/", "409"),
-        ("post", "/books/", "422"),
-    ],
-)
-def test_an_error_of_one_operation_is_documented(document, method, path, status):
-    assert status in document["paths"][PREFIX + path][method]["responses"]
+OF_ONE_OPERATION = [
+    *(("post", "/auth/signup", "409"), ("post", "/auth/login", "401")),
+    *(("post", "/auth/login", "429"), ("patch", "/auth/me", "409"), ("get", "/auth/users", "403")),
+    *(("patch", "/auth/users/{user_id}", "409"), ("get", "/books/{book_id}", "304")),
+    *(("patch", "/books/{book_id}", "412"), ("delete", "/books/{book_id}", "412")),
+    *(("post", "/books/", "409"), ("post", "/books/", "422")),
+]
+
+
+def test_an_error_of_one_operation_is_documented(document):
+    for method, path, status in OF_ONE_OPERATION:
+        assert status in document["paths"][PREFIX + path][method]["responses"]
 
 
 def test_every_error_is_documented_as_a_problem(document):
