@@ -1,7 +1,7 @@
 """Accounts and sessions. What other parts may use is imported here."""
 
 from books_api.auth.exceptions import TokenRevoked, UserNotFound
-from books_api.auth.guard import identity, role_required, token_required
+from books_api.auth.guard import identity, token_required
 from books_api.auth.models import Role, User
 from books_api.auth.routes import blueprint
 from books_api.auth.sessions import live_user
@@ -16,6 +16,5 @@ __all__ = [
     "blueprint",
     "identity",
     "live_user",
-    "role_required",
     "token_required",
 ]

@@ -31,36 +31,25 @@ def identity() -> Identity:
     return cast(Identity, g.identity)
 
 
-def token_required(*types: TokenType, login: bool = False) -> Callable[[View], View]:
+def token_required(
+    *types: TokenType, login: bool = False, role: Role | None = None
+) -> Callable[[View], View]:
     """Let in who bears a token of one of the types (access if none is named), not revoked.
 
-    A read-only token is refused on unsafe methods; with `login`, every script's token is.
-    Raises TokenRefused, TokenReadOnly, LoginRequired; RedisError when Redis does not answer.
+    A read-only token is refused on unsafe methods; with `login`, every script's token is. Raises
+    TokenRefused, TokenReadOnly, LoginRequired, RoleRequired; RedisError when Redis is silent.
     """
     accepted = types or ("access",)
 
     def decorator(view: View) -> View:
         @wraps(view)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
-            authenticate(accepted, login=login)
-            return view(*args, **kwargs)
-
-        return cast(View, bearer_required(wrapper))
-
-    return decorator
-
-
-def role_required(role: Role) -> Callable[[View], View]:
-    """Let in whose token carries the role; stands below token_required(). Raises RoleRequired."""
-
-    def decorator(view: View) -> View:
-        @wraps(view)
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
-            if identity().role != role:
+            who = authenticate(accepted, login=login)
+            if role not in (None, who.role):
                 raise RoleRequired(f"Only for users with the role {role}.")
             return view(*args, **kwargs)
 
-        return cast(View, wrapper)
+        return cast(View, bearer_required(wrapper))
 
     return decorator
 

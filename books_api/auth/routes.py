@@ -9,7 +9,7 @@ from flask import request
 from books_api.auth import lists, logins, resets, schemas, service, sessions, tokens
 from books_api.auth.attempts import password_confirmed, remember
 from books_api.auth.exceptions import InvalidKey, SignupClosed, WeakPassword
-from books_api.auth.guard import identity, role_required, sent_by_admin, token_required
+from books_api.auth.guard import identity, sent_by_admin, token_required
 from books_api.auth.idempotency import idempotency_key, replay_headers
 from books_api.auth.models import Role, User
 from books_api.auth.signups import sign_up
@@ -193,8 +193,7 @@ def reset_password(values: dict[str, str]) -> None:
 
 
 @blueprint.route("/users", methods=["GET"])
-@token_required(login=True)
-@role_required(Role.ADMIN)
+@token_required(login=True, role=Role.ADMIN)
 @blueprint.arguments(schemas.UserQuery(), location="query")
 @blueprint.response(200, schemas.UserSchema(many=True), headers=PAGE)
 @problems(422)
@@ -212,8 +211,7 @@ def list_users(query: dict[str, Any]) -> tuple[Any, int, dict[str, str]]:
 
 
 @blueprint.route("/users/<uuid:user_id>", methods=["GET"])
-@token_required(login=True)
-@role_required(Role.ADMIN)
+@token_required(login=True, role=Role.ADMIN)
 @blueprint.response(200, schemas.UserSchema)
 def get_user(user_id: UUID) -> User:
     """Read a user
@@ -224,8 +222,7 @@ def get_user(user_id: UUID) -> User:
 
 
 @blueprint.route("/users/<uuid:user_id>", methods=["PATCH"])
-@token_required(login=True)
-@role_required(Role.ADMIN)
+@token_required(login=True, role=Role.ADMIN)
 @blueprint.arguments(schemas.UserUpdateSchema())
 @blueprint.response(200, schemas.UserSchema)
 @problems(409)

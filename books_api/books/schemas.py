@@ -141,8 +141,6 @@ class Query(fields.String):
 
 
 class BookQuery(PageQuery):
-    """Which books, in which order."""
-
     sort = sort_parameter(*SORT_FIELDS)
     q = Query()
     author = folded(1, AUTHOR_MAX)

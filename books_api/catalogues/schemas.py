@@ -15,8 +15,6 @@ from books_api.web.fields import BaseQuery, ResponseSchema, Text, choice, query_
 
 
 class ExportQuery(BookQuery):
-    """Which books, in which format."""
-
     class Meta:
         exclude = ("limit", "cursor", "sort", "count")
 
@@ -33,8 +31,6 @@ class Mapping(fields.String):
 
 
 class ImportQuery(BaseQuery):
-    """How to import."""
-
     mapping = Mapping(data_key="map")
     encoding = Text(1, 40)
     strict = query_boolean()
@@ -44,8 +40,6 @@ class ImportQuery(BaseQuery):
 
 
 class ImportOutcomeSchema(ResponseSchema):
-    """What became of a record, and of which book."""
-
     line = fields.Integer()
     outcome = fields.String(validate=OneOf([IMPORTED, UPDATED, ALREADY_THERE, REJECTED]))
     id = fields.UUID(allow_none=True)

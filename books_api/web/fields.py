@@ -165,8 +165,6 @@ def format_timestamp(value: datetime) -> str:
 
 
 class BaseQuery(BaseSchema):
-    """Refuses unknown parameters."""
-
     error_messages = {
         "unknown": Message("unknown-parameter", "Is not a parameter of this request.")
     }
@@ -179,8 +177,6 @@ def choice(choices: Iterable[str], **kwargs: Any) -> fields.String:
 
 
 class PageQuery(BaseQuery):
-    """Which page of a list."""
-
     limit = QueryInteger(load_default=LIMIT_DEFAULT, validate=within(1, LIMIT_MAX))
     cursor = Text(1, CURSOR_MAX, trim=False)
     count = choice(
