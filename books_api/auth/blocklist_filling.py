@@ -23,18 +23,7 @@ from flask import Flask
 from redis.exceptions import RedisError
 from sqlalchemy import bindparam, func, select, text
 
-from books_api.auth.blocklist import (
-    ADVISORY_LOCK,
-    COLUMNS,
-    FILLING,
-    FRESH,
-    LUA,
-    MARKER,
-    Change,
-    identity,
-    merge,
-    run,
-)
+from books_api.auth import blocklist
 from books_api.auth.blocklist_naming import claim
 from books_api.auth.models import Revocation
 from books_api.background import Background
@@ -43,9 +32,9 @@ from books_api.observability.metrics import REFILLS
 
 PAGE = 500  # rows: a few milliseconds of Redis, which does nothing else meanwhile
 
-START, FINISH = ((LUA / f"{name}.lua").read_text("utf-8") for name in ("start", "finish"))
+START, FINISH = ((blocklist.LUA / f"{name}.lua").read_text("utf-8") for name in ("start", "finish"))
 ROWS = Statement(
-    select(*COLUMNS)
+    select(*blocklist.COLUMNS)
     .where(Revocation.key > bindparam("after"), Revocation.expires_at > func.now())
     .order_by(Revocation.key)
     .limit(PAGE)
@@ -55,30 +44,31 @@ REVOKING = Statement(
         "SELECT virtualtransaction FROM pg_locks WHERE locktype = 'advisory'"
         " AND (classid, objid, objsubid) = (0, :lock, 1)"
         " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-    ).bindparams(lock=ADVISORY_LOCK)
+    ).bindparams(lock=blocklist.ADVISORY_LOCK)
 )
 
 
 def fill() -> bool:
     """Make the copy whole; False if another filler does. Raises RedisError, SQLAlchemyError."""
-    of_redis = claim(identity())
-    name = run(START, [FILLING], secrets.token_hex(8))
+    of_redis = claim(blocklist.identity())
+    name = blocklist.run(START, [blocklist.FILLING], secrets.token_hex(8))
     if name is None:
         return False
     under_way = set(REVOKING.rows())
     while under_way:
         time.sleep(0.05)
-        merge([], name)
+        blocklist.merge([], name)
         under_way &= set(REVOKING.rows())
     after, more = "", True
     while more:
         begin = time.perf_counter()
         rows = ROWS.rows(after=after)
-        merge([Change(*row) for row in rows], name)
+        blocklist.merge([blocklist.Change(*row) for row in rows], name)
         if more := len(rows) == PAGE:
             after = rows[-1][0]
             time.sleep(time.perf_counter() - begin)  # half of a processor is for the requests
-    if not run(FINISH, [FILLING, MARKER, FRESH], name, of_redis):
+    keys = [blocklist.FILLING, blocklist.MARKER, blocklist.FRESH]
+    if not blocklist.run(FINISH, keys, name, of_redis):
         raise RedisError("Redis has lost what it was filled with.")
     REFILLS.inc()
     return True

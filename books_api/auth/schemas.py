@@ -6,14 +6,8 @@ from typing import Any
 from marshmallow import fields
 from marshmallow.validate import Email
 
-from books_api.auth.models import (
-    EMAIL_MAX,
-    NAME_MAX,
-    SESSION_NAME_MAX,
-    USERNAME_MAX,
-    USERNAME_MIN,
-    Role,
-)
+from books_api.auth import models
+from books_api.auth.models import Role
 from books_api.auth.passwords import PASSWORD_MAX, PASSWORD_MIN
 from books_api.web.fields import (
     NOT_A_BOOLEAN,
@@ -33,23 +27,17 @@ from books_api.web.problems import Message
 RESET_TOKEN_MAX = 500
 NOT_AN_EMAIL = Message("not-an-email", "Must be an email address.")
 
-username = partial(Text, USERNAME_MIN, USERNAME_MAX, normalize=True)
-any_email = partial(Text, 1, EMAIL_MAX, normalize=True, trim=False)
+username = partial(Text, models.USERNAME_MIN, models.USERNAME_MAX, normalize=True)
+any_email = partial(Text, most=models.EMAIL_MAX, normalize=True, trim=False)
 email = partial(
-    Text,
-    3,
-    EMAIL_MAX,
-    normalize=True,
-    trim=False,
-    validate=Email(error=NOT_AN_EMAIL),
-    metadata={"format": "email"},
+    any_email, least=3, validate=Email(error=NOT_AN_EMAIL), metadata={"format": "email"}
 )
 password = partial(
     Text, normalize=True, trim=False, metadata={"format": "password", "pattern": STORABLE}
 )
 new_password = partial(password, PASSWORD_MIN, PASSWORD_MAX)
 old_password = partial(password, 1, PASSWORD_MAX)
-person_name = partial(Text, 0, NAME_MAX)
+person_name = partial(Text, 0, models.NAME_MAX)
 role = partial(choice, Role)
 
 
@@ -89,7 +77,7 @@ class SignupSchema(BaseSchema):
 
 
 class LoginSchema(BaseSchema):
-    email = any_email(required=True)
+    email = any_email(least=1, required=True)
     password = old_password(required=True)
 
 
@@ -162,7 +150,7 @@ class SessionSchema(ResponseSchema):
 
 
 class ScriptTokenRequestSchema(BaseSchema):
-    name = Text(1, SESSION_NAME_MAX, required=True)
+    name = Text(1, models.SESSION_NAME_MAX, required=True)
     expires_in_days = WholeNumber(required=True, validate=within(1, 365))
     read_only = StrictBoolean(required=True)
 

@@ -13,16 +13,11 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import BindParameter, ColumnElement, and_, delete, func, update
 
+from books_api.auth import tokens
 from books_api.auth.exceptions import SessionNotFound, TokenRevoked
 from books_api.auth.models import USER_AGENT_MAX, Session, User
 from books_api.auth.revocation import Entry, revoking
-from books_api.auth.tokens import (
-    AccessToken,
-    Identity,
-    derive_jti,
-    issue_access_token,
-    issue_refresh_token,
-)
+from books_api.auth.tokens import Identity
 from books_api.config import current_settings
 from books_api.extensions import db
 from books_api.observability.logs import security_event
@@ -35,7 +30,7 @@ NO_KEY_UPDATE: dict[str, Any] = {"key_share": True}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TokenPair(AccessToken):
+class TokenPair(tokens.AccessToken):
     refresh_token: str
     session_id: UUID
 
@@ -86,7 +81,7 @@ def live_user(identity: Identity, *, for_update: bool = False) -> User:
     return user
 
 
-def new_access_token(identity: Identity) -> AccessToken:
+def new_access_token(identity: Identity) -> tokens.AccessToken:
     """Return another access token, and change nothing. Raises TokenRevoked."""
     now = datetime.now(UTC)
     user = live_user(identity)
@@ -95,7 +90,7 @@ def new_access_token(identity: Identity) -> AccessToken:
     if presented != session.refresh_jti and not _just_spent(session, presented, now):
         raise _reused(session)
     security_event("token_refreshed", user_id=user.id, session_id=session.id)
-    return issue_access_token(user, session, at=now, jti=uuid4())
+    return tokens.issue_access_token(user, session, at=now, jti=uuid4())
 
 
 def rotate(identity: Identity) -> TokenPair:
@@ -112,7 +107,7 @@ def rotate(identity: Identity) -> TokenPair:
         .where(Session.id == session_id, Session.refresh_jti == presented, live(now))
         .values(
             previous_jti=presented,
-            refresh_jti=derive_jti(presented, "refresh"),
+            refresh_jti=tokens.derive_jti(presented, "refresh"),
             last_used_at=now,
             expires_at=func.least(
                 now + current_settings().refresh_token_expires,
@@ -213,10 +208,10 @@ def _pair(user: User, session: Session) -> TokenPair:
     if session.refresh_jti is None:
         raise ValueError("A script's session has no token pair.")
     at = session.last_used_at
-    jti = derive_jti(session.refresh_jti, "access")
+    jti = tokens.derive_jti(session.refresh_jti, "access")
     return TokenPair(
-        **asdict(issue_access_token(user, session, at=at, jti=jti)),
-        refresh_token=issue_refresh_token(user, session, at=at, jti=session.refresh_jti),
+        **asdict(tokens.issue_access_token(user, session, at=at, jti=jti)),
+        refresh_token=tokens.issue_refresh_token(user, session, at=at, jti=session.refresh_jti),
         session_id=session.id,
     )
 

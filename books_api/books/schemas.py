@@ -11,14 +11,7 @@ from marshmallow.validate import Length
 from stdnum import isbn
 from stdnum.ean import calc_check_digit
 
-from books_api.books.models import (
-    AUTHOR_MAX,
-    LANGUAGE_MAX,
-    MEMBERS,
-    PAGE_COUNT_MAX,
-    PUBLISHER_MAX,
-    TITLE_MAX,
-)
+from books_api.books import models
 from books_api.web.fields import (
     CURSOR_MAX,
     BaseQuery,
@@ -60,9 +53,8 @@ def parse_partial_date(value: str) -> date:
     """Return the first day of YYYY, YYYY-MM or YYYY-MM-DD. Raises ValidationError."""
     if not re.fullmatch(PARTIAL_DATE, value):
         raise ValidationError(Message("not-a-date", "Must be a date: YYYY, YYYY-MM or YYYY-MM-DD."))
-    year, month, day = ([int(part) for part in value.split("-")] + [1, 1])[:3]
     try:
-        return date(year, month, day)
+        return date.fromisoformat((value + "-01-01")[:10])
     except ValueError:
         text = "Is not a date that exists, of the years 0001 to 9999."
         raise ValidationError(Message("not-a-date", text)) from None
@@ -107,12 +99,12 @@ class ISBNField(Text):
 class BookInputSchema(BaseSchema):
     """A book as a client sends it."""
 
-    title = folded(1, TITLE_MAX, required=True)
-    author = folded(1, AUTHOR_MAX, required=True)
-    publisher = folded(1, PUBLISHER_MAX, allow_none=True)
+    title = folded(1, models.TITLE_MAX, required=True)
+    author = folded(1, models.AUTHOR_MAX, required=True)
+    publisher = folded(1, models.PUBLISHER_MAX, allow_none=True)
     published_date = partial_date(allow_none=True)
-    page_count = WholeNumber(allow_none=True, validate=within(1, PAGE_COUNT_MAX))
-    language = Text(1, LANGUAGE_MAX, allow_none=True)
+    page_count = WholeNumber(allow_none=True, validate=within(1, models.PAGE_COUNT_MAX))
+    language = Text(1, models.LANGUAGE_MAX, allow_none=True)
     isbn = ISBNField(allow_none=True)
 
 
@@ -130,7 +122,7 @@ class BookSchema(ResponseSchema, BookUpdateSchema):
     """A book, with what the server decides."""
 
     class Meta(ResponseSchema.Meta):
-        fields = MEMBERS
+        fields = models.MEMBERS
 
 
 class Query(fields.String):
@@ -143,9 +135,9 @@ class Query(fields.String):
 class BookQuery(PageQuery):
     sort = sort_parameter(*SORT_FIELDS)
     q = Query()
-    author = folded(1, AUTHOR_MAX)
-    publisher = folded(1, PUBLISHER_MAX)
-    language = Text(1, LANGUAGE_MAX)
+    author = folded(1, models.AUTHOR_MAX)
+    publisher = folded(1, models.PUBLISHER_MAX)
+    language = Text(1, models.LANGUAGE_MAX)
     isbn = ISBNField()
     user_uid = fields.UUID()
     published_from = partial_date()
