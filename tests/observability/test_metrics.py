@@ -34,9 +34,10 @@ WORKERS = 2
 
 def sum_of(exposition: str, name: str, **labels: str) -> float:
     """The sum of the samples that have the labels."""
+    of_name = "".join(f"{line}\n" for line in exposition.splitlines() if line.startswith(name))
     return sum(
         sample.value
-        for family in text_string_to_metric_families(exposition)
+        for family in text_string_to_metric_families(of_name)
         for sample in family.samples
         if sample.name == name and labels.items() <= sample.labels.items()
     )
