@@ -185,6 +185,16 @@ class Redis(_Server):
     pid_file = "redis.pid"
     url_format = "unix://{}/redis.sock?db=0"
 
+    def start(self) -> None:
+        """Start the server as another; what it cannot read it forgets, as Postgres has it all."""
+        try:
+            super().start()
+        except EmbeddedError:  # a newer Redis or Valkey wrote it, perhaps
+            if self.is_running():
+                raise
+            shutil.rmtree(self._data / "appendonlydir", ignore_errors=True)
+            super().start()
+
     def stop(self) -> None:
         """Stop the server if it runs; raise EmbeddedError if it still does after TIMEOUT."""
         self._end(signal.SIGTERM)

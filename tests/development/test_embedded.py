@@ -200,6 +200,18 @@ def test_starting_twice_keeps_the_server(instance: Path) -> None:
     assert process_id(instance, REDIS) == first
 
 
+def test_redis_forgets_what_a_newer_one_wrote(instance: Path) -> None:
+    store = Redis(instance)
+    store.start()
+    store.stop()
+    (base,) = (instance / "redis" / "appendonlydir").glob("*.base.rdb")
+    base.write_bytes(base.read_bytes().replace(b"REDIS", b"VALKEY", 1))
+
+    store.start()
+
+    assert store.is_running()
+
+
 def test_redis_without_durability_forgets(instance: Path) -> None:
     store = Redis(instance, durable=False)
     store.start()
