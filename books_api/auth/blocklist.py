@@ -65,16 +65,7 @@ COLUMNS = (
     cast(func.ceil(extract("epoch", Revocation.expires_at)), BigInteger),
     Revocation.value,
 )
-# The rows of the keys, which of the transactions are over, and the name, in one snapshot.
-TRUTH = Statement(
-    text(
-        "SELECT key, CAST(ceil(extract(epoch FROM expires_at)) AS bigint), value"
-        " FROM revocations WHERE key = ANY(:keys) UNION ALL"
-        " SELECT xid, 0, 0 FROM unnest(CAST(:xids AS text[])) AS xid"
-        " WHERE pg_visible_in_snapshot(CAST(xid AS xid8), pg_current_snapshot()) UNION ALL"
-        " SELECT name, -1, 0 FROM blocklist_copy WHERE NOT pg_is_in_recovery()"
-    )
-)
+TRUTH = Statement(text(Path(__file__).with_name("truth.sql").read_text("utf-8")))
 PENDINGS = re.compile(r"\?(\d+)-\w+")
 
 

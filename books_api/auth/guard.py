@@ -20,7 +20,7 @@ from books_api.auth.models import Role
 from books_api.auth.revocation import is_revoked
 from books_api.auth.tokens import Identity, TokenType
 from books_api.extensions import jwt
-from books_api.web.openapi import View, bearer_required
+from books_api.web.openapi import View, documented
 from books_api.web.problems import problem_response
 
 SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
@@ -49,7 +49,7 @@ def token_required(
                 raise RoleRequired(f"Only for users with the role {role}.")
             return view(*args, **kwargs)
 
-        return cast(View, bearer_required(wrapper))
+        return documented(security=[{"bearer": []}])(cast(View, wrapper))
 
     return decorator
 

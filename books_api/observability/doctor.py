@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 from flask import current_app
 from redis.exceptions import RedisError, ResponseError
@@ -17,6 +18,7 @@ from books_api.database import APPLICATION, SESSION, autocommit
 from books_api.extensions import redis
 from books_api.redis_client import UnfitRedis, check_fitness
 
+CONNECTIONS = text(Path(__file__).with_name("connections.sql").read_text("utf-8"))
 CLOCK_SKEW_MAX = 2.0  # seconds
 POSTGRES_MIN = 13
 REDIS_MIN = [6, 2]  # SET knows EXAT
@@ -166,8 +168,9 @@ def time_outs() -> Finding:
 
 def connections() -> Finding:
     """Postgres has room for all that the processes may open."""
+    named = {"named": f"{APPLICATION} %"}
     with autocommit() as connection:
-        processes, ours, all_, most = connection.execute(text(CONNECTIONS)).one()
+        processes, ours, all_, most = connection.execute(CONNECTIONS, named).one()
     needed = processes * current_settings().database_pool_size
     detail = (
         f"{processes} processes may open {needed}, others have {all_ - ours},"
@@ -179,16 +182,6 @@ def connections() -> Finding:
     return Finding("connections", True, detail)
 
 
-# A process is known by its name for Postgres, which has its id, and its address.
-CONNECTIONS = f"""
-    SELECT count(DISTINCT (application_name, client_addr)) FILTER (WHERE ours),
-           count(*) FILTER (WHERE ours), count(*),
-           current_setting('max_connections')::integer
-           - current_setting('superuser_reserved_connections')::integer
-    FROM (SELECT *, coalesce(application_name LIKE '{APPLICATION} %', false) AS ours
-          FROM pg_stat_activity WHERE usesysid IS NOT NULL AND datid IS NOT NULL
-                AND pid <> pg_backend_pid()) AS clients
-"""  # noqa: S608  # of a constant
 READINESS: Sequence[Check] = (database, redis_, migrations)
 # Each with those whose failure is its own too, and is reported once.
 ALL: Mapping[Check, tuple[Check, ...]] = {

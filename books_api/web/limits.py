@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 from books_api.config import Settings
 from books_api.observability.logs import logger
 from books_api.observability.metrics import LIMITED, REDIS_ASKED, REDIS_FALLBACKS
-from books_api.web.openapi import View, rate_limited
+from books_api.web.openapi import View, documented
 from books_api.web.problems import RateLimited
 
 T = TypeVar("T")
@@ -168,6 +168,7 @@ def limited(
                 counter.give_back(setting, key)
                 raise
 
-        return rate_limited(cast(View, wrapper))
+        counted = documented(rate_limited=True, responses={"429": "Problem429"})
+        return counted(cast(View, wrapper))
 
     return decorator

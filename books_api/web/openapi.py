@@ -37,29 +37,19 @@ REPLAYED = header_refs("Idempotent-Replayed")
 RATE_LIMIT = header_refs("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
 
 
+def documented(**members: Any) -> Callable[[View], View]:
+    """Document a view by members of its operation: the library's, with types."""
+    return cast(Callable[[View], View], flask_smorest.Blueprint.doc(**members))
+
+
 def problems(*statuses: int) -> Callable[[View], View]:
     """Document errors of a view that its decorators and its path do not imply."""
-    return _doc(responses={str(status): f"Problem{status}" for status in statuses})
+    return documented(responses={str(status): f"Problem{status}" for status in statuses})
 
 
 def request_headers(*names: str) -> Callable[[View], View]:
     """Document which of the document's request headers a view reads."""
-    return _doc(request_headers=names)
-
-
-def bearer_required(view: View) -> View:
-    """Document that the view wants a bearer token."""
-    return _doc(security=[{"bearer": []}])(view)
-
-
-def rate_limited(view: View) -> View:
-    """Document that the view counts requests, and says in each answer what is left."""
-    return _doc(rate_limited=True, responses={"429": "Problem429"})(view)
-
-
-def _doc(**members: Any) -> Callable[[View], View]:
-    # The library's has no types.
-    return cast(Callable[[View], View], flask_smorest.Blueprint.doc(**members))
+    return documented(request_headers=names)
 
 
 def init_app(app: Flask) -> None:
