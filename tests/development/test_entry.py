@@ -194,17 +194,6 @@ def test_a_start_after_sigkill_finds_its_data_and_its_key(checkout: Checkout) ->
     assert checkout.processes() == set()
 
 
-def test_a_taken_port_is_one_line_and_starts_nothing(clone: Checkout) -> None:
-    with socket.create_server(("127.0.0.1", clone.port)):
-        result = clone.run("app.py")
-
-    assert result.returncode == 1
-    assert result.stderr == (
-        f"Error: port {clone.port} cannot be used (Address already in use); set PORT to another.\n"
-    )
-    assert not clone.instance.exists()
-
-
 @pytest.fixture
 def entry(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """app.py, in this process."""
@@ -212,14 +201,32 @@ def entry(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return importlib.import_module("app")
 
 
-@pytest.mark.parametrize("port", ["65536", "0", "-1", "eight", "8000 "])
-def test_a_bad_port_is_one_line(entry, monkeypatch: pytest.MonkeyPatch, port: str) -> None:
+def assert_main_exits(entry, monkeypatch: pytest.MonkeyPatch, folder: Path, port: str) -> str:
+    """Assert that app.py ends with status 1 and starts nothing; return what it says."""
     monkeypatch.setenv("PORT", port)
+    monkeypatch.setattr(entry, "INSTANCE", folder)
 
     with pytest.raises(SystemExit) as stop:
-        entry.free_port()
+        entry.main()
 
-    assert stop.value.code == f"Error: PORT must be a number from 1 to 65535, not {port!r}."
+    assert list(folder.iterdir()) == []
+    return str(stop.value.code)  # Python prints a text, and exits with 1
+
+
+@pytest.mark.parametrize("port", ["65536", "0", "-1", "eight", "8000 "])
+def test_a_bad_port_is_one_line_and_starts_nothing(entry, monkeypatch, tmp_path, port) -> None:
+    said = assert_main_exits(entry, monkeypatch, tmp_path, port)
+
+    assert said == f"Error: PORT must be a number from 1 to 65535, not {port!r}."
+
+
+def test_a_taken_port_is_one_line_and_starts_nothing(entry, monkeypatch, tmp_path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        said = assert_main_exits(entry, monkeypatch, tmp_path, str(port))
+
+    reason = f"port {port} cannot be used (Address already in use)"
+    assert said == f"Error: {reason}; set PORT to another."
 
 
 @pytest.mark.long
@@ -230,10 +237,13 @@ def test_a_flask_command_shares_the_servers_that_run(checkout: Checkout) -> None
         assert checkout.log_in("second-terminal").status_code == 200
 
 
-def test_a_flask_command_works_alone_and_leaves_no_process(checkout: Checkout) -> None:
-    result = checkout.create_user("alone")
+def test_a_flask_command_works_alone_finds_nothing_wrong_and_leaves_no_process(
+    checkout: Checkout,
+) -> None:
+    result = checkout.run("-m", "flask", "doctor")
 
-    assert result.stdout.startswith("Created user alone@example.com")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "WRONG" not in result.stdout
     assert checkout.processes() == set()
 
 
@@ -248,13 +258,6 @@ def test_a_flask_command_before_the_first_migration_is_one_line(clone: Checkout)
     assert result.returncode == 1
     assert len(result.stderr.splitlines()) == 1
     assert clone.processes() == set()
-
-
-def test_doctor_finds_nothing_wrong_with_the_embedded_servers(checkout: Checkout) -> None:
-    result = checkout.run("-m", "flask", "doctor")
-
-    assert (result.returncode, result.stderr) == (0, "")
-    assert "WRONG" not in result.stdout
 
 
 def test_a_missing_server_is_one_line(checkout: Checkout) -> None:
