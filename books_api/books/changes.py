@@ -15,17 +15,7 @@ from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import (
-    TEXT,
-    BigInteger,
-    ColumnElement,
-    Uuid,
-    bindparam,
-    cast,
-    func,
-    literal_column,
-    select,
-)
+import sqlalchemy as sa
 
 from books_api.books.exceptions import CursorExpired
 from books_api.books.lists import COLUMNS, answered, as_answer, list_books
@@ -37,32 +27,36 @@ from books_api.web.pagination import Sort, decode_cursor, encode_cursor, keyset
 KEPT = timedelta(days=90)
 NOTHING: Sequence[Any] = (-1, str(UUID(int=0)), "")  # before all changes
 
-_IS_DECIDED = BookChange.changed_in < literal_column(
-    "pg_snapshot_xmin(pg_current_snapshot())::text::bigint", BigInteger
+_IS_DECIDED = BookChange.changed_in < sa.literal_column(
+    "pg_snapshot_xmin(pg_current_snapshot())::text::bigint", sa.BigInteger
 )
 _ORDER = Sort(BookChange.changed_in, BookChange.book_id)
-_PLACE = (BookChange.changed_in, cast(BookChange.book_id, TEXT), answered(BookChange.changed_at))
+_PLACE = (
+    BookChange.changed_in,
+    sa.cast(BookChange.book_id, sa.TEXT),
+    answered(BookChange.changed_at),
+)
 # A dump that is restored in another cluster brings transaction ids of the old one.
-_CLUSTER = literal_column("(SELECT system_identifier::text FROM pg_control_system())", TEXT)
+_CLUSTER = sa.literal_column("(SELECT system_identifier::text FROM pg_control_system())", sa.TEXT)
 
 
-def _last(*conditions: ColumnElement[bool]) -> ColumnElement[Any]:
+def _last(*conditions: sa.ColumnElement[bool]) -> sa.ColumnElement[Any]:
     newest = (BookChange.changed_in.desc(), BookChange.book_id.desc())
-    last = select(func.json_build_array(*_PLACE)).where(*conditions)
-    return last.order_by(*newest).limit(literal_column("1")).scalar_subquery()
+    last = sa.select(sa.func.json_build_array(*_PLACE)).where(*conditions)
+    return last.order_by(*newest).limit(sa.literal_column("1")).scalar_subquery()
 
 
-def _is_there(name: str) -> ColumnElement[bool]:
+def _is_there(name: str) -> sa.ColumnElement[bool]:
     same = (
-        BookChange.changed_in == bindparam(f"{name}_in", type_=BigInteger),
-        BookChange.book_id == bindparam(f"{name}_id", type_=Uuid(as_uuid=False)),
-        _PLACE[2] == bindparam(f"{name}_at"),
+        BookChange.changed_in == sa.bindparam(f"{name}_in", type_=sa.BigInteger),
+        BookChange.book_id == sa.bindparam(f"{name}_id", type_=sa.Uuid(as_uuid=False)),
+        _PLACE[2] == sa.bindparam(f"{name}_at"),
     )
-    return select(BookChange.book_id).where(*same).exists()
+    return sa.select(BookChange.book_id).where(*same).exists()
 
 
 _LOG = Statement(
-    select(_CLUSTER, _last(_IS_DECIDED), _last(), _is_there("place"), _is_there("seen"))
+    sa.select(_CLUSTER, _last(_IS_DECIDED), _last(), _is_there("place"), _is_there("seen"))
 )
 
 
@@ -133,9 +127,9 @@ def _check(read_at: str, cluster: str, place: Sequence[Any], seen: Sequence[Any]
 @lru_cache
 def _changes(of_user: bool) -> Statement:
     columns = (*_PLACE, BookChange.is_deletion, *COLUMNS)
-    statement = select(*columns).where(_IS_DECIDED)
+    statement = sa.select(*columns).where(_IS_DECIDED)
     if of_user:
-        owner = bindparam("user_uid", type_=Uuid(as_uuid=False))
+        owner = sa.bindparam("user_uid", type_=sa.Uuid(as_uuid=False))
         statement = statement.where(BookChange.user_uid == owner)
     joined = statement.join_from(BookChange, Book, BookChange.book_id == Book.id, isouter=True)
     return Statement(keyset(joined, _ORDER, after=True))

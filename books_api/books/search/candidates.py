@@ -6,18 +6,7 @@ from functools import lru_cache
 from itertools import combinations
 from typing import Any, NamedTuple
 
-from sqlalchemy import (
-    ColumnElement,
-    and_,
-    bindparam,
-    cast,
-    false,
-    func,
-    literal_column,
-    select,
-    true,
-    type_coerce,
-)
+import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import TSQUERY, TSVECTOR
 
 from books_api.books.models import Book
@@ -38,13 +27,13 @@ from books_api.database import Statement
 RANKED = 600
 # Books by the statistics, unless filters leave fewer. Where many more than are ranked have the
 # words, the index is better left alone: it would read its whole list.
-_BOOKS: ColumnElement[float] = literal_column(
+_BOOKS: sa.ColumnElement[float] = sa.literal_column(
     "(SELECT reltuples FROM pg_class WHERE oid = 'books'::regclass)"
 )
 
 # In a subquery, whose result Postgres does not know when it plans: it takes the index for the
 # commonest of words, too.
-QUERY = select(cast(bindparam("query"), TSQUERY)).scalar_subquery()
+QUERY = sa.select(sa.cast(sa.bindparam("query"), TSQUERY)).scalar_subquery()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +41,7 @@ class Within:
     """The books that filters let through. Equal by the filters' names."""
 
     names: frozenset[str]
-    conditions: Sequence[ColumnElement[bool]] = field(compare=False)
+    conditions: Sequence[sa.ColumnElement[bool]] = field(compare=False)
 
 
 class Found(NamedTuple):
@@ -133,21 +122,23 @@ def _reading(within: Within) -> Statement:
 @lru_cache
 def _candidates(within: Within, columns: tuple[Any, ...]) -> Statement:
     newest = sample(within.conditions).cte("sample").prefix_with("MATERIALIZED")
-    books = func.count().label("books")
-    share = select(books).select_from(newest).where(has(QUERY, newest.c.search)).cte("share")
-    is_common = (share.c.books >= literal_column(str(COMMON))).label("is_common")
-    left_alone = and_(is_common, share.c.books * _BOOKS > literal_column(str(2 * RANKED * SAMPLE)))
+    books = sa.func.count().label("books")
+    share = sa.select(books).select_from(newest).where(has(QUERY, newest.c.search)).cte("share")
+    is_common = (share.c.books >= sa.literal_column(str(COMMON))).label("is_common")
+    left_alone = sa.and_(
+        is_common, share.c.books * _BOOKS > sa.literal_column(str(2 * RANKED * SAMPLE))
+    )
     if within.conditions:  # of these books there may be few
-        left_alone = false()
-    alone = select(is_common, left_alone.label("alone")).select_from(share)
+        left_alone = sa.false()
+    alone = sa.select(is_common, left_alone.label("alone")).select_from(share)
     alone_once = alone.cte("alone").prefix_with("MATERIALIZED")
-    is_asked = ~select(alone_once.c.alone).scalar_subquery()
-    found = select(*columns).where(*within.conditions, is_asked, has(QUERY)).cte("found")
-    some = select(found.prefix_with("MATERIALIZED")).limit(bindparam("most")).subquery()
-    page = select(alone_once, some).join_from(alone_once, some, true(), isouter=True)
+    is_asked = ~sa.select(alone_once.c.alone).scalar_subquery()
+    found = sa.select(*columns).where(*within.conditions, is_asked, has(QUERY)).cte("found")
+    some = sa.select(found.prefix_with("MATERIALIZED")).limit(sa.bindparam("most")).subquery()
+    page = sa.select(alone_once, some).join_from(alone_once, some, sa.true(), isouter=True)
     return in_a_slot(within.names, Statement(page))
 
 
-def has(query: Any, search: Any = Book.search) -> ColumnElement[bool]:
+def has(query: Any, search: Any = Book.search) -> sa.ColumnElement[bool]:
     """Return whether a book has what the tsquery asks for."""
-    return type_coerce(search, TSVECTOR).bool_op("@@")(query)
+    return sa.type_coerce(search, TSVECTOR).bool_op("@@")(query)
