@@ -63,10 +63,10 @@ SORTS = sorts(SORT_KEYS, Book.id) | {
 NEWEST = "-created_at"
 
 
-def _author_contains(author: ColumnElement[str]) -> ColumnElement[bool]:
+def _author_contains(text: Any) -> ColumnElement[bool]:
     # What is left after folding has no LIKE wildcards; nothing left is contained in nothing.
-    folded = func.books_fold(author)
-    contained = Book.author_text.like("%" + func.nullif(folded, "") + "%")
+    folded = func.books_fold(bindparam("author"))
+    contained = text.like("%" + func.nullif(folded, "") + "%")
     # Trigrams find nothing shorter than three letters: those are looked up among the author's
     # words, unless they are of a script that may have none or few spaces and is not split.
     has_trigram = func.length(folded) > literal_column("2")
@@ -81,7 +81,8 @@ def _published(moment: str) -> ColumnElement[int]:
 
 
 FILTERS: dict[str, ColumnElement[bool]] = {
-    "author": _author_contains(bindparam("author")),
+    "author": _author_contains(Book.author_text),
+    "common author": _author_contains(Book.author_text + literal_column("''")),  # has no index
     "publisher": func.left(func.books_fold(Book.publisher), literal_column("100"))
     == func.left(func.books_fold(bindparam("publisher")), literal_column("100")),
     **languages.FILTERS,

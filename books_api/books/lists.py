@@ -2,9 +2,20 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import TEXT, ColumnElement, DateTime, Uuid, cast, func, literal_column, select
+from sqlalchemy import (
+    TEXT,
+    ColumnElement,
+    DateTime,
+    FromClause,
+    Select,
+    Uuid,
+    cast,
+    func,
+    literal_column,
+    select,
+)
 
 from books_api.books import search
 from books_api.books.filters import (
@@ -17,7 +28,7 @@ from books_api.books.filters import (
 )
 from books_api.books.models import MEMBERS, STORED, Book
 from books_api.database import Statement
-from books_api.web.pagination import Page, fetch_page, keyset
+from books_api.web.pagination import Page, Sort, fetch_page, keyset
 
 RFC3339: ColumnElement[str] = literal_column("""'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'""")
 
@@ -34,6 +45,8 @@ def answered(column: Any) -> ColumnElement[Any]:
 
 
 COLUMNS = [answered(column) for column in STORED]
+FEW = 1_000  # books by an author that are looked up before they are sorted
+UNINDEXED = 2  # letters of an author that are too few for an index of trigrams
 ITERATED = 2_000  # books of a batch
 
 
@@ -92,13 +105,51 @@ def iterate_books(
         after = True
 
 
+class FewFirst(NamedTuple):
+    """A page of books by an author, to be run like its statement.
+
+    Postgres cannot tell how many authors contain a text: it may read all books along the order of
+    the page for a rare one, and look up all of a common one. Here it has no choice.
+    """
+
+    few: Statement  # with the number of what is found, up to one more than FEW
+    walk: Statement
+
+    def rows(self, **parameters: Any) -> list[tuple[Any, ...]]:
+        """Return the columns and the sort key."""
+        if len(parameters["author"]) > UNINDEXED:
+            rows = self.few.rows(**parameters)
+            if not rows or rows[0][-1] <= FEW:
+                return [row[:-1] for row in rows]
+        return self.walk.rows(**parameters)
+
+
 @lru_cache
-def _page_statement(names: frozenset[str], sort: str, after: bool) -> Statement | search.Search:
+def _page_statement(
+    names: frozenset[str], sort: str, after: bool
+) -> Statement | search.Search | FewFirst:
     if "q" in names:
         by = SORTS[sort] if sort else None
         return search.Search(within(names, sort), tuple(COLUMNS), by, after)
-    page = keyset(select(*COLUMNS).where(*conditions(names, sort)), SORTS[sort], after=after)
-    return Statement(page.with_only_columns(*COLUMNS, cast(SORTS[sort].key, TEXT)))
+    by = SORTS[sort]
+    page = keyset(select(*STORED).where(*conditions(names, sort)), by, after=after)
+    if not names:
+        return Statement(page.with_only_columns(*COLUMNS, cast(by.key, TEXT)))
+    if "author" not in names:
+        return Statement(_written(page.subquery(), by))
+    few = page.order_by(None).limit(literal_column(f"{FEW} + 1")).cte("few")
+    count = select(func.count()).select_from(few).scalar_subquery()
+    counted = _written(few, by).add_columns(count)
+    walk = conditions(names - {"author"} | {"common author"}, sort)
+    page = keyset(select(*STORED).where(*walk), by, after=after)
+    return FewFirst(Statement(counted), Statement(_written(page.subquery(), by)))
+
+
+def _written(books: FromClause, by: Sort) -> Select[Any]:
+    # What is found may have to be sorted: only what is shown is written as an answer.
+    *columns, key = books.c
+    page = keyset(select(*columns), Sort(key, books.c.id, by.descending), after=False)
+    return page.with_only_columns(*map(answered, columns), cast(key, TEXT))
 
 
 @lru_cache

@@ -173,6 +173,31 @@ def test_what_follows_in_a_filtered_list_does_not_scan_the_table(owner, filters)
     assert "Seq Scan" not in kinds(lambda: list_books(limit=20, cursor=cursor, filters=filters))
 
 
+def books_read(call: Callable[[], Any]) -> float:
+    return sum(
+        node["Actual Loops"] * (node["Actual Rows"] + node.get("Rows Removed by Filter", 0))
+        for node in scans(call, "EXPLAIN (ANALYZE, FORMAT JSON)")
+    )
+
+
+@pytest.mark.parametrize("sort", [None, "title"])
+def test_a_list_of_an_author_reads_a_bounded_number_of_books(owner, sort):
+    with autocommit() as connection:  # rare and common ones, whose estimates are as Postgres has it
+        authors = connection.execute(
+            text("SELECT author FROM books ORDER BY id LIMIT 60")
+        ).scalars()
+    names = {author.split()[-1] for author in authors}
+
+    read = {
+        name: books_read(
+            lambda name=name: list_books(limit=20, sort=sort, filters={"author": name})
+        )
+        for name in names
+    }
+
+    assert max(read.values()) < 10_000, read
+
+
 @pytest.mark.parametrize("filters", [{}, {"language": "eng"}, {"author": "king"}], ids=str)
 @pytest.mark.parametrize("sort", [None, "title", "-created_at"])
 @pytest.mark.parametrize("q", WORDS + OTHERS, ids=lambda q: q[:12])
@@ -196,15 +221,7 @@ def test_what_follows_in_a_search_does_not_scan_the_table(owner, q, sort):
 @pytest.mark.parametrize("sort", [None, "title", "-created_at"])
 @pytest.mark.parametrize("q", WORDS, ids=lambda q: q[:12])
 def test_a_search_reads_a_bounded_number_of_books(owner, q, sort):
-    found = scans(
-        lambda: list_books(limit=20, sort=sort, filters={"q": q}), "EXPLAIN (ANALYZE, FORMAT JSON)"
-    )
-
-    read = sum(
-        node["Actual Loops"] * (node["Actual Rows"] + node.get("Rows Removed by Filter", 0))
-        for node in found
-    )
-    assert read < 12_000
+    assert books_read(lambda: list_books(limit=20, sort=sort, filters={"q": q})) < 12_000
 
 
 @pytest.mark.parametrize("sort", [None, "title"])
@@ -293,7 +310,7 @@ def test_the_estimate_of_a_count_is_near(owner, filters):
     estimate = count_books(filters, exact=False)
 
     assert estimate.is_estimate
-    assert estimate.books == pytest.approx(count_books(filters).books, rel=0.2)
+    assert 0.5 < estimate.books / count_books(filters).books < 2
 
 
 @pytest.mark.parametrize("q", ["harry potter", "hary poter", "xyzzy"])
