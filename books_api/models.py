@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import DateTime, func
 from sqlalchemy.orm import mapped_column
-from uuid_utils.compat import uuid7
+from uuid_utils import uuid7
 
 from books_api.extensions import Base, db
 
@@ -16,9 +16,14 @@ else:
     Model = db.Model
 
 
-def new_id() -> UUID:
+def new_id_text() -> str:
     """Return a UUIDv7 (RFC 9562): in order of time, so that index pages fill one by one."""
-    return uuid7()
+    return str(uuid7())
+
+
+def new_id() -> UUID:
+    """Return what new_id_text() does, as a UUID."""
+    return UUID(new_id_text())
 
 
 UUIDKey = Annotated[UUID, mapped_column(primary_key=True, default=new_id)]

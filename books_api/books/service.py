@@ -30,7 +30,7 @@ from books_api.books.exceptions import BookChanged, BookNotFound, NotTheOwner
 from books_api.books.lists import COLUMNS, as_answer, list_books
 from books_api.books.models import BY_SERVER, FIELDS, Book, etag
 from books_api.database import Statement
-from books_api.models import new_id
+from books_api.models import new_id_text
 from books_api.web.fields import format_timestamp
 from books_api.web.pagination import Page
 from books_api.web.problems import InvalidInput, Message, Problem
@@ -61,7 +61,7 @@ def create_book(
     values: Mapping[str, Any], owner: Identity, connection: Connection | None = None
 ) -> dict[str, Any]:
     """Add a book and return it, committed unless it joins a transaction."""
-    ids = {"id": str(new_id()), "user_uid": owner.user_id}
+    ids = {"id": new_id_text(), "user_uid": owner.user_id}
     with owner_must_exist():
         [book] = _CREATE.rows(connection=connection, **{**dict.fromkeys(FIELDS), **values, **ids})
     return as_answer(book)

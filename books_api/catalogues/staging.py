@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from books_api.books.models import FIELDS
 from books_api.catalogues.records import DATE_KEPT, REDUCED, Record
-from books_api.models import new_id
+from books_api.models import new_id_text
 
 OnDuplicate = Literal["skip", "update", "add"]
 IMPORTED, UPDATED = "imported", "updated"
@@ -77,7 +77,7 @@ def write(
 ) -> dict[int, Outcome]:
     """Write the books of the records, by their numbers; return what became of them."""
     update = on_duplicate == "update"
-    rows = {n: _Row(record.id, str(new_id()), dict(record.book)) for n, record in records.items()}
+    rows = {n: _Row(record.id, new_id_text(), dict(record.book)) for n, record in records.items()}
     if update:
         connection.execute(_LOCK_OWNER, {"owner": owner})
         for n, record in records.items():
