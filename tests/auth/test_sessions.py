@@ -394,13 +394,6 @@ def test_writing_script_token_writes(client, writer):
     assert response.status_code == 201
 
 
-def test_read_only_script_token_does_not_write(client, reader):
-    response = client.post(f"{BOOKS}/", json=MOMO, headers=bearer(reader))
-
-    assert response.status_code == 403
-    assert 'error="insufficient_scope"' in response.headers["WWW-Authenticate"]
-
-
 NEED_A_LOGIN = [
     ("POST", "/sessions", {"name": "another", "expires_in_days": 365, "read_only": False}),
     ("POST", "/password", {"current_password": PASSWORD, "new_password": NEW_PASSWORD}),

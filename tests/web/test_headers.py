@@ -6,7 +6,7 @@ import pytest
 
 from books_api import PREFIX
 from tests.conftest import PASSWORD, bearer
-from tests.helpers import AUTH, BOOKS, REFRESH, exceptions, rotate
+from tests.helpers import AUTH, BOOKS, REFRESH, exceptions
 
 ORIGIN = "https://app.example"
 MERGE_PATCH = "application/json, application/merge-patch+json"
@@ -76,7 +76,10 @@ def test_an_answer_to_a_stranger_is_not_stored(client, alice, make_book):
 
 
 def test_content_type_is_not_guessed_and_no_cookie_is_set(client, alice):
-    for path in (f"{BOOKS}/", f"{AUTH}/me", f"{AUTH}/login", REFRESH, "/docs", "/openapi.json"):
+    for path in (
+        *(f"{BOOKS}/", f"{AUTH}/me", f"{AUTH}/login", REFRESH, "/docs", "/openapi.json"),
+        *("/healthz", "/nothing"),
+    ):
         answers = [client.get(path), client.get(path, headers=alice.headers)]
 
         assert {answer.headers["X-Content-Type-Options"] for answer in answers} == {"nosniff"}
@@ -84,12 +87,6 @@ def test_content_type_is_not_guessed_and_no_cookie_is_set(client, alice):
 
 
 # WWW-Authenticate (RFC 6750, 3).
-
-
-def test_challenge_without_credentials_has_no_error(client):
-    challenge = client.get(f"{BOOKS}/").headers["WWW-Authenticate"]
-
-    assert challenge == 'Bearer realm="books-api"'
 
 
 def test_challenge_to_a_bad_token_names_the_error(client):
@@ -105,14 +102,6 @@ def test_challenge_to_a_revoked_token_names_the_error(client, alice):
     client.post(f"{AUTH}/logout", headers=alice.headers)
 
     challenge = client.get(f"{BOOKS}/", headers=alice.headers).headers["WWW-Authenticate"]
-
-    assert 'error="invalid_token"' in challenge
-
-
-def test_challenge_to_a_spent_refresh_token_names_the_error(client, alice):
-    rotate(client, rotate(client, alice.refresh_token).json["refresh_token"])
-
-    challenge = rotate(client, alice.refresh_token).headers["WWW-Authenticate"]
 
     assert 'error="invalid_token"' in challenge
 

@@ -429,12 +429,6 @@ def test_an_error_is_a_problem_whatever_the_client_accepts(send, accept):
     assert response.mimetype == "application/problem+json"
 
 
-def test_an_error_is_not_taken_for_another_type(send):
-    response = send("GET", "/nothing")
-
-    assert response.headers["X-Content-Type-Options"] == "nosniff"
-
-
 def test_a_refused_head_request_has_no_body(send):
     response = send("HEAD", "/nothing")
 
