@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url, text
 
-from books_api.books import words
+from books_api.books import unused_words
 from books_api.books.lists import list_books
 from books_api.books.search import slots
 from books_api.database import autocommit, transaction
@@ -191,7 +191,7 @@ def test_a_word_that_a_transaction_is_bringing_is_kept(app, alice, learned):
 
 
 def test_pruning_gives_up_when_somebody_writes_without_a_pause(app, alice, learned, monkeypatch):
-    monkeypatch.setattr(words, "PATIENCE", 0.0)
+    monkeypatch.setattr(unused_words, "PATIENCE", 0.0)
     execute(app, "INSERT INTO book_words (word) VALUES ('quixotry')")
     with app.app_context(), transaction() as connection:
         values = {"id": new_id(), "title": "Momo", "owner": alice.id}

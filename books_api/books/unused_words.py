@@ -1,4 +1,4 @@
-"""The words of books and of each owner's: a search looks near ones up there, and unused ones go."""
+"""Words that no book has any more: a search looks near ones up, so they go."""
 
 import time
 from typing import Any
