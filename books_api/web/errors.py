@@ -11,10 +11,10 @@ from werkzeug.exceptions import NotFound as PageNotFound
 
 from books_api.observability.logs import logger
 from books_api.web import problems
-from books_api.web.problems import TYPES, Problem, problem_response
+from books_api.web.problems import Problem, problem_response
 
 OF_STATUS = {
-    TYPES[kind.name].status: kind
+    kind.status: kind
     for kind in (
         problems.MalformedRequest,
         problems.NotFound,

@@ -60,6 +60,8 @@ class Problem(Exception):
     """
 
     name: ClassVar[str]
+    type: ClassVar[ProblemType]
+    status: int
     detail: str = ""
     headers: Mapping[str, str] = {}
     members: Mapping[str, Any] = {}  # further ones of the document
@@ -68,9 +70,12 @@ class Problem(Exception):
     event_level: int = logging.WARNING
     event_fields: Mapping[str, Any] = {}
 
+    def __init_subclass__(cls) -> None:
+        if hasattr(cls, "name"):
+            cls.type = TYPES[cls.name]
+            cls.status = cls.type.status
+
     def __init__(self, detail: str | None = None, **attributes: Any) -> None:
-        self.type = TYPES[self.name]
-        self.status = self.type.status
         vars(self).update(attributes)
         super().__init__(detail or self.detail or self.type.detail)
         if self.field is not None:
