@@ -116,7 +116,8 @@ def _phrase(meaning: Meaning) -> str:
 
 @lru_cache
 def _reading(within: Within) -> Statement:
-    return in_a_slot(within.names, reading(within.conditions))
+    of_owner = "user_uid" in within.names
+    return in_a_slot(within.names, reading(within.conditions, of_owner=of_owner))
 
 
 @lru_cache

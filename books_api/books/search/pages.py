@@ -89,7 +89,7 @@ class Search(NamedTuple):
 
 def ranked(found: Found, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
     """Return the books, best first, with their ranks: as many as a page has."""
-    ranking, rows = Ranking(found.words), []
+    ranking, rows = Ranking(parameters["q"], found.words), []
     for *row, title, author, search in found.books:
         score = round(ranking.rank(title, author, search) * RANK_SCALE) + 1
         rows.append((-score, row[0], row))

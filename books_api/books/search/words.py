@@ -1,5 +1,6 @@
 """What the words of a query may mean."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -16,9 +17,7 @@ SAMPLE = 300  # of the newest books: what is common there is common
 COMMON = SAMPLE // 40
 TELLING = 4  # words, the rarest, that decide which books are looked at
 NEAR_MAX = 12  # words that a typo makes of one
-# How near a meaning is to what was typed, which is 1.
-OTHER = 0.8  # another writing, or one typo away
-FAR = 0.5  # two typos away, or an unfinished word with one
+OTHER = 0.8  # how near another meaning is to what was typed, which is 1
 
 _COUNTED = text("""(
     SELECT word, parts, n, (SELECT count(*) FROM sample WHERE search @@ typed) AS books
@@ -37,17 +36,17 @@ _COUNTED = text("""(
 ) AS counted""")
 # Both halves are words of some book, the most even first; a letter may have been typed for the
 # space.
-_HALVES = text(
-    """ARRAY(
+_HALVES = """ARRAY(
     SELECT first || ' ' || second
     FROM generate_series(1, length(word) - 1) AS cut, unnest(ARRAY[1, 2]) AS gap,
         LATERAL (SELECT left(word, cut), substr(word, cut + gap)) AS h (first, second)
     WHERE books = 0 AND cardinality(parts) = 1 AND length(word) <= 40
-        AND EXISTS (SELECT FROM book_words b WHERE b.word = first OFFSET 0)
-        AND EXISTS (SELECT FROM book_words b WHERE b.word = second OFFSET 0)
+        AND EXISTS (SELECT FROM {words} b WHERE b.word = first{of} OFFSET 0)
+        AND EXISTS (SELECT FROM {words} b WHERE b.word = second{of} OFFSET 0)
     ORDER BY abs(2 * cut - length(word)), gap LIMIT 4
 )"""
-)
+_HALVES_OF_ALL = text(_HALVES.format(words="book_words", of=""))
+_HALVES_OF_OWNER = text(_HALVES.format(words="owner_words", of=" AND b.user_uid = :user_uid"))
 # By what is left of their beginnings without one letter, which a typo further on leaves alone, too.
 # One look into an index for all: what an attacker has filled it with is read once.
 _TYPED = """ARRAY(
@@ -115,10 +114,11 @@ def sample(conditions: Iterable[ColumnElement[bool]]) -> Select[Any]:
     return select(Book.search).where(*conditions).order_by(*newest).limit(SAMPLE)
 
 
-def reading(conditions: Iterable[ColumnElement[bool]]) -> Statement:
+def reading(conditions: Iterable[ColumnElement[bool]], *, of_owner: bool) -> Statement:
     """Return the statement that parts :q into words."""
+    halves = _HALVES_OF_OWNER if of_owner else _HALVES_OF_ALL
     of = sample(conditions).cte("sample").prefix_with("MATERIALIZED")
-    columns = (text("word"), text("parts"), text("books"), _HALVES)
+    columns = (text("word"), text("parts"), text("books"), halves)
     return Statement(select(*columns).select_from(_COUNTED).add_cte(of).order_by(text("n")))
 
 
@@ -156,9 +156,10 @@ def runs(words: Sequence[Word]) -> list[Sequence[Word]]:
 
 
 def other_forms(word: str) -> set[str]:
-    """Return the number in other numerals, or the word in the other number."""
+    """Return the number in other numerals, the word in the other number and without ae, oe, ue."""
     forms = set(_numerals().get(word, ()))
     if len(word) > 3:
+        forms.add(re.sub("([aou])e", r"\1", word))
         forms.add(word[:-1] if word.endswith("s") else f"{word}s")
     return forms - {word}
 
@@ -189,7 +190,9 @@ def with_typos(words: Sequence[Word], owner: str | None = None) -> list[Word]:
     In the books of one owner that is what the owner's books have.
     """
     misspelt = [word for word in telling(words) if word.can_be_misspelt]
-    typed = [word.typed for word in misspelt]
+    if not misspelt:
+        return list(words)
+    typed = [each for word in misspelt for each in {word.typed, *swapped(word)}]
     rows = _NEAR_OF_OWNER.rows(words=typed, user_uid=owner) if owner else _NEAR.rows(words=typed)
     found = [word for (word,) in rows]
     return [
@@ -198,26 +201,34 @@ def with_typos(words: Sequence[Word], owner: str | None = None) -> list[Word]:
     ]
 
 
+def swapped(word: Word) -> set[str]:
+    """Return how four letters may begin a word in which two of them are swapped."""
+    typed = word.typed
+    if not word.is_last or len(typed) != 4:
+        return set()
+    return {typed[:n] + typed[n + 1] + typed[n] + typed[n + 2 :] for n in range(3)}
+
+
 def near(word: Word, found: Iterable[str]) -> list[Meaning]:
     """Return those of the words found that the word may mean, the nearest first."""
-    nearness = {other: misspelling(word.typed, other, is_last=word.is_last) for other in found}
-    meant = sorted((-near, other) for other, near in nearness.items() if near)
-    return [Meaning([other], -near) for near, other in meant[:NEAR_MAX]]
+    typos = {other: misspelling(word.typed, other, is_last=word.is_last) for other in found}
+    # Of equals what was learned first: the commonest, as a rule.
+    meant = sorted((other for other in typos if typos[other]), key=lambda other: typos[other])
+    return [Meaning([other], OTHER) for other in meant[:NEAR_MAX]]
 
 
-def misspelling(typed: str, word: str, *, is_last: bool) -> float:
-    """Return how near the word is to what was typed, or 0.
+def misspelling(typed: str, word: str, *, is_last: bool) -> int:
+    """Return how many typos, 1 or 2, make what was typed of the word; 0 if it was not meant.
 
-    A letter left out, put in, replaced, or swapped with the next is one typo.
+    A letter left out, put in, replaced, or swapped with the next is one typo. That the last word is
+    unfinished is one more.
     """
     length = len(typed)
     typos = OSA.distance(typed, word, score_cutoff=2)
-    if typos == 1:
-        return OTHER
-    if typos == 2 and length > 5:
-        return FAR
+    if typos == 1 or (typos == 2 and length > 5):
+        return int(typos)
     if is_last and length > 3 and typos:
         beginnings = (word[: length + more] for more in (-1, 0, 1))
         if any(OSA.distance(typed, each, score_cutoff=1) == 1 for each in beginnings):
-            return FAR
+            return 2
     return 0
