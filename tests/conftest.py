@@ -189,24 +189,36 @@ def events(caplog: pytest.LogCaptureFixture) -> Callable[[str], list[Any]]:
     return events
 
 
+@pytest.fixture
+def make_app(app: Flask, settings: Settings) -> Callable[..., Flask]:
+    """Make another application on the same servers, with other settings."""
+
+    def make(**changes: Any) -> Flask:
+        return create_app(replace(settings, **changes))
+
+    return make
+
+
 @pytest.fixture(scope="session")
 def create_once() -> Callable[[Settings], Flask]:
-    """Build an application, or return the one of these settings that was used a while ago."""
     return lru_cache(maxsize=8)(create_app)
 
 
 @pytest.fixture
-def make_app(
+def share_app(
     app: Flask, settings: Settings, create_once: Callable[[Settings], Flask]
 ) -> Callable[..., Flask]:
-    """Make another application on the same servers: a new one unless other settings are given."""
+    """As make_app, but one for all tests of the settings, which leave it as it is.
 
-    def make(**changes: Any) -> Flask:
-        made = (create_once if changes else create_app)(replace(settings, **changes))
-        limits.init_app(made)  # counts from nothing
-        return made
+    Its limits count from nothing.
+    """
 
-    return make
+    def share(**changes: Any) -> Flask:
+        shared = create_once(replace(settings, **changes))
+        limits.init_app(shared)
+        return shared
+
+    return share
 
 
 @pytest.fixture
@@ -293,9 +305,9 @@ def client(app: Flask) -> FlaskClient:
 
 
 @pytest.fixture
-def logged_client(make_app: Callable[..., Flask], settings: Settings) -> Iterator[FlaskClient]:
+def logged_client(share_app: Callable[..., Flask], settings: Settings) -> Iterator[FlaskClient]:
     """A client of an application whose statements Postgres logs."""
-    app = make_app(database_url=f"{settings.database_url}&{LOGGED}")
+    app = share_app(database_url=f"{settings.database_url}&{LOGGED}")
     yield app.test_client()
     with app.app_context():
         db.engine.dispose()

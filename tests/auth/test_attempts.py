@@ -27,15 +27,15 @@ CONFIRMATIONS = [
 
 
 @pytest.fixture
-def strict(make_app):
+def strict(share_app):
     """An application that takes one wrong password an hour by account and address."""
-    return make_app(login_account_limit="1 per hour").test_client()
+    return share_app(login_account_limit="1 per hour").test_client()
 
 
 @pytest.fixture
-def strict_in_all(make_app):
+def strict_in_all(share_app):
     """An application that takes two wrong passwords an hour for an account."""
-    return make_app(login_account_total_limit="2 per hour").test_client()
+    return share_app(login_account_total_limit="2 per hour").test_client()
 
 
 def confirm(client, token, confirmation, address=HOME, **changes):
@@ -105,16 +105,16 @@ def test_id_in_place_of_the_email_does_not_count_for_the_account(strict, alice):
 
 
 @pytest.mark.parametrize("setting", ["login_account_limit", "login_account_total_limit"])
-def test_right_passwords_do_not_count(make_app, alice, setting):
-    client = make_app(**{setting: "1 per hour"}).test_client()
+def test_right_passwords_do_not_count(share_app, alice, setting):
+    client = share_app(**{setting: "1 per hour"}).test_client()
 
     statuses = [log_in(client, alice.email).status_code for _ in range(6)]
 
     assert statuses == [200] * 6
 
 
-def test_wrong_passwords_sent_at_once_are_all_counted(make_app, alice):
-    app = make_app(login_account_limit="2 per hour")
+def test_wrong_passwords_sent_at_once_are_all_counted(share_app, alice):
+    app = share_app(login_account_limit="2 per hour")
 
     answers = together(*[lambda: fail_to_log_in(app.test_client(), alice.email)] * 4)
 
@@ -184,9 +184,9 @@ def exhaust(client, email):
 
 
 @pytest.fixture
-def small(make_app):
+def small(share_app):
     """An application with small limits of wrong passwords."""
-    return make_app(
+    return share_app(
         login_account_limit="2 per hour", login_account_total_limit="5 per hour"
     ).test_client()
 
@@ -251,8 +251,8 @@ def test_address_of_one_account_is_not_known_to_another(small, alice, bob):
     assert log_in(small, alice.email, PASSWORD, HOME).status_code == 429
 
 
-def test_only_the_last_addresses_are_known(make_app, alice):
-    app = make_app(login_account_total_limit="1 per hour")
+def test_only_the_last_addresses_are_known(share_app, alice):
+    app = share_app(login_account_total_limit="1 per hour")
     client = app.test_client()
     addresses = [f"192.0.2.{i}" for i in range(attempts.KNOWN_NETWORKS + 1)]
     for address in addresses:
@@ -280,8 +280,8 @@ def test_lost_memory_of_redis_makes_the_limits_strict_again(app, small, alice):
     assert log_in(small, alice.email, PASSWORD, HOME).status_code == 429
 
 
-def test_redis_tells_neither_email_nor_address_of_an_account(app, make_app, alice):
-    client = make_app(login_limit=NEVER).test_client()
+def test_redis_tells_neither_email_nor_address_of_an_account(app, share_app, alice):
+    client = share_app(login_limit=NEVER).test_client()
     fail_to_log_in(client, alice.email)
     log_in(client, alice.email)
 

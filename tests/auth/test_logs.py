@@ -180,8 +180,8 @@ def test_access_without_the_right_to_it_is_an_event(client, alice, lines):
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_a_login_refused_by_a_limit_is_an_event(make_app, alice, lines, known):
-    client = make_app(login_account_limit="1 per hour").test_client()
+def test_a_login_refused_by_a_limit_is_an_event(share_app, alice, lines, known):
+    client = share_app(login_account_limit="1 per hour").test_client()
     email = alice.email if known else "nobody@example.com"
     for _ in range(2):
         response = post(client, "/login", email=email, password=WRONG_PASSWORD)

@@ -54,8 +54,8 @@ def test_password_that_is_common_or_ones_name_or_out_of_form_is_refused(app, cli
     assert execute(app, "SELECT FROM users") == []
 
 
-def test_a_name_of_the_service_or_its_organisation_is_refused(make_app):
-    client = make_app(password_words=("acme",)).test_client()
+def test_a_name_of_the_service_or_its_organisation_is_refused(share_app):
+    client = share_app(password_words=("acme",)).test_client()
     refused = ["books-api", "Books API 2026", "Catalogue!", "Acme1234"]
 
     assert exceptions((422, ["/password"]), answer_to_signup(client), refused) == {}

@@ -79,8 +79,8 @@ def test_another_key_finds_no_account(client):
     assert sign_up(client, headers={"Idempotency-Key": "4712"}).status_code == 409
 
 
-def test_key_of_a_sign_up_lets_nobody_guess_the_password(make_app):
-    client = make_app(login_account_limit="3 per minute").test_client()
+def test_key_of_a_sign_up_lets_nobody_guess_the_password(share_app):
+    client = share_app(login_account_limit="3 per minute").test_client()
     sign_up(client, headers=KEY)
 
     statuses = [
@@ -164,8 +164,8 @@ def test_without_a_key_each_request_makes_a_token(app, client, alice):
     assert len(execute(app, "SELECT FROM sessions WHERE name IS NOT NULL")) == 2
 
 
-def test_malformed_key_does_not_count_against_the_limit(make_app, alice):
-    client = make_app(session_limit="1 per minute").test_client()
+def test_malformed_key_does_not_count_against_the_limit(share_app, alice):
+    client = share_app(session_limit="1 per minute").test_client()
 
     refused = [make_token(client, alice, {"Idempotency-Key": ""}).status_code for _ in range(3)]
 

@@ -26,9 +26,9 @@ def count_live(app, *, scripts=False):
 
 
 @pytest.fixture
-def capped(make_app):
+def capped(share_app):
     """An application with caps of two logins and two tokens for scripts."""
-    return make_app(logins_per_user=2, script_tokens_per_user=2)
+    return share_app(logins_per_user=2, script_tokens_per_user=2)
 
 
 def test_oldest_login_makes_room_and_its_tokens_are_refused_at_once(app, capped, alice):
@@ -77,11 +77,11 @@ def sid(account):
     return claims_of(account.access_token)["sid"]
 
 
-def test_lower_cap_ends_what_is_over_it(app, make_app, alice, open_session):
+def test_lower_cap_ends_what_is_over_it(app, share_app, alice, open_session):
     for _ in range(5):
         open_session(alice)
 
-    log_in(make_app(logins_per_user=1).test_client(), alice.email)
+    log_in(share_app(logins_per_user=1).test_client(), alice.email)
 
     assert count_live(app) == 1
 
@@ -151,8 +151,8 @@ def test_sessions_that_have_ended_leave_no_row(app, client, alice, open_session)
 
 
 @pytest.fixture
-def twice(make_app):
-    return make_app(session_limit="2 per hour")
+def twice(share_app):
+    return share_app(session_limit="2 per hour")
 
 
 def test_tokens_made_and_sessions_ended_share_a_limit_by_user(twice, alice, bob):

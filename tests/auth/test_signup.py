@@ -150,8 +150,8 @@ def test_signup_changes_nobody_else(app, client, alice):
 # Sign-up closed.
 
 
-def test_closed_signup_makes_no_account(app, make_app):
-    client = make_app(signup_enabled=False).test_client()
+def test_closed_signup_makes_no_account(app, share_app):
+    client = share_app(signup_enabled=False).test_client()
 
     response = sign_up(client)
 
@@ -159,8 +159,8 @@ def test_closed_signup_makes_no_account(app, make_app):
     assert execute(app, "SELECT FROM users") == []
 
 
-def test_closed_signup_is_open_to_an_admin(app, make_app, admin):
-    client = make_app(signup_enabled=False).test_client()
+def test_closed_signup_is_open_to_an_admin(app, share_app, admin):
+    client = share_app(signup_enabled=False).test_client()
 
     response = sign_up(client, admin.headers)
 
@@ -180,7 +180,7 @@ def test_closed_signup_is_open_to_an_admin(app, make_app, admin):
     ],
 )
 def test_closed_signup_is_open_to_no_other_token(
-    app, client, make_app, admin, alice, token, status
+    app, client, share_app, admin, alice, token, status
 ):
     tokens = {
         "user": alice.access_token,
@@ -193,14 +193,14 @@ def test_closed_signup_is_open_to_no_other_token(
     if token == "revoked":
         client.post(f"{AUTH}/logout", headers=admin.headers)
 
-    response = sign_up(make_app(signup_enabled=False).test_client(), bearer(tokens[token]))
+    response = sign_up(share_app(signup_enabled=False).test_client(), bearer(tokens[token]))
 
     assert response.status_code == status
     assert len(execute(app, "SELECT FROM users")) == 2
 
 
-def test_operator_makes_accounts_when_signup_is_closed(make_app):
-    app = make_app(signup_enabled=False)
+def test_operator_makes_accounts_when_signup_is_closed(share_app):
+    app = share_app(signup_enabled=False)
 
     result = app.test_cli_runner().invoke(
         args=[

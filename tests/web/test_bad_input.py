@@ -384,8 +384,8 @@ def test_no_header_is_a_500(app, alice, make_book, header):
     assert {sent: status for sent, status in statuses.items() if status >= 500} == {}
 
 
-def test_no_header_that_a_trusted_proxy_passes_on_is_a_500(make_app, alice, make_book):
-    app = make_app(trusted_proxies=1)
+def test_no_header_that_a_trusted_proxy_passes_on_is_a_500(share_app, alice, make_book):
+    app = share_app(trusted_proxies=1)
     path = f"{BOOKS}/{make_book(alice)['id']}"
 
     statuses = {

@@ -131,8 +131,8 @@ def test_challenge_repeats_nothing_of_the_token(client, sent):
 
 
 @pytest.fixture
-def cors_client(make_app):
-    return make_app(cors_origins=(ORIGIN, "http://localhost:3000")).test_client()
+def cors_client(share_app):
+    return share_app(cors_origins=(ORIGIN, "http://localhost:3000")).test_client()
 
 
 def cors_headers(response):
@@ -252,8 +252,8 @@ def test_only_patch_reads_patches(client, alice, make_book, method, named):
     assert (response.status_code, response.headers.get("Accept-Patch")) == (415, named)
 
 
-def test_location_and_link_are_absolute(make_app, alice, make_book):
-    client = make_app(trusted_proxies=1).test_client()
+def test_location_and_link_are_absolute(share_app, alice, make_book):
+    client = share_app(trusted_proxies=1).test_client()
     headers = {**alice.headers, "X-Forwarded-Proto": "https", "Host": "books.example:8443"}
     host = "https://books.example:8443"
     make_book(alice)

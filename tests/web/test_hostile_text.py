@@ -84,11 +84,11 @@ def quoted(text):
 
 
 @pytest.fixture
-def cost(app, make_app, alice, make_book, monkeypatch):
+def cost(app, share_app, alice, make_book, monkeypatch):
     """Send a request as Alice; return its status and the seconds of CPU that it takes."""
     monkeypatch.setattr(passwords, "METHOD", "scrypt:2:8:1")  # not a matter of text
     monkeypatch.setattr(passwords, "NOBODYS_HASH", "scrypt:2:8:1$salt$")
-    app = make_app(trusted_proxies=1)
+    app = share_app(trusted_proxies=1)
     book = make_book(alice)["id"]
 
     def cost(method, path, *, environ=None, **options):

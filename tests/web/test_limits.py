@@ -40,9 +40,9 @@ def send(client, route, address="192.0.2.1", **headers):
 
 
 @pytest.fixture
-def twice(make_app):
+def twice(share_app):
     """An application that takes two requests an hour on each limited route."""
-    return make_app(**dict.fromkeys(ROUTES, "2 per hour")).test_client()
+    return share_app(**dict.fromkeys(ROUTES, "2 per hour")).test_client()
 
 
 @pytest.mark.parametrize("route", [*ROUTES.values(), ("GET", REFRESH, None)])
@@ -54,16 +54,16 @@ def test_limited_route_refuses_what_is_too_much(twice, route):
 
 
 @pytest.mark.parametrize("setting", ROUTES)
-def test_each_limit_is_set_for_itself(make_app, setting):
-    client = make_app(**{setting: "1 per hour"}).test_client()
+def test_each_limit_is_set_for_itself(share_app, setting):
+    client = share_app(**{setting: "1 per hour"}).test_client()
 
     statuses = {name: [send(client, ROUTES[name]).status_code for _ in range(2)] for name in ROUTES}
 
     assert [name for name in ROUTES if 429 in statuses[name]] == [setting]
 
 
-def test_several_limits_may_be_set_at_once(make_app):
-    client = make_app(login_limit="2 per second; 3 per hour").test_client()
+def test_several_limits_may_be_set_at_once(share_app):
+    client = share_app(login_limit="2 per second; 3 per hour").test_client()
 
     statuses = [send(client, ROUTES["login_limit"]).status_code for _ in range(3)]
 
@@ -104,8 +104,8 @@ def test_route_without_a_limit_says_nothing_of_limits(twice, alice):
     assert not [name for name in dict(response.headers) if "ratelimit" in name.lower()]
 
 
-def test_limit_ends_with_its_window(make_app):
-    client = make_app(login_limit="1 per second").test_client()
+def test_limit_ends_with_its_window(share_app):
+    client = share_app(login_limit="1 per second").test_client()
 
     for _ in range(100):
         response = send(client, ROUTES["login_limit"])
@@ -114,8 +114,10 @@ def test_limit_ends_with_its_window(make_app):
     assert response.headers["Retry-After"] == "1"
 
 
-def test_preflight_does_not_count(make_app):
-    client = make_app(login_limit="1 per hour", cors_origins=("https://app.example",)).test_client()
+def test_preflight_does_not_count(share_app):
+    client = share_app(
+        login_limit="1 per hour", cors_origins=("https://app.example",)
+    ).test_client()
     for _ in range(3):
         client.options(
             f"{AUTH}/login",
@@ -125,8 +127,8 @@ def test_preflight_does_not_count(make_app):
     assert send(client, ROUTES["login_limit"]).status_code == 401
 
 
-def test_requests_at_once_are_all_counted(make_app):
-    app = make_app(password_reset_limit="5 per hour")
+def test_requests_at_once_are_all_counted(share_app):
+    app = share_app(password_reset_limit="5 per hour")
 
     answers = together(*[lambda: send(app.test_client(), ROUTES["password_reset_limit"])] * 8)
 
@@ -232,10 +234,10 @@ def test_forged_address_is_not_believed_without_a_proxy(twice):
 
 
 @pytest.fixture
-def behind_proxy(make_app):
+def behind_proxy(share_app):
     """As `twice`, behind one proxy, which has the address 127.0.0.1."""
     limits = dict.fromkeys(ROUTES, "2 per hour")
-    return make_app(trusted_proxies=1, **limits).test_client()
+    return share_app(trusted_proxies=1, **limits).test_client()
 
 
 def send_by_proxy(client, forwarded_for):
@@ -258,8 +260,8 @@ def test_address_that_the_client_sends_through_the_proxy_is_not_believed(behind_
     assert statuses[2] == 429
 
 
-def test_security_event_has_the_address_that_the_proxy_saw(make_app, events):
-    client = make_app(trusted_proxies=1).test_client()
+def test_security_event_has_the_address_that_the_proxy_saw(share_app, events):
+    client = share_app(trusted_proxies=1).test_client()
 
     client.post(
         f"{AUTH}/login",
@@ -295,8 +297,8 @@ def test_login_works_while_redis_is_away(app, client, alice, redis_server):
     assert log_in(client, alice.email).status_code == 200
 
 
-def test_no_request_fails_when_many_find_redis_silent_at_once(make_app, silent_redis):
-    app = make_app(password_reset_limit="100 per hour")
+def test_no_request_fails_when_many_find_redis_silent_at_once(share_app, silent_redis):
+    app = share_app(password_reset_limit="100 per hour")
 
     answers = together(*[lambda: send(app.test_client(), ROUTES["password_reset_limit"])] * 8)
 

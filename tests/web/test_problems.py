@@ -159,8 +159,8 @@ def test_the_id_of_a_request_is_not_the_clients(send):
     assert response.json["request_id"] != "0123456789abcdef"
 
 
-def test_the_id_of_a_request_may_be_a_trusted_proxys(make_app):
-    proxied = make_app(trusted_proxies=1).test_client()
+def test_the_id_of_a_request_may_be_a_trusted_proxys(share_app):
+    proxied = share_app(trusted_proxies=1).test_client()
 
     response = proxied.get("/nothing", headers={"X-Request-ID": "0123456789abcdef"})
 
@@ -170,8 +170,8 @@ def test_the_id_of_a_request_may_be_a_trusted_proxys(make_app):
 @pytest.mark.parametrize(
     "given", ["", "short", "x" * 65, "0123456789 bcdef", "0123456789\x00", "é" * 9]
 )
-def test_an_id_that_no_proxy_makes_is_replaced(make_app, given):
-    proxied = make_app(trusted_proxies=1).test_client()
+def test_an_id_that_no_proxy_makes_is_replaced(share_app, given):
+    proxied = share_app(trusted_proxies=1).test_client()
 
     response = proxied.get("/nothing", headers={"X-Request-ID": given})
 
