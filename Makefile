@@ -32,7 +32,7 @@ test-deploy: .venv/installed ## Run the deployment as shipped: nginx, gunicorn, 
 test-cluster: .venv/installed ## Kill, silence and split machines (network namespaces; needs root and Debian's packages)
 	@exec $(BIN)/pytest -q -m "cluster and not long" tests/cluster
 
-test-cluster-long: .venv/installed ## Freeze and part machines, restart them in turn, fail over under an import (the same needs)
+test-cluster-long: .venv/installed ## Freeze and part machines, upgrade them in turn, fail over under exports and PgBouncer (the same needs)
 	@exec $(BIN)/pytest -q -m "cluster and long" tests/cluster
 
 test-install: .venv/installed ## Follow docs/deployment.md on an empty Debian (as root; SUITE=trixie changes it)

@@ -6,7 +6,7 @@ import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tests.processes import clean_environ, wait_until
@@ -14,7 +14,7 @@ from tests.processes import clean_environ, wait_until
 NUMBER = os.getpid() % 250  # of the network, so that two runs do not meet
 BRIDGE = f"bk{NUMBER}"
 TABLE = "inet books"
-PROGRAMS = ("ip", "nft", "nginx", "etcd", "patroni", "redis-server", "psql", "setpriv")
+PROGRAMS = ("ip", "nft", "nginx", "etcd", "patroni", "redis-server", "psql", "setpriv", "tc")
 CHAINS = f"""
 table {TABLE} {{
     chain received {{ type filter hook input priority 0; }}
@@ -79,6 +79,7 @@ class Machine:
     def mend(self) -> None:
         """Start it again if it was killed or frozen, on a network that drops nothing."""
         self._nft(f"flush table {TABLE}")
+        run("tc", "-n", self.namespace, "qdisc", "del", "dev", "eth0", "root", check=False)
         if self.is_frozen:
             self.kill()
         if not self.pids():
@@ -97,6 +98,22 @@ class Machine:
                 start_new_session=True,
             )
         self.processes.append(process)
+
+    @contextmanager
+    def changed(self, cwd: Path | None = None, **environ: str) -> Iterator[None]:
+        """Start it again with another environment, or elsewhere; afterwards it is as before."""
+        before = self.programs
+        self.programs = [
+            replace(program, environ={**program.environ, **environ}, cwd=cwd or program.cwd)
+            for program in before
+        ]
+        self.kill()
+        self.mend()
+        try:
+            yield
+        finally:
+            self.programs = before
+            self.kill()
 
     def signal(self, number: signal.Signals, name: str = "") -> None:
         """Send a signal to all that runs on it, or to what has the name."""
@@ -132,6 +149,11 @@ class Machine:
         for received, sent in whom or [('iifname != "lo"', 'oifname != "lo"')]:
             self._nft(f"add rule {TABLE} received {received} drop")
             self._nft(f"add rule {TABLE} sent {sent} drop")
+
+    def slow_down(self) -> None:
+        """Let it send no more than 20 Mbit/s."""
+        limit = ("tbf", "rate", "20mbit", "burst", "64kb", "latency", "400ms")
+        run("tc", "-n", self.namespace, "qdisc", "add", "dev", "eth0", "root", *limit)
 
     def _nft(self, text: str) -> None:
         run("ip", "netns", "exec", self.namespace, "nft", "-f", "-", text=text)

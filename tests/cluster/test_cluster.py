@@ -1,44 +1,16 @@
-"""Machines are killed, cut off and frozen under load: nothing is lost, and nobody is let in.
-
-`REPORT=1` writes what was seen to docs/reliability.md.
-"""
+"""Machines are killed, cut off and frozen under load: nothing is lost, and nobody is let in."""
 
 import signal
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
 
 import pytest
-import requests
 
-from books_api import PREFIX
 from books_api.auth.blocklist_naming import NAMED_SECONDS
-from books_api.extensions import db
-from tests.cluster.conftest import Cluster
+from tests.cluster.faults import LONG, RECOVERY_MAX, fault
 from tests.cluster.machines import Machine
-from tests.conftest import bearer
-from tests.deploy.faults.conftest import audit
-from tests.deploy.faults.load import Load
-from tests.deploy.faults.report import section_report
-from tests.helpers import execute
 from tests.processes import wait_until
 
 pytestmark = pytest.mark.cluster
-LONG = pytest.mark.long
-
-STEADY = 2.0  # seconds
-WAIT_MAX = 10.0  # of a request: two hosts, each with the time that nginx gives it, and to connect
-RECOVERY_MAX = 8.0  # on a machine that others use, too
-PARTED = {"primary": "primary of Postgres", "redis_primary": "primary of Redis"}
-ROWS: dict[str, str] = {}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def report() -> Iterator[None]:
-    """Write the table to the page when asked for by REPORT=1."""
-    yield
-    section_report("cluster", ROWS.values())
 
 
 def kill(machine: Machine) -> None:
@@ -55,35 +27,6 @@ def silence(machine: Machine) -> None:
 
 def freeze(machine: Machine) -> None:
     machine.freeze()
-
-
-@contextmanager
-def fault(
-    name: str, cluster: Cluster, tokens: list[str], *, recovery: float = RECOVERY_MAX
-) -> Iterator[Load]:
-    """Keep up a load while the body breaks something; judge what came of it.
-
-    The body ends when what was broken has been replaced.
-    """
-    doors = [f"http://{machine.address}:8000{PREFIX}" for machine in cluster.of("app")]
-    with Load(cluster.nginx.client, tokens, doors=doors) as load:
-        time.sleep(STEADY)
-        yield load
-        replaced = time.monotonic()
-        time.sleep(3 * STEADY)
-    with cluster.app.app_context():
-        db.engine.dispose()
-    lost, doubled = audit(cluster.app, load)
-    ROWS[name] = (
-        f"| {name} | {load.longest_wait('GET'):.1f} s | {load.longest_wait():.1f} s"
-        f" | {load.outage():.1f} s | {load.recovery(replaced):.1f} s | {max(load.waits):.1f} s"
-        f" | {len(load.ledger)} | {len(load.ended)} | {lost} | {load.intruders} |"
-    )
-    print(ROWS[name], load.seen())  # noqa: T201  # for who runs it
-    assert len(load.ledger) > 50
-    assert load.longest_wait() < WAIT_MAX
-    assert load.recovery(replaced) < recovery
-    assert (lost, doubled, load.intruders) == (0, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -140,48 +83,3 @@ def test_application_host(cluster, tokens, how):
     with fault(f"an application host: {how.__name__}", cluster, tokens):
         how(cluster["app2"])
         time.sleep(10)
-
-
-@LONG
-def test_rolling_restart(cluster, tokens):
-    with fault("the application hosts restarted in turn", cluster, tokens):
-        for machine in cluster.of("app"):
-            machine.signal(signal.SIGTERM)
-            wait_until(lambda machine=machine: not machine.pids())
-            machine.mend()
-            wait_until(lambda machine=machine: cluster.is_ready(machine))
-
-
-@LONG
-@pytest.mark.parametrize("parted", ["primary", "redis_primary"])
-def test_application_host_parted_from_a_server(cluster, tokens, parted):
-    with fault(f"an application host parted from the {PARTED[parted]}", cluster, tokens):
-        cluster["app1"].cut_off(getattr(cluster, parted)())
-        time.sleep(10)
-
-
-@LONG
-def test_import_while_postgres_fails_over(cluster, tokens):
-    """Sent again with its key until it is acknowledged, it has one effect."""
-    body = b"title,author\n" + b"".join(b"Book %d,Nobody\n" % number for number in range(100_000))
-    headers = {**bearer(tokens[0]), "Idempotency-Key": "import", "Content-Type": "text/csv"}
-    old = cluster.primary()
-    outcomes = []
-
-    def is_acknowledged() -> bool:
-        with suppress(requests.RequestException), cluster.nginx.client() as client:
-            answer = client.post(f"{client.url}/books/import", data=body, headers=headers)
-            outcomes.append(answer.status_code)
-        return outcomes[-1:] == [200]
-
-    with ThreadPoolExecutor(1) as pool:
-        acknowledged = pool.submit(wait_until, is_acknowledged, 120)
-        time.sleep(1)  # it is under way
-        old.kill()
-        acknowledged.result()
-    with cluster.app.app_context():
-        db.engine.dispose()
-    (count,) = execute(cluster.app, "SELECT count(*) FROM books")[0]
-
-    assert count == 100_000, outcomes
-    assert len(outcomes) > 1

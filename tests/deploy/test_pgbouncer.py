@@ -39,7 +39,7 @@ def pooled_app(
     account = str(data.stat().st_uid)
     text = SHIPPED.read_text()
     for shipped, ours in [
-        ("host=primary.internal", f"host={data} user=postgres"),
+        ("host=127.0.0.1", f"host={data} user=postgres"),
         ("listen_port = 6432", f"listen_port = {port}"),
         ("auth_type = scram-sha-256", "auth_type = any"),
     ]:

@@ -10,11 +10,12 @@ PAGE = ROOT / "docs" / "reliability.md"
 
 
 def section_report(name: str, rows: Collection[str]) -> None:
-    """Put the rows, if any, between the markers of the section when asked for by REPORT=1."""
-    if not os.environ.get("REPORT") or not rows:
+    """Put the rows into the section when asked for by REPORT=1, in place of those of their name."""
+    if not os.environ.get("REPORT"):
         return
-    text = "\n".join(rows)
-    pattern = rf"(?s)(<!-- {name} -->\n).*?(<!-- end of {name} -->)"
-    page, found = re.subn(pattern, lambda match: f"{match[1]}{text}\n{match[2]}", PAGE.read_text())
-    assert found == 1
-    PAGE.write_text(page)
+    page = PAGE.read_text()
+    found = re.search(rf"(?s)(?<=<!-- {name} -->\n).*?(?=<!-- end of {name} -->)", page)
+    assert found
+    named = {row.split("|")[1]: row for row in [*found[0].splitlines(), *rows]}
+    text = "".join(f"{row}\n" for row in named.values())
+    PAGE.write_text(page[: found.start()] + text + page[found.end() :])
