@@ -5,9 +5,10 @@ import os
 import re
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from sqlalchemy import event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from books_api import PREFIX, database
+from books_api import PREFIX, create_app, database
 from books_api.config import Settings
 from books_api.database import Statement, autocommit, transaction
 from books_api.deadlines import GREETING, PAUSE, SUSPICION, TICK, DeadlineConnection
@@ -63,12 +64,15 @@ def frozen(postgres: Postgres) -> Iterator[None]:
 
 @pytest.fixture
 def app_in_haste(
-    make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch
+    app: Flask, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Flask]:
-    """An application with short deadlines, all of whose connections stand."""
+    """An application with short deadlines, all of whose connections stand.
+
+    A new one: another may have met a frozen server a moment ago.
+    """
     monkeypatch.setattr(database, "DEADLINE", SHORT)
     monkeypatch.setattr(DeadlineConnection, "seconds", SHORT)
-    app = make_app(database_pool_size=3)
+    app = create_app(replace(settings, database_pool_size=3))
     with app.app_context():
         with autocommit(), autocommit(), autocommit():
             pass
@@ -282,7 +286,7 @@ def test_a_frozen_postgres_is_noticed_once(
         # While the first connects, the others of its worker are refused once more.
         wait_until(lambda: {status for status, _ in clients.map(get, [BOOKS] * 40)} == {200})
     assert {status for status, _ in first + later + ready} == {503}
-    assert max(seconds for _, seconds in [*first, meanwhile]) < SUSPICION + GREETING + 4 * TICK
+    assert max(seconds for _, seconds in [*first, meanwhile]) < SUSPICION + GREETING + 8 * TICK
     assert max(seconds for _, seconds in later + ready) < CONNECTING + 1
     assert {status for status, _ in alive} == {200}
     assert max(seconds for _, seconds in alive) < 0.5
