@@ -9,17 +9,16 @@ from flask import Flask
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
-PAUSE_SECONDS = 1
-
 logger = logging.getLogger("books_api.background")
 
 
 class Background:
     """Does one kind of work in a thread, never twice at once, with a pause after each time."""
 
-    def __init__(self, app: Flask, work: Callable[[], object]) -> None:
+    def __init__(self, app: Flask, work: Callable[[], object], *, pause: float) -> None:
         self._app = app
         self._work = work
+        self._pause = pause  # seconds
         self._busy = threading.Lock()
         self._not_before = 0.0
 
@@ -39,5 +38,5 @@ class Background:
         except (RedisError, SQLAlchemyError) as error:
             logger.warning("%s failed: %s", self._work.__name__, error)
         finally:
-            self._not_before = time.monotonic() + PAUSE_SECONDS
+            self._not_before = time.monotonic() + self._pause
             self._busy.release()

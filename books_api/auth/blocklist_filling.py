@@ -76,4 +76,4 @@ def fill() -> bool:
 
 def init_app(app: Flask) -> None:
     """Give the application its filler."""
-    app.extensions["blocklist_filler"] = Background(app, fill)
+    app.extensions["blocklist_filler"] = Background(app, fill, pause=1)

@@ -49,7 +49,8 @@ class Trust:
 
     def __init__(self, app: Flask) -> None:
         self._told = (-inf, "")
-        self._asking = Background(app, ask)
+        # As long as the trust itself, every second name would be believed no more before the next.
+        self._asking = Background(app, ask, pause=ASK_SECONDS / 2)
 
     @property
     def name(self) -> str:

@@ -1,7 +1,9 @@
 """The copy in Redis never says less than the truth, whatever is late, twice, lost or half done."""
 
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 from flask_jwt_extended import jwt_required
@@ -11,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 from hypothesis.stateful import run_state_machine_as_test as run_machine
 from redis.exceptions import RedisError
 
+from books_api import background
 from books_api.auth import blocklist, blocklist_filling, blocklist_naming
 from books_api.auth.blocklist import FILLING, FRESH, MARKER, PREFIX, Change, merge
 from books_api.auth.revocation import revoking
@@ -221,6 +224,23 @@ def test_value_whose_row_a_failover_has_lost_stays_true(app, client, alice, cont
     redis.client.delete(MARKER)
 
     assert status_of(client, alice.access_token) == 401
+
+
+# Trust.
+
+
+def test_name_is_asked_for_again_before_it_is_believed_no_more(context, monkeypatch):
+    name, now = blocklist_naming.ask(), [time.monotonic()]
+    for module in (background, blocklist_naming):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    trust = blocklist_naming.trust()
+
+    for _ in range(40):
+        now[0] += 0.1
+        believed = trust.believes(name)
+        wait_until(lambda: "ask" not in {thread.name for thread in threading.enumerate()})
+
+        assert believed
 
 
 # Filling.
