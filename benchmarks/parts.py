@@ -1,117 +1,119 @@
-"""Where a request's time goes.
+"""CPU of a request as shipped, from nginx to Postgres, part by part.
 
-A timer interrupts the requests every millisecond of real time and looks at the stack: the
-innermost call into a part's package names the part that was at work, or waited for, since the
-look before. A part's share of that is its share of the time of a request without the timer.
+The kernel counts the CPU of processes. What runs inside gunicorn's workers is told apart by rungs:
+each serves the same answers with one part more, and a part is the difference to the rung below.
 """
 
-import linecache
-import signal
-import time
-from collections.abc import Callable
-from functools import partial
-from statistics import median
-from types import FrameType
+import shutil
+from collections import Counter
+from contextlib import ExitStack
 from typing import Any
 
-from flask_jwt_extended import decode_token
+from sqlalchemy import text
 
-from benchmarks.report import Bound, shown, table
-from benchmarks.servers import catalogue, delete_posted, deployment, execute, import_file, requests
-from benchmarks.turns import sender
+from benchmarks.report import Bound, table
+from benchmarks.served import wrk
+from benchmarks.servers import (
+    catalogue,
+    cpu_seconds,
+    delete_posted,
+    deployment,
+    execute,
+    gunicorn,
+    import_file,
+    requests,
+    tree,
+)
+from books_api.database import autocommit
+from books_api.extensions import redis
+from tests.deploy.conftest import find_nginx, make_certificate, running_nginx
 
-INTERVAL = 0.001  # seconds
-# Innermost first: Redis may be asked on behalf of a limit, but not the other way round.
-PACKAGES = {
-    "redis": "Redis",
-    "sqlalchemy": "Postgres",
-    "psycopg2": "Postgres",
-    "flask_sqlalchemy": "Postgres",
-    "jwt": "JWT",
-    "flask_jwt_extended": "JWT",
-    "marshmallow": "validation",
-    "webargs": "validation",
-    "flask_smorest": "validation",
-    "stdnum": "validation",
-    "flask": "framework",
-    "werkzeug": "framework",
-    "limits": "limits",
-    "prometheus_client": "metrics",
+RUNGS = {
+    "gunicorn": "benchmarks.rungs:bare",
+    "Flask's dispatch": "benchmarks.rungs:build(1)",
+    "redis-py": "benchmarks.rungs:build(2)",
+    "psycopg2": "benchmarks.rungs:build(3)",
+    "the application": "wsgi:app",
 }
-DRIVER = ("books_api.database", "books_api.deadlines")
-OWN = "the application"
-PARTS = ("JWT", "Redis", "Postgres", "framework", "JSON", "validation", "limits", "metrics", OWN)
+CLIENTS = 32
+KINDS = ("user", "system")
 
 
 def measure(quick: bool) -> dict[str, Any]:
-    """Return the microseconds of each part of each request, and of a token never seen before."""
-    count = 100 if quick else 2_000
-    with deployment() as place:
+    """Return the microseconds of each part of each request, in user space and in the kernel."""
+    if find_nginx() is None or shutil.which("wrk") is None:
+        return {"not measured": "there is no nginx, or no wrk, on PATH"}
+    seconds, rounds = (1, 1) if quick else (1, 7)
+    spent: dict[str, dict[str, Counter[Any]]] = {}
+    with deployment() as place, ExitStack() as stack:
         import_file(catalogue(), place.user_id)
         execute("VACUUM ANALYZE")
-        requested = {}
-        for name, *request in requests():
-            send = sender(place.app, *request, place.token)
-            whole = median(seconds(send) for _ in range(count))
-            looks = sampled(send, count)
-            requested[name] = {
-                part: whole * 1e6 * looks[part] / sum(looks.values()) for part in PARTS
-            }
-        delete_posted()
-        token = median(seconds(partial(decode_token, place.token)) for _ in range(count)) * 1e6
-        return {"requests": requested, "token": token}
+        certificate = make_certificate(place.folder)
+        rungs = {}
+        for name, target in RUNGS.items():
+            served = stack.enter_context(gunicorn(place, target=target))
+            proxy = running_nginx(place.folder, certificate, served.port, name="127.0.0.1")
+            rungs[name] = served.pid, stack.enter_context(proxy)
+        for turn in range(rounds + 1):  # the first warms up
+            for name, (pid, nginx) in rungs.items():
+                for request, method, path, body in requests():
+                    url = f"https://127.0.0.1:{nginx.port}"
+                    before = used(pid, nginx.pid)
+                    count = wrk(place, url, seconds, method, path, body, CLIENTS)["count"]
+                    after = used(pid, nginx.pid)
+                    if turn:
+                        total = spent.setdefault(request, {}).setdefault(name, Counter())
+                        total.update(after | {"requests": count})
+                        total.subtract(before)
+            delete_posted()
+    return {request: in_parts(of_request) for request, of_request in spent.items()}
 
 
-def seconds(send: Callable[[], None]) -> float:
-    begun = time.perf_counter()
-    send()
-    return time.perf_counter() - begun
+def used(pid: int, nginx: int) -> Counter[Any]:
+    """Return the microseconds of gunicorn, nginx and the servers behind, of both kinds."""
+    with autocommit() as connection:
+        backends = list(connection.scalars(text("SELECT pid FROM pg_stat_activity")))
+    pids = {
+        "nginx": tree(nginx),
+        "gunicorn": tree(pid),
+        "Redis": [redis.client.info()["process_id"]],
+        "Postgres": backends,
+    }
+    total: Counter[Any] = Counter()
+    for part, each in pids.items():
+        for process in each:
+            for kind, seconds in zip(KINDS, cpu_seconds(process), strict=True):
+                total[part, kind] += round(seconds * 1e6)
+    return total
 
 
-def sampled(send: Callable[[], None], count: int) -> dict[str, float]:
-    """Send the request so often; return the seconds of each part."""
-    looks = dict.fromkeys(PARTS, 0.0)
-    last = time.perf_counter()
+def in_parts(rungs: dict[str, Counter[Any]]) -> dict[str, list[float]]:
+    """Return what a rung costs more than the one below; all else is that of the last rung."""
+    *_, last = rungs.values()
 
-    def look(number: int, frame: FrameType | None) -> None:
-        nonlocal last
-        # Python looks when a call into C returns: the longer it took, the more it counts.
-        now = time.perf_counter()
-        looks[part(frame)] += now - last
-        last = now
+    def cost(part: str, rung: Counter[Any] = last) -> list[float]:
+        return [rung[part, kind] / rung["requests"] for kind in KINDS]
 
-    before = signal.signal(signal.SIGALRM, look)
-    signal.setitimer(signal.ITIMER_REAL, INTERVAL, INTERVAL)
-    try:
-        for _ in range(count):
-            send()
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-    return looks
-
-
-def part(frame: FrameType | None) -> str:
-    while frame is not None:
-        package = frame.f_globals.get("__name__", "").partition(".")[0]
-        if package in PACKAGES:
-            return PACKAGES[package]
-        if frame.f_globals["__name__"] in DRIVER:
-            return "Postgres"  # the driver is not Python either
-        if package == "books_api":
-            # orjson is not Python, so it has no frame of its own.
-            line = linecache.getline(frame.f_code.co_filename, frame.f_lineno or 0)
-            return "JSON" if "dumps(" in line or "loads(" in line else OWN
-        frame = frame.f_back
-    return "framework"
+    parts, below = {"nginx": cost("nginx")}, [0.0, 0.0]
+    for name, rung in rungs.items():
+        above = cost("gunicorn", rung)
+        parts[name] = [a - b for a, b in zip(above, below, strict=True)]
+        below = above
+    return parts | {name: cost(name) for name in ("Redis", "Postgres")}
 
 
 def describe(result: dict[str, Any]) -> str:
-    requested = result["requests"]
-    rows = [(part, *(values[part] for values in requested.values())) for part in PARTS]
-    rows.append(("in all", *(sum(values.values()) for values in requested.values())))
-    seen = f"A token that was never seen before costs {shown(result['token'])} µs once."
-    return f"{table(('part, µs', *requested), rows)}\n{seen}\n"
+    if "not measured" in result:
+        return f"Not measured: {result['not measured']}.\n"
+    columns = [(request, kind) for request in result for kind in range(len(KINDS))]
+    rows = [
+        (part, *(result[request][part][kind] for request, kind in columns))
+        for part in next(iter(result.values()))
+    ]
+    rows.append(
+        ("in all", *(sum(row[place] for row in rows) for place in range(1, 1 + len(columns))))
+    )
+    return table(("CPU, µs", *(f"{request}, {KINDS[kind]}" for request, kind in columns)), rows)
 
 
 def bounds(result: dict[str, Any]) -> list[Bound]:

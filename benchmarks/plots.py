@@ -31,14 +31,13 @@ SHOWN = {
 
 
 def draw_parts(result: Mapping[str, Any], folder: Path) -> None:
-    """Draw the time of each request, part by part."""
+    """Draw the CPU of each request, part by part."""
     chart = pygal.HorizontalStackedBar(
-        title="Time of a request by part", x_title="microseconds", y_title="request", **SHOWN
+        title="CPU of a request by part", x_title="microseconds", y_title="request", **SHOWN
     )
-    requests = result["requests"]
-    chart.x_labels = list(requests)
-    for part in next(iter(requests.values())):
-        chart.add(part, [round(values[part]) for values in requests.values()])
+    chart.x_labels = list(result)
+    for part in next(iter(result.values())):
+        chart.add(part, [round(sum(values[part])) for values in result.values()])
     save(chart, folder / "performance-parts.svg")
 
 

@@ -115,14 +115,9 @@ class Served:
     port: int
     pid: int
 
-    @property
-    def workers(self) -> list[int]:
-        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
-        return [int(pid) for pid in children.split()]
-
     def cpu_seconds(self) -> float:
         """Return what the master and its workers have used."""
-        return sum(map(_cpu_seconds, (self.pid, *self.workers)))
+        return sum(map(sum, map(cpu_seconds, tree(self.pid))))
 
     def get(self, path: str, token: str) -> float:
         """Send one request and return the seconds that it took, the connection included."""
@@ -193,9 +188,17 @@ def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
     raise TimeoutError("gunicorn does not answer")
 
 
-def _cpu_seconds(pid: int) -> float:
+def tree(pid: int) -> list[int]:
+    """Return the process, and its children."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [pid, *map(int, children.split())]
+
+
+def cpu_seconds(pid: int) -> tuple[float, float]:
+    """Return what the process has used in user space and in the kernel."""
     user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
-    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+    ticks = os.sysconf("SC_CLK_TCK")
+    return int(user) / ticks, int(system) / ticks
 
 
 def megabytes(pid: int, name: str) -> float:

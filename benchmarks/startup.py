@@ -18,6 +18,7 @@ from benchmarks.servers import (
     import_file,
     megabytes,
     requests,
+    tree,
 )
 
 IMPORT = "import time; begun = time.perf_counter(); import wsgi; print(time.perf_counter() - begun)"
@@ -40,7 +41,7 @@ def measure(quick: bool) -> dict[str, float]:
                         for _, method, path, _ in requests():
                             if method == "GET":
                                 served.get(path, place.token)
-                    [worker] = served.workers
+                    _, worker = tree(served.pid)
                     resident, own = megabytes(worker, "VmRSS"), megabytes(worker, "Pss")
         return {"import": imports, "answer": median(answers), "rss": resident, "pss": own}
 

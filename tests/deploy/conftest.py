@@ -77,6 +77,7 @@ class Nginx:
     plain_port: int
     certificate: Path
     address: str = "127.0.0.1"
+    pid: int = 0
 
     def client(self) -> Client:
         """Return a client that knows nginx under its name."""
@@ -95,9 +96,12 @@ class _NamedAdapter(HTTPAdapter):
         super().init_poolmanager(*arguments, server_hostname=NAME, assert_hostname=NAME, **options)
 
 
-@pytest.fixture(scope="session")
-def certificate(folder: Path) -> Path:
-    """A certificate for NAME, its key beside it."""
+def find_nginx() -> str | None:
+    return shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+
+
+def make_certificate(folder: Path) -> Path:
+    """Make a certificate for NAME, its key beside it."""
     path = folder / "fullchain.pem"
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1"
     command += f" -subj /CN={NAME} -addext subjectAltName=DNS:{NAME}"
@@ -106,46 +110,63 @@ def certificate(folder: Path) -> Path:
     return path
 
 
+@contextmanager
+def running_nginx(
+    folder: Path,
+    certificate: Path,
+    upstream: int,
+    more: str = "",
+    *,
+    allowed: str = "192.0.2.10",
+    name: str = NAME,
+) -> Iterator[Nginx]:
+    """Run nginx with the shipped file, in front of a port; `more` stands before it."""
+    program = find_nginx()
+    assert program, "nginx is not installed"
+    port, plain_port = free_port(), free_port()
+    own = folder / f"nginx-{port}"
+    own.mkdir()
+    text = SHIPPED.read_text()
+    for pattern, replacement, count in [
+        (r"listen 80\b", f"listen 127.0.0.1:{plain_port}", 1),
+        (r"listen 443\b", f"listen 127.0.0.1:{port}", 2),
+        (r"listen \[::\]:(80|443).*\n", "", 3),  # not every machine has IPv6
+        (r"127\.0\.0\.1:8000;", f"127.0.0.1:{upstream};", 1),
+        (r"/etc/letsencrypt/live/books\.example", str(certificate.parent), 2),
+        (r"/var/log/nginx", str(own), 1),
+        (r"# allow 192\.0\.2\.10;", f"allow {allowed};", 1),
+        (rf"server_name {NAME};", f"server_name {name};", 2),
+    ]:
+        text, found = re.subn(pattern, replacement, text)
+        assert found == count, pattern
+    (own / "books-api.conf").write_text(text)
+    user = "user root;" if geteuid() == 0 else ""  # the folder is private to us
+    (own / "nginx.conf").write_text(as_the_page_has_it(folder=own, user=user, more=more))
+    log = own / "error.log"
+    command = [program, "-c", str(own / "nginx.conf"), "-p", str(own), "-e", "stderr"]
+    with running_program(command, log, cwd=own, env=clean_environ(folder)) as process:
+
+        def started() -> bool:
+            assert process.poll() is None, log.read_text()
+            return (own / "pid").exists()
+
+        wait_until(started)
+        yield Nginx(port, plain_port, certificate, pid=process.pid)
+        assert not re.search(r"\[(warn|emerg|alert|crit)\]", log.read_text()), log.read_text()
+
+
+@pytest.fixture(scope="session")
+def certificate(folder: Path) -> Path:
+    """A certificate for NAME, its key beside it."""
+    return make_certificate(folder)
+
+
 @pytest.fixture(scope="session")
 def start_nginx(folder: Path, certificate: Path) -> Callable[..., AbstractContextManager[Nginx]]:
-    """Start nginx with the shipped file, in front of a port; `more` stands before it."""
-    program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
-    if program is None:
+    """What starts nginx with the shipped file, in front of a port."""
+    if find_nginx() is None:
         pytest.skip("nginx is not installed")
-
-    @contextmanager
-    def start(upstream: int, more: str = "", allowed: str = "192.0.2.10") -> Iterator[Nginx]:
-        port, plain_port = free_port(), free_port()
-        own = folder / f"nginx-{port}"
-        own.mkdir()
-        text = SHIPPED.read_text()
-        for pattern, replacement, count in [
-            (r"listen 80\b", f"listen 127.0.0.1:{plain_port}", 1),
-            (r"listen 443\b", f"listen 127.0.0.1:{port}", 2),
-            (r"listen \[::\]:(80|443).*\n", "", 3),  # not every machine has IPv6
-            (r"127\.0\.0\.1:8000;", f"127.0.0.1:{upstream};", 1),
-            (r"/etc/letsencrypt/live/books\.example", str(certificate.parent), 2),
-            (r"/var/log/nginx", str(own), 1),
-            (r"# allow 192\.0\.2\.10;", f"allow {allowed};", 1),
-        ]:
-            text, found = re.subn(pattern, replacement, text)
-            assert found == count, pattern
-        (own / "books-api.conf").write_text(text)
-        user = "user root;" if geteuid() == 0 else ""  # the folder is private to us
-        (own / "nginx.conf").write_text(as_the_page_has_it(folder=own, user=user, more=more))
-        log = own / "error.log"
-        command = [program, "-c", str(own / "nginx.conf"), "-p", str(own), "-e", "stderr"]
-        with running_program(command, log, cwd=own, env=clean_environ(folder)) as process:
-
-            def started() -> bool:
-                assert process.poll() is None, log.read_text()
-                return (own / "pid").exists()
-
-            wait_until(started)
-            yield Nginx(port, plain_port, certificate)
-            assert not re.search(r"\[(warn|emerg|alert|crit)\]", log.read_text()), log.read_text()
-
-    return start
+    return partial(running_nginx, folder, certificate)
 
 
 start_gunicorn = partial(running_gunicorn, TRUSTED_PROXIES="1")  # as behind nginx
