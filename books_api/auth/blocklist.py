@@ -100,6 +100,8 @@ def read(keys: Sequence[str]) -> list[int]:
         values = [int(text or 0) for text in texts]
     else:
         values = _ask_postgres(keys, texts)
+        if marker != told.name:  # otherwise only the name had to be asked for again
+            FALLBACKS.inc()
     if fresh is None or marker != told.name:
         current_app.extensions["blocklist_filler"].start()
     return values
@@ -181,7 +183,6 @@ def _ask_postgres(keys: Sequence[str], texts: Sequence[str]) -> list[int]:
         for pending in PENDINGS.finditer(text)
     ]
     asked = time.monotonic()
-    FALLBACKS.inc()
     rows = TRUTH.rows(keys=list(keys), xids=[xid for _, _, xid in pendings])
     trust().learn([name for name, expires, _ in rows if expires == -1], asked)
     known = {name: Change(name, expires, value) for name, expires, value in rows}

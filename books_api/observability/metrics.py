@@ -64,7 +64,7 @@ IN_FLIGHT = Gauge(
 REDIS_ASKED = Counter("books_api_redis_round_trips", "Questions of requests to Redis.", ("for",))
 REDIS_FALLBACKS = Counter(
     "books_api_redis_fallbacks",
-    "Questions that Postgres or, for limits, the memory of a process answered.",
+    "Questions that Redis could not answer: Postgres or, for limits, a process's memory did.",
     ("for",),
 )
 REFILLS = Counter("books_api_revocation_refills", "Fills of Redis with what is revoked.")

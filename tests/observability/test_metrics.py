@@ -184,6 +184,14 @@ def test_an_emptied_redis_is_counted_as_fallback_and_refill(app, client, alice, 
     wait_until(lambda: risen(refills) == 1)
 
 
+def test_name_that_is_asked_for_again_is_no_fallback(make_app, alice, risen):
+    risen("books_api_redis_fallbacks_total", **{"for": "revocation"})
+
+    get(make_app().test_client(), alice)  # as after a second without a request
+
+    assert risen("books_api_redis_fallbacks_total", **{"for": "revocation"}) == 0
+
+
 def test_a_wait_for_the_pool_is_counted(make_app, alice, risen):
     app = make_app(database_pool_size=1)
     risen("books_api_database_pool_wait_seconds_count")
