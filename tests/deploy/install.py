@@ -209,10 +209,10 @@ def booted(folder: Path) -> Iterator[Machine]:
             stderr=log,
         )
         try:
-            wait_until(lambda: systemd_of(process.pid), 30)
+            wait_until(lambda: systemd_of(process.pid))
             machine = Machine(systemd_of(process.pid)[0])
             ready = "systemctl is-system-running --wait"
-            wait_until(lambda: machine.attempt(ready).stdout in ("running\n", "degraded\n"), 60)
+            wait_until(lambda: machine.attempt(ready).stdout in ("running\n", "degraded\n"), 120)
             yield machine
         finally:
             process.terminate()
