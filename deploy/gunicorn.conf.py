@@ -83,6 +83,10 @@ def _end_when_replaced(server: Any, old: set[int]) -> None:
     for pid in old & set(server.WORKERS):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
+    while old & set(server.WORKERS):
+        time.sleep(0.1)
+    with contextlib.suppress(KeyError, FileNotFoundError):  # ExecReload waits for it
+        os.unlink(f"{os.environ['RUNTIME_DIRECTORY']}/reload")
 
 
 def _serves(worker: Any) -> bool:

@@ -107,6 +107,7 @@ def started(
         (tmp_path / name).symlink_to(ROOT / name)
     set_key(KEY[::-1])
     servers = {"DATABASE_URL": settings.database_url, "REDIS_URL": settings.redis_url}
+    servers["RUNTIME_DIRECTORY"] = str(tmp_path)
     # One worker: a second might still be loading when a test writes what does not work.
     with start_gunicorn(tmp_path, None, **servers, WEB_CONCURRENCY="1") as started:
         yield started
