@@ -342,7 +342,10 @@ def test_a_body_that_cannot_be_read_is_422(send, stored, body):
     assert response.mimetype == "application/problem+json"
 
 
-@pytest.mark.parametrize("query", [{"dry_run": "yes"}, {"format": "csv"}], ids=str)
+# `mapping` is the name of `map` in Python.
+@pytest.mark.parametrize(
+    "query", [{"dry_run": "yes"}, {"format": "csv"}, {"mapping": "title=title"}], ids=str
+)
 def test_a_wrong_parameter_is_422(send, query):
     assert send(**query).status_code == 422
 
