@@ -47,7 +47,7 @@ def read_book(
     given: dict[str, str | None] = {}
     for name, value in values.items():
         try:
-            text = flatten(value)
+            text = value if isinstance(value, str) else flatten(value)
         except ValueError as error:
             errors[name] = [str(error)]
         else:
