@@ -11,6 +11,7 @@ An overdue write may be done all the same once the server goes on: an Idempotenc
 to send it again.
 """
 
+import errno
 import os
 import socket
 import struct
@@ -31,6 +32,10 @@ TICK = 0.25
 SUSPICION = 0.5  # so long a server may be silent before it is asked whether it lives,
 GREETING = 1.5  # and so long it may take to say so: a lost packet is sent again after 1 s
 SSL_REQUEST = struct.pack("!ii", 8, 80877103)  # answered before anybody logs in, with S or N
+# What fails on this side says nothing of the server: no descriptor, no memory or no port is left, or
+# its Unix socket has another path here than for the server, or a full queue.
+NO_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL)
+NOT_ASKED = (*NO_RESOURCES, errno.ENOENT, errno.EACCES, errno.EAGAIN)
 PAUSE = 1.0  # after a time-out, until somebody tries to connect again
 
 _lock = threading.RLock()  # the garbage collector may close a connection in the midst of it
@@ -122,12 +127,14 @@ class DeadlineConnection(extensions.connection):
 
     def greets(self) -> bool:
         """Tell whether its server, or the pooler in between, answers a new connection."""
-        with suppress(OSError), socket.socket(self._socket.family) as newcomer:
-            newcomer.settimeout(GREETING)
-            newcomer.connect(self.peer)
-            newcomer.sendall(SSL_REQUEST)
-            return bool(newcomer.recv(1))
-        return False
+        try:
+            with socket.socket(self._socket.family) as newcomer:
+                newcomer.settimeout(GREETING)
+                newcomer.connect(self.peer)
+                newcomer.sendall(SSL_REQUEST)
+                return bool(newcomer.recv(1))
+        except OSError as error:
+            return error.errno in NOT_ASKED
 
     def shut(self) -> None:
         """Make the wait for the server end, now or when it begins."""

@@ -207,6 +207,17 @@ def test_a_long_transaction_ends_when_its_server_greets_nobody(app_in_haste, ser
         connection.rollback()
 
 
+def test_a_server_that_cannot_be_asked_from_here_is_given_time(app_in_haste, settings):
+    sockets = Path(make_url(settings.database_url).query["host"]).glob(".s.PGSQL.*[0-9]")
+    path = next(sockets)
+    with transaction(long=True) as connection:
+        elsewhere = path.rename(f"{path}.moved")
+        try:
+            assert connection.scalar(text("SELECT 1 FROM pg_sleep(1.5)")) == 1
+        finally:
+            elsewhere.rename(path)
+
+
 def test_a_long_transaction_leaves_the_next_one_its_deadline(app_in_haste):
     with transaction(long=True):
         pass
