@@ -32,8 +32,8 @@ TICK = 0.25
 SUSPICION = 0.5  # so long a server may be silent before it is asked whether it lives,
 GREETING = 1.5  # and so long it may take to say so: a lost packet is sent again after 1 s
 SSL_REQUEST = struct.pack("!ii", 8, 80877103)  # answered before anybody logs in, with S or N
-# What fails on this side says nothing of the server: no descriptor, no memory or no port is left, or
-# its Unix socket has another path here than for the server, or a full queue.
+# What fails on this side says nothing of the server: no descriptor, memory or port is left, or its
+# Unix socket has another path here than for the server, or a full queue.
 NO_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL)
 NOT_ASKED = (*NO_RESOURCES, errno.ENOENT, errno.EACCES, errno.EAGAIN)
 PAUSE = 1.0  # after a time-out, until somebody tries to connect again
