@@ -21,7 +21,7 @@ from books_api.auth.schemas import (
 )
 from books_api.books.schemas import MARKS_MAX
 from tests.conftest import PASSWORD
-from tests.helpers import AUTH, BOOKS
+from tests.helpers import AUTH, BOOKS, exceptions
 
 MEBIBYTE = 1024 * 1024
 SECONDS = 1
@@ -127,20 +127,20 @@ def test_a_body_takes_a_second_at_most(costs, method, path, make):
     assert max(costs(method, path, options, statuses={413, 422})) < SECONDS
 
 
-@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
 @pytest.mark.parametrize(
     "schema", [LoginSchema, SignupSchema, ProfileSchema, PasswordChangeSchema, PasswordResetSchema]
 )
-def test_what_is_too_long_is_not_normalized(app, schema, text):
+def test_what_is_too_long_is_not_normalized(app, schema):
     """Not even where nothing else limits the body, as on the command line."""
-    middle = len(text) // 2  # where the order changes
-    fields = dict.fromkeys(schema().fields, text[middle - 32_768 : middle + 32_768])
-    before = time.process_time()
+    for name, text in TEXTS.items():
+        middle = len(text) // 2  # where the order changes
+        fields = dict.fromkeys(schema().fields, text[middle - 32_768 : middle + 32_768])
+        before = time.process_time()
 
-    with pytest.raises(ValidationError):
-        schema().load(fields)
+        with pytest.raises(ValidationError):
+            schema().load(fields)
 
-    assert time.process_time() - before < SECONDS
+        assert time.process_time() - before < SECONDS, name
 
 
 def test_nfc_makes_at_most_one_character_of_four():
@@ -227,19 +227,19 @@ def test_quotes_that_never_match_take_a_second_at_most(cost):
     assert seconds < SECONDS
 
 
-@pytest.mark.parametrize("marks", ["\u0300", "\u0300\u0316", "\u05c1\u05b0"])
 @pytest.mark.parametrize(("number", "status"), [(MARKS_MAX, 201), (MARKS_MAX + 1, 422)])
-@pytest.mark.parametrize("before", [0, 1, 29, 30, 31])
-def test_a_title_has_no_more_marks_in_a_row_than_any_writing(
-    client, alice, marks, number, status, before
-):
-    title = "a" * before + (marks * number)[:number] + "b"
+def test_a_title_has_no_more_marks_in_a_row_than_any_writing(client, alice, number, status):
+    titles = [
+        "a" * before + (marks * number)[:number] + "b"
+        for before in (0, 1, 29, 30, 31)
+        for marks in ("\u0300", "\u0300\u0316", "\u05c1\u05b0")
+    ]
 
-    response = client.post(
-        f"{BOOKS}/", json={"title": title, "author": title}, headers=alice.headers
-    )
+    def status_of(title):
+        values = {"title": title, "author": title}
+        return client.post(f"{BOOKS}/", json=values, headers=alice.headers).status_code
 
-    assert response.status_code == status
+    assert exceptions(status, status_of, titles) == {}
 
 
 def test_a_search_takes_any_number_of_marks(client, alice, make_book):
