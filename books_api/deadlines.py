@@ -222,14 +222,10 @@ def _run() -> None:
 
 
 def _shut_overdue(now: float) -> None:
-    overdue = [connection for connection in _connections() if connection.due < now]
-    _give_up(overdue)
+    _give_up([connection for connection in _connections() if connection.due < now])
     suspects = [connection for connection in _connections() if connection.is_suspect(now)]
-    silent = {
-        peer
-        for peer, connection in {suspect.peer: suspect for suspect in suspects}.items()
-        if not connection.greets()
-    }
+    by_peer = {suspect.peer: suspect for suspect in suspects}
+    silent = {peer for peer, suspect in by_peer.items() if not suspect.greets()}
     # Others may have had their answers meanwhile.
     _give_up([one for one in suspects if one.peer in silent and one.is_suspect(now)])
     for suspect in suspects:
