@@ -84,8 +84,8 @@ def live_user(identity: Identity, *, for_update: bool = False) -> User:
 def new_access_token(identity: Identity) -> tokens.AccessToken:
     """Return another access token, and change nothing. Raises TokenRevoked."""
     now = datetime.now(UTC)
-    user = live_user(identity)
     session = _read_session(identity, now)
+    user = live_user(identity)  # read last, as in rotate()
     presented = UUID(identity.jti)
     if presented != session.refresh_jti and not _just_spent(session, presented, now):
         raise _reused(session)
@@ -102,7 +102,7 @@ def rotate(identity: Identity) -> TokenPair:
     now = datetime.now(UTC)
     presented = UUID(identity.jti)
     session_id = UUID(identity.session_id)
-    session = db.session.scalar(
+    rotated = db.session.scalar(
         update(Session)
         .where(Session.id == session_id, Session.refresh_jti == presented, live(now))
         .values(
@@ -116,17 +116,16 @@ def rotate(identity: Identity) -> TokenPair:
         )
         .returning(Session)
     )
-    # Read after the update, which may have waited: a new password is not taken for re-use.
+    session = rotated or _read_session(identity, now)
+    # Read last: a new password, which changes the session too, is not taken for re-use.
     user = live_user(identity)
-    if session is not None:
-        pair = _pair(user, session)
+    if not rotated and not _just_spent(session, presented, now):
+        raise _reused(session)
+    pair = _pair(user, session)
+    if rotated:
         db.session.commit()
         security_event("token_refreshed", user_id=user.id, session_id=session_id)
-        return pair
-    session = _read_session(identity, now)
-    if not _just_spent(session, presented, now):
-        raise _reused(session)
-    return _pair(user, session)
+    return pair
 
 
 def _read_session(identity: Identity, now: datetime) -> Session:

@@ -1,17 +1,21 @@
 """Refresh: rotation, the lost answer, and what a copied token comes to."""
 
 import json
+import re
 from threading import Barrier
 
 import pytest
 import requests
+from sqlalchemy import event
 
+from books_api.extensions import db
 from tests.conftest import NEVER, bearer
 from tests.helpers import (
     AUTH,
     REFRESH,
     change_password,
     claims_of,
+    elsewhere,
     execute,
     get_me,
     released_together,
@@ -242,6 +246,31 @@ def test_refresh_that_races_with_a_new_password_is_not_taken_for_theft(
     assert refreshed.status_code == 401
     assert events("refresh_token_reused") == []
     assert status_of(client, changed.json["refresh_token"]) == 200
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_new_password_between_two_reads_of_a_refresh_is_not_taken_for_theft(
+    app, client, alice, spent, events, method
+):
+    changed = []
+    presented = {"GET": spent[1]["refresh_token"], "POST": spent[0]}[method]
+
+    def change(connection, cursor, statement, *_):
+        if re.search("FROM (users|sessions)", statement) and not changed:
+            changed.append(None)
+            changed.append(elsewhere(change_password, app.test_client(), alice))
+
+    with app.app_context():
+        engine = db.engine
+    event.listen(engine, "after_cursor_execute", change)
+    try:
+        refreshed = client.open(REFRESH, method=method, headers=bearer(presented))
+    finally:
+        event.remove(engine, "after_cursor_execute", change)
+
+    assert refreshed.status_code == 401
+    assert events("refresh_token_reused") == []
+    assert status_of(client, changed[1].json["access_token"]) == 200
 
 
 @pytest.fixture
