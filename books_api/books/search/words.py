@@ -32,7 +32,7 @@ _COUNTED = text("""(
                 WITH ORDINALITY AS t (word, place)
             WHERE word <> '' GROUP BY word ORDER BY min(place) LIMIT 16
         ) AS words OFFSET 0
-    ) AS queries
+    ) AS queries OFFSET 0
 ) AS counted""")
 # Both halves are words of some book, the most even first; a letter may have been typed for the
 # space.
