@@ -1,4 +1,4 @@
-"""What accounts and sessions refuse; docs/problems.toml has the words."""
+"""What accounts and sessions refuse; web/docs/problems.toml has the words."""
 
 import logging
 

@@ -1,4 +1,4 @@
-"""Messages about accounts and sessions: their form. docs/members.toml describes the members."""
+"""Messages about accounts and sessions: their form. web/docs/members.toml describes the members."""
 
 from functools import partial
 from typing import Any

@@ -1,4 +1,4 @@
-"""What the catalogue refuses; docs/problems.toml has the words."""
+"""What the catalogue refuses; web/docs/problems.toml has the words."""
 
 from books_api.web.problems import RateLimited, problem
 

@@ -1,4 +1,4 @@
-"""Messages about books: their form. docs/members.toml describes the members."""
+"""Messages about books: their form. web/docs/members.toml describes the members."""
 
 import re
 from datetime import date

@@ -1,4 +1,4 @@
-"""Messages about files. docs/members.toml describes them."""
+"""Messages about files. web/docs/members.toml describes them."""
 
 import re
 from typing import Any, get_args
