@@ -42,7 +42,7 @@ def measure(quick: bool) -> dict[str, Any]:
     """
     if shutil.which("wrk") is None:
         return {"not measured": "there is no wrk on PATH (Debian: apt-get install wrk)"}
-    seconds, rounds = (1, 1) if quick else (1, 5)
+    seconds, rounds = (1, 1) if quick else (2, 5)
     loads: dict[str, dict[str, list[dict[str, float]]]] = {}
     with deployment() as place, ExitStack() as stack:
         import_file(catalogue(), place.user_id)
@@ -98,7 +98,8 @@ def wrk(
     lines = [f"wrk.headers[{name!r}] = {value!r}" for name, value in headers.items()]
     lines += [f"wrk.method = {method!r}", f"wrk.body = {json.dumps(body)!r}" if body else ""]
     script.write_text("\n".join(lines))
-    command = ["wrk", "-t1", f"-c{clients}", f"-d{seconds}s", "--latency", "-s", script, url + path]
+    command = ["wrk", "-t1", f"-c{clients}", f"-d{seconds}s", "--timeout", "30s", "--latency"]
+    command += ["-s", str(script), url + path]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert not re.search("Non-2xx|Socket errors", said), said
     match = re.search(REPORT, said, re.DOTALL)
