@@ -4,20 +4,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import (
-    TEXT,
-    ColumnElement,
-    Date,
-    Integer,
-    Uuid,
-    and_,
-    bindparam,
-    cast,
-    func,
-    literal_column,
-    or_,
-    type_coerce,
-)
+import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import TSQUERY
 
 from books_api.books import languages, search
@@ -26,20 +13,20 @@ from books_api.books.schemas import parse_partial_date
 from books_api.web.pagination import Sort, sorts
 
 # Neither ASCII nor what books_words() splits, whose classes these are.
-UNSPLIT: ColumnElement[str] = literal_column(
+UNSPLIT: sa.ColumnElement[str] = sa.literal_column(
     r"'[^ -~\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
     r"\uf900-\ufaff\U00020000-\U0003ffff]'"
 )
 UNDATED = 9_999_999  # later than any day that a book can have
 
 
-def _first_letters(text: Any) -> ColumnElement[str]:
-    return func.left(text, literal_column("100")).collate("C")
+def _first_letters(text: Any) -> sa.ColumnElement[str]:
+    return sa.func.left(text, sa.literal_column("100")).collate("C")
 
 
-def _day(date: Any) -> ColumnElement[int]:
+def _day(date: Any) -> sa.ColumnElement[int]:
     # A number: there is no date after the last that Python can hold.
-    return type_coerce(date - literal_column("DATE '0001-01-01'", Date), Integer)
+    return sa.type_coerce(date - sa.literal_column("DATE '0001-01-01'", sa.Date), sa.Integer)
 
 
 # What `sort` may name. Each is the expression of an index, and never NULL: a book without the
@@ -47,15 +34,19 @@ def _day(date: Any) -> ColumnElement[int]:
 SORT_KEYS: dict[str, Any] = {
     "created_at": Book.created_at,
     "updated_at": Book.updated_at,
-    "title": _first_letters(func.books_fold(Book.title)),
+    "title": _first_letters(sa.func.books_fold(Book.title)),
     "author": _first_letters(Book.author_text),
-    "published_date": func.coalesce(_day(Book.published_on), literal_column(str(UNDATED), Integer)),
-    "page_count": func.coalesce(Book.page_count, literal_column(str(PAGE_COUNT_MAX + 1), Integer)),
+    "published_date": sa.func.coalesce(
+        _day(Book.published_on), sa.literal_column(str(UNDATED), sa.Integer)
+    ),
+    "page_count": sa.func.coalesce(
+        Book.page_count, sa.literal_column(str(PAGE_COUNT_MAX + 1), sa.Integer)
+    ),
 }
-BEFORE_ALL = literal_column("-1", Integer)
+BEFORE_ALL = sa.literal_column("-1", sa.Integer)
 LAST_WHEN_DESCENDING = {
-    "-published_date": func.coalesce(_day(Book.published_on), BEFORE_ALL),
-    "-page_count": func.coalesce(Book.page_count, BEFORE_ALL),
+    "-published_date": sa.func.coalesce(_day(Book.published_on), BEFORE_ALL),
+    "-page_count": sa.func.coalesce(Book.page_count, BEFORE_ALL),
 }
 SORTS = sorts(SORT_KEYS, Book.id) | {
     name: Sort(key, Book.id, descending=True) for name, key in LAST_WHEN_DESCENDING.items()
@@ -63,43 +54,43 @@ SORTS = sorts(SORT_KEYS, Book.id) | {
 NEWEST = "-created_at"
 
 
-def _author_contains(text: Any) -> ColumnElement[bool]:
+def _author_contains(text: Any) -> sa.ColumnElement[bool]:
     # What is left after folding has no LIKE wildcards; nothing left is contained in nothing.
-    folded = func.books_fold(bindparam("author"))
-    contained = text.like("%" + func.nullif(folded, "") + "%")
+    folded = sa.func.books_fold(sa.bindparam("author"))
+    contained = text.like("%" + sa.func.nullif(folded, "") + "%")
     # Trigrams find nothing shorter than three letters: those are looked up among the author's
     # words, unless they are of a script that may have none or few spaces and is not split.
-    has_trigram = func.length(folded) > literal_column("2")
-    words = cast(func.books_words_query(folded), TEXT) + literal_column("'B'")
-    return and_(
-        contained, or_(has_trigram, folded.op("~")(UNSPLIT), search.has(cast(words, TSQUERY)))
+    has_trigram = sa.func.length(folded) > sa.literal_column("2")
+    words = sa.cast(sa.func.books_words_query(folded), sa.TEXT) + sa.literal_column("'B'")
+    return sa.and_(
+        contained, sa.or_(has_trigram, folded.op("~")(UNSPLIT), search.has(sa.cast(words, TSQUERY)))
     )
 
 
-def _published(moment: str) -> ColumnElement[int]:
-    return _day(bindparam(moment, type_=Date))
+def _published(moment: str) -> sa.ColumnElement[int]:
+    return _day(sa.bindparam(moment, type_=sa.Date))
 
 
-FILTERS: dict[str, ColumnElement[bool]] = {
+FILTERS: dict[str, sa.ColumnElement[bool]] = {
     "author": _author_contains(Book.author_text),
-    "common author": _author_contains(Book.author_text + literal_column("''")),  # has no index
-    "publisher": func.left(func.books_fold(Book.publisher), literal_column("100"))
-    == func.left(func.books_fold(bindparam("publisher")), literal_column("100")),
+    "common author": _author_contains(Book.author_text + sa.literal_column("''")),  # has no index
+    "publisher": sa.func.left(sa.func.books_fold(Book.publisher), sa.literal_column("100"))
+    == sa.func.left(sa.func.books_fold(sa.bindparam("publisher")), sa.literal_column("100")),
     **languages.FILTERS,
-    "isbn": Book.isbn == bindparam("isbn"),
-    "user_uid": Book.user_uid == bindparam("user_uid", type_=Uuid()),
-    "updated_from": Book.updated_at >= bindparam("updated_from"),
-    "updated_to": Book.updated_at <= bindparam("updated_to"),
+    "isbn": Book.isbn == sa.bindparam("isbn"),
+    "user_uid": Book.user_uid == sa.bindparam("user_uid", type_=sa.Uuid()),
+    "updated_from": Book.updated_at >= sa.bindparam("updated_from"),
+    "updated_to": Book.updated_at <= sa.bindparam("updated_to"),
 }
 
 
-def _published_within(key: Any) -> dict[str, ColumnElement[bool]]:
+def _published_within(key: Any) -> dict[str, sa.ColumnElement[bool]]:
     # By the expression of the index, which gives the undated a day, too.
     return {
-        "published_from": and_(
-            key >= _published("published_from"), key < literal_column(str(UNDATED), Integer)
+        "published_from": sa.and_(
+            key >= _published("published_from"), key < sa.literal_column(str(UNDATED), sa.Integer)
         ),
-        "published_to": and_(key <= _published("published_to"), key > BEFORE_ALL),
+        "published_to": sa.and_(key <= _published("published_to"), key > BEFORE_ALL),
     }
 
 
@@ -146,7 +137,7 @@ def within(names: frozenset[str], sort: str = "") -> search.Within:
 
 def conditions(
     names: frozenset[str], sort: str = "", query: Any = None
-) -> list[ColumnElement[bool]]:
+) -> list[sa.ColumnElement[bool]]:
     """Return the conditions of the named filters; that of q with the tsquery that it means."""
     filters = FILTERS_BY_SORT.get(sort, FILTERS_BY_SORT["published_date"])
     wanted = [filters[name] for name in sorted(names - {"q", "searcher"})]

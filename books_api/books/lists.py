@@ -4,18 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
-from sqlalchemy import (
-    TEXT,
-    ColumnElement,
-    DateTime,
-    FromClause,
-    Select,
-    Uuid,
-    cast,
-    func,
-    literal_column,
-    select,
-)
+import sqlalchemy as sa
 
 from books_api.books import search
 from books_api.books.filters import (
@@ -30,17 +19,17 @@ from books_api.books.models import MEMBERS, STORED, Book
 from books_api.database import Statement
 from books_api.web.pagination import Page, Sort, fetch_page, keyset
 
-RFC3339: ColumnElement[str] = literal_column("""'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'""")
+RFC3339: sa.ColumnElement[str] = sa.literal_column("""'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'""")
 
 
-def answered(column: Any) -> ColumnElement[Any]:
+def answered(column: Any) -> sa.ColumnElement[Any]:
     # The text of the answer, by Postgres: to make and to write a datetime costs ten times as much.
-    if isinstance(column.type, Uuid):
-        return cast(column, TEXT).label(column.name)
-    if isinstance(column.type, DateTime):
-        in_utc = func.timezone(literal_column("'UTC'"), column)
-        return func.to_char(in_utc, RFC3339, type_=TEXT).label(column.name)
-    answered: ColumnElement[Any] = column
+    if isinstance(column.type, sa.Uuid):
+        return sa.cast(column, sa.TEXT).label(column.name)
+    if isinstance(column.type, sa.DateTime):
+        in_utc = sa.func.timezone(sa.literal_column("'UTC'"), column)
+        return sa.func.to_char(in_utc, RFC3339, type_=sa.TEXT).label(column.name)
+    answered: sa.ColumnElement[Any] = column
     return answered
 
 
@@ -132,30 +121,30 @@ def _page_statement(
         by = SORTS[sort] if sort else None
         return search.Search(within(names, sort), tuple(COLUMNS), by, after)
     by = SORTS[sort]
-    page = keyset(select(*STORED).where(*conditions(names, sort)), by, after=after)
+    page = keyset(sa.select(*STORED).where(*conditions(names, sort)), by, after=after)
     if not names:
-        return Statement(page.with_only_columns(*COLUMNS, cast(by.key, TEXT)))
+        return Statement(page.with_only_columns(*COLUMNS, sa.cast(by.key, sa.TEXT)))
     if "author" not in names:
         return Statement(_written(page.subquery(), by))
-    few = page.order_by(None).limit(literal_column(f"{FEW} + 1")).cte("few")
-    count = select(func.count()).select_from(few).scalar_subquery()
+    few = page.order_by(None).limit(sa.literal_column(f"{FEW} + 1")).cte("few")
+    count = sa.select(sa.func.count()).select_from(few).scalar_subquery()
     counted = _written(few, by).add_columns(count)
     walk = conditions(names - {"author"} | {"common author"}, sort)
-    page = keyset(select(*STORED).where(*walk), by, after=after)
+    page = keyset(sa.select(*STORED).where(*walk), by, after=after)
     return FewFirst(Statement(counted), Statement(_written(page.subquery(), by)))
 
 
-def _written(books: FromClause, by: Sort) -> Select[Any]:
+def _written(books: sa.FromClause, by: Sort) -> sa.Select[Any]:
     # What is found may have to be sorted: only what is shown is written as an answer.
     *columns, key = books.c
-    page = keyset(select(*columns), Sort(key, books.c.id, by.descending), after=False)
-    return page.with_only_columns(*map(answered, columns), cast(key, TEXT))
+    page = keyset(sa.select(*columns), Sort(key, books.c.id, by.descending), after=False)
+    return page.with_only_columns(*map(answered, columns), sa.cast(key, sa.TEXT))
 
 
 @lru_cache
 def _iteration(names: frozenset[str], fields: tuple[str, ...], after: bool) -> Statement:
     oldest = SORTS["created_at"]
     columns = [*(column for column in COLUMNS if column.name in fields), Book.id.label("last_id")]
-    books = select(*columns).where(*conditions(names, query=search.QUERY))
+    books = sa.select(*columns).where(*conditions(names, query=search.QUERY))
     page = keyset(books, oldest, after=after)
-    return Statement(page.with_only_columns(*columns, cast(oldest.key, TEXT)))
+    return Statement(page.with_only_columns(*columns, sa.cast(oldest.key, sa.TEXT)))
