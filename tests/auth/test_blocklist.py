@@ -347,9 +347,7 @@ def test_copy_that_is_no_longer_fresh_is_filled_again(app, client, alice, contex
     execute(app, "INSERT INTO revocations VALUES ('sid:x', 1, now() + interval '1 hour')")
     redis.client.delete(FRESH)
 
-    wait_until(
-        lambda: status_of(client, alice.access_token) == 200 and redis.client.exists(FRESH), 5
-    )
+    wait_until(lambda: status_of(client, alice.access_token) == 200 and redis.client.exists(FRESH))
     assert text_of("sid:x") == "1"
 
 
@@ -362,9 +360,7 @@ def test_fill_that_failed_is_tried_again(client, alice, context):
         redis.client.config_set("maxmemory", "0")
 
     assert status == 200
-    wait_until(
-        lambda: status_of(client, alice.access_token) == 200 and redis.client.exists(MARKER), 5
-    )
+    wait_until(lambda: status_of(client, alice.access_token) == 200 and redis.client.exists(MARKER))
 
 
 def test_fill_of_a_whole_copy_writes_no_entry(app, alice, client, context, commands):

@@ -18,10 +18,7 @@ from tests.helpers import (
 
 BAD_TEXTS = ["\0", "a\0b", "\udcff", "a\udcffb", "", " ", "\n", "x" * 10_000, "\u0958" * 50]
 BAD_NAMES = ["\0", "a\0b", "\ud800", "a\udcffb", "x" * 101, "x" * 10_000]
-BAD_COMMANDS = [
-    *("create", "list", "set-role", "set-password", "reset-link", "activate", "deactivate"),
-    "delete",
-]
+BAD_COMMANDS = ["\0", "a\udcffb", "", "x" * 10_000]
 CREATE = ["users", "create", "--email", "carol@example.com", "--username", "carol"]
 
 
@@ -141,13 +138,7 @@ def test_wrong_usage_is_status_2(app, alice):
 
 
 COMMANDS = [
-    "create",
-    "list",
-    "set-role",
-    "set-password",
-    "reset-link",
-    "activate",
-    "deactivate",
+    *("create", "list", "set-role", "set-password", "reset-link", "activate", "deactivate"),
     "delete",
 ]
 
