@@ -5,6 +5,7 @@ import re
 import runpy
 import sys
 from collections.abc import Callable
+from contextvars import copy_context
 from pathlib import Path
 
 import pytest
@@ -113,7 +114,8 @@ def run_flask(use_environ, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Res
         use_environ(FLASK_APP="wsgi", FLASK_RUN_FROM_CLI="", **settings)
         monkeypatch.setattr(sys, "argv", ["flask", *arguments])
         try:
-            return CliRunner().invoke(cli, arguments)
+            # With --help Flask leaves a context behind, which another test would find.
+            return copy_context().run(CliRunner().invoke, cli, arguments)
         finally:
             sys.modules.pop("wsgi", None)
 
