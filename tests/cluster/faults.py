@@ -20,7 +20,7 @@ LONG = pytest.mark.long
 STEADY = 2.0  # seconds
 WAIT_MAX = 10.0  # of a request: two hosts, each with the time that nginx gives it, and to connect
 READ_MAX = 6.0  # 5 on a quiet machine
-RECOVERY_MAX = 10.0  # on a machine that others use, too; 3 on a quiet one
+RECOVERY_MAX = 8.0  # on a machine that others use, too; 3 on a quiet one
 
 
 @contextmanager
