@@ -33,7 +33,7 @@ USER_FIELDS = {
 }
 # For @given: the same examples in every run, and fixtures that last for all of them.
 EXAMPLES = settings(
-    max_examples=30,
+    max_examples=60,
     derandomize=True,
     database=None,
     deadline=None,

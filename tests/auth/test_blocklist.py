@@ -164,7 +164,7 @@ def test_no_order_and_no_repetition_of_messages_hides_what_is_committed(context)
     run_machine(
         Messages,
         settings=settings(
-            max_examples=50,
+            max_examples=100,
             stateful_step_count=40,
             deadline=None,
             database=None,
