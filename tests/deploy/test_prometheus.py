@@ -9,8 +9,10 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import requests
@@ -109,9 +111,12 @@ class World:
         with suppress(requests.RequestException):
             requests.request(method, f"{self.service.url}{path}", **options)
 
-    def log_in(self, password: str = "not the right one") -> None:
-        body = {"email": self.account.email, "password": password}
+    def log_in(self, password: str = "not the right one", email: str = "") -> None:
+        body = {"email": email or self.account.email, "password": password}
         self.request("POST", f"{AUTH}/login", json=body, headers={})
+
+    def guess(self) -> None:
+        together(*[partial(self.log_in, email=f"{uuid4()}@example.com") for _ in range(8)])
 
     def read(self) -> None:
         self.request("GET", f"{BOOKS}/")
@@ -187,7 +192,7 @@ FAULTS: dict[str, tuple[Fault, Callable[[World], None]]] = {
     "BooksApiSlow": (with_a_lock, World.read),
     "BooksApiPoolExhausted": (with_a_lock, World.read_together),
     "BooksApiRedisFallback": (without_redis, World.log_in),
-    "BooksApiLoginsFailing": (nothing, World.log_in),
+    "BooksApiLoginsFailing": (nothing, World.guess),
     "BooksApiRateLimited": (nothing, World.log_in),
     "BooksApiRefreshTokenReused": (nothing, World.use_refresh_token),
     "BooksApiRefillsRepeated": (nothing, World.empty_redis),
