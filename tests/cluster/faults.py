@@ -52,7 +52,8 @@ def fault(
         f" | {max(load.waits):.1f} s | {len(load.ledger)} | {len(load.ended)} | {lost}"
         f" | {load.intruders} |"
     )
-    print(row, load.seen())  # noqa: T201  # for who runs it
+    late = [event for event in load.failures() if event.end > replaced]
+    print(row, load.seen(), *late, f"replaced at {replaced}", sep="\n")  # noqa: T201  # for who runs it
     section_report("cluster", [row])
     assert len(load.ledger) > 50
     assert load.longest_wait() < WAIT_MAX
