@@ -6,7 +6,7 @@ from pathlib import Path
 
 from books_api import create_app
 from books_api.cli import is_help_wanted, make_help_app, read_env_file
-from books_api.commands import FAILED
+from books_api.cli_errors import FAILED
 from books_api.config import ConfigError
 
 try:

@@ -26,7 +26,7 @@ from sqlalchemy import text
 
 from books_api import PREFIX, create_app
 from books_api.auth import sessions
-from books_api.auth.signups import create_user
+from books_api.auth.signup import create_user
 from books_api.catalogues.importer import import_records
 from books_api.catalogues.readers import open_catalogue
 from books_api.config import Settings, database_url

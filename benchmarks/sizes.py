@@ -26,7 +26,7 @@ from books_api.books.counts import count_books
 from books_api.books.filters import SORTS
 from books_api.books.lists import list_books
 from books_api.database import autocommit, transaction
-from books_api.models import new_id
+from books_api.model_base import new_id
 
 SIZES = (1_000, 100_000, 1_000_000)
 QUICK_SIZES = (1_000, 5_000, 20_000)

@@ -5,14 +5,14 @@ from pathlib import Path
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from books_api import auth, books, catalogues, cli, database, keys, me
-from books_api.auth import blocklist_filling, blocklist_naming, tokens
+from books_api import auth, books, catalogues, cli, database, derived_keys, me
+from books_api.auth import blocklist_lease, blocklist_refill, tokens
 from books_api.config import Settings, flask_config
 from books_api.extensions import api, cors, db, jwt, migrate, redis
 from books_api.observability import health, logs, metrics, requests
 from books_api.redis_client import make_redis_client
 from books_api.version import __version__
-from books_api.web import docs, errors, limits, openapi, parsing
+from books_api.web import docs, errors, openapi, parsing, rate_limits
 
 __all__ = ["PREFIX", "__version__", "create_app"]
 
@@ -44,12 +44,12 @@ def create_app(settings: Settings | None = None) -> Flask:
     metrics.init_app(app)
     migrate.init_app(app, db, directory=str(MIGRATIONS))
     redis.init_app(app, make_redis_client(settings.redis_url))
-    keys.init_app(app)
+    derived_keys.init_app(app)
     jwt.init_app(app)
     tokens.init_app(app)
-    blocklist_naming.init_app(app)
-    blocklist_filling.init_app(app)
-    limits.init_app(app)
+    blocklist_lease.init_app(app)
+    blocklist_refill.init_app(app)
+    rate_limits.init_app(app)
     if settings.cors_origins:
         cors.init_app(
             app,

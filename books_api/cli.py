@@ -11,7 +11,7 @@ from flask.cli import with_appcontext
 
 from books_api.auth.cli import group as users
 from books_api.catalogues.cli import group as books
-from books_api.commands import FAILED
+from books_api.cli_errors import FAILED
 from books_api.config import ConfigError
 from books_api.extensions import migrate
 from books_api.maintenance import maintenance

@@ -22,9 +22,9 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 
 from books_api.config import Settings
-from books_api.deadlines import DEADLINE, DeadlineConnection, Server
 from books_api.extensions import db
 from books_api.observability.metrics import WatchedPool
+from books_api.watchdog import DEADLINE, DeadlineConnection, Server
 
 APPLICATION = "books-api"  # what Postgres knows a process by, with its id
 # libpq's words, see its documentation, 32.1.2 and 32.1.1: seconds, but tcp_user_timeout.

@@ -10,7 +10,7 @@ from books_api.auth.models import IdempotencyKey, Revocation, Session
 from books_api.books import changes
 from books_api.books.models import BookChange
 from books_api.books.unused_words import prune_words
-from books_api.commands import OperatorGroup
+from books_api.cli_errors import OperatorGroup
 from books_api.database import transaction
 
 NOW = func.now()

@@ -7,8 +7,8 @@ from flask import Response, jsonify
 from marshmallow import fields
 from marshmallow.validate import Length
 
-from books_api.auth import User, identity, live_user, service, token_required
-from books_api.auth.attempts import password_confirmed
+from books_api.auth import User, identity, live_user, token_required, users
+from books_api.auth.lockout import password_confirmed
 from books_api.auth.routes import limit_body
 from books_api.auth.schemas import ConfirmationSchema, ProfileSchema, UserSchema
 from books_api.books.counts import count_books
@@ -58,7 +58,7 @@ def update_me(changes: dict[str, Any]) -> User:
 
     A new email needs `current_password`.
     """
-    return service.update_profile(identity(), changes)
+    return users.update_profile(identity(), changes)
 
 
 @blueprint.route("", methods=["DELETE"], tags=["auth"])
@@ -73,4 +73,4 @@ def delete_me(confirmation: dict[str, str]) -> None:
     The account and its books are gone, its tokens dead. After a lost answer, send it again: 401
     `token-revoked` means that the account is gone.
     """
-    service.delete_account(identity(), **confirmation)
+    users.delete_account(identity(), **confirmation)

@@ -9,7 +9,7 @@ from flask import current_app
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from books_api.commands import first_line
+from books_api.cli_errors import first_line
 from books_api.database import driver
 from books_api.extensions import db
 

@@ -26,13 +26,13 @@ from sqlalchemy import text
 from werkzeug.security import generate_password_hash
 
 from books_api import PREFIX, create_app
-from books_api.auth import blocklist, blocklist_filling, passwords, sessions
+from books_api.auth import blocklist, blocklist_refill, passwords, sessions
 from books_api.auth.models import User
 from books_api.config import Settings, database_url
 from books_api.database import autocommit
 from books_api.extensions import db, redis
 from books_api.observability.logs import FORMATTERS
-from books_api.web import limits
+from books_api.web import rate_limits
 from development.embedded import Postgres, Redis
 from tests.processes import wait_until
 from tests.statements import LOGGED
@@ -147,7 +147,7 @@ def app(migrated_app: Flask, servers: Servers) -> Flask:
 
 def _fill() -> bool:
     with suppress(RedisError):  # another test's process is at it
-        return blocklist_filling.fill()
+        return blocklist_refill.fill()
     return False
 
 
@@ -215,7 +215,7 @@ def share_app(
 
     def share(**changes: Any) -> Flask:
         shared = create_once(replace(settings, **changes))
-        limits.init_app(shared)
+        rate_limits.init_app(shared)
         return shared
 
     return share

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 STATEMENT = re.compile(r"LOG:  statement: (.*(?:\n\t.*)*)")
-IN_BACKGROUND = "SELECT name FROM blocklist_copy"  # which Redis is believed: blocklist_naming.py
+IN_BACKGROUND = "SELECT name FROM blocklist_copy"  # which Redis is believed: blocklist_lease.py
 # For DATABASE_URL.
 LOGGED = "options=-c%20log_statement%3Dall"
 

@@ -5,7 +5,7 @@ import random
 import pytest
 from flask.testing import FlaskClient
 
-from books_api.auth import resets, service
+from books_api.auth import resets, users
 from tests.conftest import PASSWORD, bearer
 from tests.helpers import NEW_PASSWORD, execute, log_in
 
@@ -95,7 +95,7 @@ def test_a_lost_answer_is_cured_by_a_retry_and_nothing_is_done_twice(app, client
     phone.send("logout", access, done="token-revoked")
 
     with app.app_context():
-        token = resets.make_reset_token(service.find_user(email))
+        token = resets.make_reset_token(users.find_user(email))
     reset = {"token": token, "new_password": PASSWORD}
     phone.send("reset_password", json=reset, done="reset-token-invalid")
     access, _ = phone.log_in(email)

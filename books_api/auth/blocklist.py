@@ -20,12 +20,12 @@ message may arrive at any time, twice, or never, and any process may stop betwee
 
 Only the marker makes the copy believed. Its value is a name with the server's identity in it:
 run_id, which a restart changes, and replication id, which a promotion changes; none returns. A
-reader believes it when Postgres names no other (blocklist_naming.py) and when the identity is that
+reader believes it when Postgres names no other (blocklist_lease.py) and when the identity is that
 of the server that the very connection leads to, learnt on connecting and, as a primary may become a
 replica and a primary again meanwhile, each second. So what came by replication, out of a file, or
 back after failing over is not believed, nor a primary that another has replaced, and a loss of
 memory takes the marker along (noeviction is required). Otherwise Postgres answers, or what the copy
-has if that is more, and blocklist_filling.py makes the copy whole.
+has if that is more, and blocklist_refill.py makes the copy whole.
 """
 
 import re
@@ -42,7 +42,7 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from sqlalchemy import BigInteger, cast, extract, func, text
 
-from books_api.auth.blocklist_naming import trust
+from books_api.auth.blocklist_lease import trust
 from books_api.auth.models import Revocation
 from books_api.database import Statement
 from books_api.extensions import redis

@@ -7,11 +7,11 @@ from typing import Any
 import click
 from marshmallow import ValidationError
 
-from books_api.auth import lists, resets, service, signups
+from books_api.auth import lists, resets, users
 from books_api.auth.exceptions import UserNotFound, WeakPassword
 from books_api.auth.models import Role, User
 from books_api.auth.schemas import LoginSchema, SignupSchema, UserSchema
-from books_api.commands import USAGE, OperatorGroup, fail
+from books_api.cli_errors import USAGE, OperatorGroup, fail
 from books_api.web.pagination import LIMIT_MAX
 
 group = OperatorGroup("users", help="Manage accounts.")
@@ -44,7 +44,7 @@ def check(**values: Any) -> dict[str, Any]:
 def find_user(email: str) -> User:
     """Return the user as a login finds it; exit when there is none."""
     try:
-        return service.find_user(LoginSchema(only=("email",)).load({"email": email})["email"])
+        return users.find_user(LoginSchema(only=("email",)).load({"email": email})["email"])
     except (UserNotFound, ValidationError):
         fail(f"There is no user with the email {click.format_filename(email)}.")
 
@@ -68,7 +68,7 @@ def create(password_stdin: bool, role: str, **values: str) -> None:
     """
     checked = check(**values, password=read_password(password_stdin))
     try:
-        user = signups.create_user(**checked, role=Role(role))
+        user = users.create_user(**checked, role=Role(role))
     except WeakPassword as error:
         fail(f"password: {error}", USAGE)
     click.echo(f"Created {user.role} {user.email} with id {user.id}.")
@@ -104,7 +104,7 @@ def list_(as_json: bool) -> None:
 @click.argument("role", type=ROLE)
 def set_role(email: str, role: str) -> None:
     """Give the account a role; its sessions end."""
-    service.update_user(find_user(email).id, {"role": role})
+    users.update_user(find_user(email).id, {"role": role})
     click.echo(f"{email} has the role {role}.")
 
 
@@ -112,7 +112,7 @@ def set_role(email: str, role: str) -> None:
 @click.argument("email")
 def activate(email: str) -> None:
     """Let the account log in again."""
-    service.update_user(find_user(email).id, {"is_active": True})
+    users.update_user(find_user(email).id, {"is_active": True})
     click.echo(f"{email} is active.")
 
 
@@ -120,7 +120,7 @@ def activate(email: str) -> None:
 @click.argument("email")
 def deactivate(email: str) -> None:
     """Keep the account from logging in; its sessions end."""
-    service.update_user(find_user(email).id, {"is_active": False})
+    users.update_user(find_user(email).id, {"is_active": False})
     click.echo(f"{email} is inactive; its sessions have ended.")
 
 
@@ -132,7 +132,7 @@ def set_password(email: str, password_stdin: bool) -> None:
     user = find_user(email)
     password = check(password=read_password(password_stdin))["password"]
     try:
-        service.set_password(user.id, password)
+        users.set_password(user.id, password)
     except WeakPassword as error:
         fail(f"password: {error}", USAGE)
     click.echo(f"The password of {email} is set; its sessions have ended.")
@@ -168,5 +168,5 @@ def delete(email: str, yes: bool) -> None:
     user = find_user(email)
     if not yes:
         click.confirm(f"Delete {email} and all of its books?", abort=True)
-    service.delete_user(user.id)
+    users.delete_user(user.id)
     click.echo(f"Deleted {email}.")

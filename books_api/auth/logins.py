@@ -13,9 +13,9 @@ from redis.exceptions import RedisError
 from sqlalchemy import Connection, Row, delete, func, literal, select
 
 from books_api.auth import passwords
-from books_api.auth.attempts import attempt
 from books_api.auth.exceptions import TooManyScriptTokens, WrongCredentials
 from books_api.auth.idempotency import fingerprint_of, run_idempotent
+from books_api.auth.lockout import attempt
 from books_api.auth.models import Session, SessionRow, User
 from books_api.auth.revocation import Entry, known_epoch, revoking
 from books_api.auth.sessions import (
@@ -33,8 +33,8 @@ from books_api.database import autocommit, orm_transaction
 from books_api.extensions import db
 from books_api.observability.logs import security_event
 from books_api.observability.metrics import LOGINS_FAILED
-from books_api.web.limits import limits
 from books_api.web.problems import RateLimited
+from books_api.web.rate_limits import limits
 
 OPENINGS = "session_limit"  # sessions that a user opens and ends: each leaves a row for days
 ENDED_AT_ONCE = 1_000  # where a lower cap, or an older version, has left more than the cap

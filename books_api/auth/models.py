@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from books_api.models import Model, Moment, Timestamp, UUIDKey
+from books_api.model_base import Model, Moment, Timestamp, UUIDKey
 
 USERNAME_MIN = 3
 USERNAME_MAX = 50
@@ -82,7 +82,7 @@ class Revocation(Model):
 
 
 class BlocklistCopy(Model):
-    """The one row that names the Redis whose copy is believed: see blocklist_naming.py."""
+    """The one row that names the Redis whose copy is believed: see blocklist_lease.py."""
 
     __tablename__ = "blocklist_copy"
     __table_args__ = (sa.CheckConstraint("id = 1", name="one"),)

@@ -6,11 +6,11 @@ from uuid import UUID
 
 from itsdangerous import BadData, URLSafeTimedSerializer
 
-from books_api.auth import service
+from books_api.auth import users
 from books_api.auth.exceptions import ResetTokenRefused, UserNotFound
 from books_api.auth.models import User
+from books_api.derived_keys import get_keys
 from books_api.extensions import db
-from books_api.keys import get_keys
 from books_api.observability.logs import security_event
 from books_api.web.problems import Problem
 
@@ -19,7 +19,7 @@ RESET_SECONDS = 24 * 3600
 
 def make_reset_token(user: User) -> str:
     """Return a token for one new password; older ones are dead. Raises UserNotFound."""
-    user = service.lock_user(user.id)
+    user = users.lock_user(user.id)
     user.reset_epoch += 1
     db.session.commit()
     security_event("password_reset_issued", user_id=user.id)
@@ -34,16 +34,16 @@ def reset_password(token: str, new_password: str) -> UUID:
     """
     try:
         user_id, *epochs = _reset_serializer().loads(token, max_age=RESET_SECONDS)
-        user = service.get_user(UUID(user_id))
+        user = users.get_user(UUID(user_id))
     except (BadData, UserNotFound):
         raise _refused_reset() from None
     if _epochs(user) != epochs or not user.is_active:
         raise _refused_reset()
-    new_hash = service.new_password_hash(user, new_password)
-    user = service.lock_user(user.id)
+    new_hash = users.new_password_hash(user, new_password)
+    user = users.lock_user(user.id)
     if _epochs(user) != epochs:
         raise _refused_reset()
-    service.store_password_hash(user, new_hash)
+    users.store_password_hash(user, new_hash)
     return user.id
 
 

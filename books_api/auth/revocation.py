@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from books_api.auth import blocklist
 from books_api.auth.blocklist import Change, OtherRedis
-from books_api.auth.blocklist_naming import claim
+from books_api.auth.blocklist_lease import claim
 from books_api.auth.models import BlocklistCopy, Revocation
 from books_api.auth.tokens import Identity
 from books_api.config import CLOCK_LEEWAY

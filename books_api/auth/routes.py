@@ -6,18 +6,18 @@ from uuid import UUID
 
 from flask import request
 
-from books_api.auth import lists, logins, resets, schemas, service, sessions, tokens
-from books_api.auth.attempts import password_confirmed, remember
+from books_api.auth import lists, logins, refresh, resets, schemas, sessions, tokens, users
 from books_api.auth.exceptions import InvalidKey, SignupClosed, WeakPassword
 from books_api.auth.guard import identity, sent_by_admin, token_required
 from books_api.auth.idempotency import idempotency_key, replay_headers
+from books_api.auth.lockout import password_confirmed, remember
 from books_api.auth.models import Role, User
-from books_api.auth.signups import sign_up
+from books_api.auth.signup import sign_up
 from books_api.config import AUTH_BODY_MAX, current_settings
 from books_api.web.fields import PageQuery
-from books_api.web.limits import client_network, limited
 from books_api.web.openapi import PAGE, REPLAYED, Blueprint, problems, request_headers
 from books_api.web.pagination import link_next
+from books_api.web.rate_limits import client_network, limited
 
 blueprint = Blueprint("auth", __name__, description="Accounts, sessions and tokens")
 
@@ -73,7 +73,7 @@ def get_access_token() -> tokens.AccessToken:
 
     Changes nothing: the refresh token stays valid.
     """
-    return sessions.new_access_token(identity())
+    return refresh.new_access_token(identity())
 
 
 @blueprint.route("/refresh-token", methods=["POST"])
@@ -86,7 +86,7 @@ def rotate_refresh_token() -> sessions.TokenPair:
     The refresh token is spent. If the answer is lost, send it again within 30 seconds for the same
     answer. Used later, or after its successor, it counts as stolen and ends the session.
     """
-    return sessions.rotate(identity())
+    return refresh.rotate(identity())
 
 
 @blueprint.route("/logout", methods=["POST"])
@@ -110,7 +110,7 @@ def logout_all() -> dict[str, str]:
 
     Ends all of your sessions, including those of scripts.
     """
-    service.logout_everywhere(identity())
+    users.logout_everywhere(identity())
     return {"message": "Logged out everywhere."}
 
 
@@ -175,7 +175,7 @@ def change_password(values: dict[str, str]) -> sessions.TokenPair:
     Ends all other sessions; the answer has new tokens for this one. If the answer is lost, log in
     with the new password; if that is refused, the old one still holds: begin again with it.
     """
-    return service.change_password(identity(), **values)
+    return users.change_password(identity(), **values)
 
 
 @blueprint.route("/password-reset", methods=["POST"])
@@ -218,7 +218,7 @@ def get_user(user_id: UUID) -> User:
 
     For admins.
     """
-    return service.get_user(user_id)
+    return users.get_user(user_id)
 
 
 @blueprint.route("/users/<uuid:user_id>", methods=["PATCH"])
@@ -231,4 +231,4 @@ def update_user(changes: dict[str, Any], user_id: UUID) -> User:
 
     For admins. A new role, or is_active, ends the user's sessions at once.
     """
-    return service.update_user(user_id, changes, editor=identity())
+    return users.update_user(user_id, changes, editor=identity())

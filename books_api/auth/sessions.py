@@ -1,17 +1,15 @@
-"""Sessions: their tokens, refresh with rotation and re-use detection (RFC 9700, 4.14.2), end.
+"""Sessions: how they are opened and ended, and their tokens; refresh.py renews these.
 
 A session that ends is deleted: what it needs further is its row in `revocations`. How many a user
 may have is decided where they begin, in logins.py.
 """
 
-import logging
-from contextlib import suppress
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import BindParameter, ColumnElement, and_, delete, func, update
+from sqlalchemy import BindParameter, ColumnElement, and_, delete
 
 from books_api.auth import tokens
 from books_api.auth.exceptions import SessionNotFound, TokenRevoked
@@ -21,9 +19,7 @@ from books_api.auth.tokens import Identity
 from books_api.config import current_settings
 from books_api.extensions import db
 from books_api.observability.logs import security_event
-from books_api.web.problems import Problem
 
-LOST_ANSWER = timedelta(seconds=30)
 # FOR NO KEY UPDATE locks out the others that lock a user, or share it, and lets foreign keys refer
 # to it: FOR UPDATE would wait for the user's import to end.
 NO_KEY_UPDATE: dict[str, Any] = {"key_share": True}
@@ -39,7 +35,7 @@ def open_session(user: User, *, user_agent: str) -> TokenPair:
     """Add a session to the transaction and return its first tokens."""
     now = datetime.now(UTC)
     expires_at = _idle_end(now, created_at=now)
-    return _pair(user, add_session(user, now, user_agent, expires_at, refresh_jti=uuid4()))
+    return token_pair(user, add_session(user, now, user_agent, expires_at, refresh_jti=uuid4()))
 
 
 def add_session(
@@ -60,7 +56,7 @@ def restart(user: User, session: Session) -> TokenPair:
     session.refresh_jti, session.previous_jti = uuid4(), None
     session.last_used_at = now
     session.expires_at = _idle_end(now, created_at=session.created_at)
-    return _pair(user, session)
+    return token_pair(user, session)
 
 
 def live(now: datetime | BindParameter[datetime]) -> ColumnElement[bool]:
@@ -81,65 +77,11 @@ def live_user(identity: Identity, *, for_update: bool = False) -> User:
     return user
 
 
-def new_access_token(identity: Identity) -> tokens.AccessToken:
-    """Return another access token, and change nothing. Raises TokenRevoked."""
-    now = datetime.now(UTC)
-    session = _read_session(identity, now)
-    user = live_user(identity)  # read last, as in rotate()
-    presented = UUID(identity.jti)
-    if presented != session.refresh_jti and not _just_spent(session, presented, now):
-        raise _reused(session)
-    security_event("token_refreshed", user_id=user.id, session_id=session.id)
-    return tokens.issue_access_token(user, session, at=now, jti=uuid4())
-
-
-def rotate(identity: Identity) -> TokenPair:
-    """Spend the refresh token and return its successor and an access token.
-
-    Spent again within LOST_ANSWER, and before its successor is, it returns the same pair.
-    Later, or after that, somebody holds a copy: the session ends. Raises TokenRevoked.
-    """
-    now = datetime.now(UTC)
-    presented = UUID(identity.jti)
-    session_id = UUID(identity.session_id)
-    rotated = db.session.scalar(
-        update(Session)
-        .where(Session.id == session_id, Session.refresh_jti == presented, live(now))
-        .values(
-            previous_jti=presented,
-            refresh_jti=tokens.derive_jti(presented, "refresh"),
-            last_used_at=now,
-            expires_at=func.least(
-                now + current_settings().refresh_token_expires,
-                Session.created_at + current_settings().session_expires,
-            ),
-        )
-        .returning(Session)
-    )
-    session = rotated or _read_session(identity, now)
-    # Read last: a new password, which changes the session too, is not taken for re-use.
-    user = live_user(identity)
-    if not rotated and not _just_spent(session, presented, now):
-        raise _reused(session)
-    pair = _pair(user, session)
-    if rotated:
-        db.session.commit()
-        security_event("token_refreshed", user_id=user.id, session_id=session_id)
-    return pair
-
-
-def _read_session(identity: Identity, now: datetime) -> Session:
-    session = db.session.get(Session, UUID(identity.session_id), populate_existing=True)
-    if session is None or session.ended_at is not None or session.expires_at <= now:
-        raise TokenRevoked("The session has ended.")
-    return session
-
-
 def logout(identity: Identity) -> None:
     """End the token's session: its access tokens and its refresh token are dead."""
     token = Entry(f"jti:{identity.jti}", 1, datetime.fromtimestamp(identity.expires_at, UTC))
     try:
-        _end(identity.session_id, identity.user_id, "logout", token)
+        end(identity.session_id, identity.user_id, "logout", token)
     except SessionNotFound:
         raise TokenRevoked("The session has ended.") from None
     security_event("logout", user_id=identity.user_id, session_id=identity.session_id)
@@ -147,7 +89,7 @@ def logout(identity: Identity) -> None:
 
 def end_session(identity: Identity, session_id: UUID) -> None:
     """End one of the user's own sessions. Raises SessionNotFound."""
-    _end(str(session_id), identity.user_id, "session_ended")
+    end(str(session_id), identity.user_id, "session_ended")
     security_event("session_ended", user_id=identity.user_id, session_id=session_id)
 
 
@@ -172,7 +114,8 @@ def ended(session_id: UUID | str, expires_at: datetime) -> Entry:
     return Entry(f"sid:{session_id}", 1, _last_token(expires_at, datetime.now(UTC)), ends=1)
 
 
-def _end(session_id: str, user_id: str, reason: str, *also: Entry) -> None:
+def end(session_id: str, user_id: str, reason: str, *also: Entry) -> None:
+    """End a session of the user, and commit. Raises SessionNotFound."""
     expires_at = db.session.scalar(
         delete(Session)
         .where(
@@ -188,22 +131,8 @@ def _end(session_id: str, user_id: str, reason: str, *also: Entry) -> None:
         db.session.commit()
 
 
-def _reused(session: Session) -> Problem:
-    """End the session of a refresh token that was spent before, and return the refusal."""
-    security_event(
-        "refresh_token_reused", logging.WARNING, user_id=session.user_id, session_id=session.id
-    )
-    with suppress(SessionNotFound):  # sent twice at once: the other one has ended it
-        _end(str(session.id), str(session.user_id), "refresh_token_reused")
-    return TokenRevoked("The refresh token was used before; the session has ended. Log in again.")
-
-
-def _just_spent(session: Session, presented: UUID, now: datetime) -> bool:
-    return presented == session.previous_jti and now - session.last_used_at <= LOST_ANSWER
-
-
-def _pair(user: User, session: Session) -> TokenPair:
-    # All of it follows from the row, so that whoever presents the same token gets the same pair.
+def token_pair(user: User, session: Session) -> TokenPair:
+    """Return the session's tokens; who presents the same refresh token again gets the same pair."""
     if session.refresh_jti is None:
         raise ValueError("A script's session has no token pair.")
     at = session.last_used_at

@@ -17,8 +17,8 @@ from flask_jwt_extended.exceptions import JWTExtendedException
 from books_api.auth.exceptions import TokenExpired, TokenRefused
 from books_api.auth.models import Role, Session, User
 from books_api.config import current_settings
+from books_api.derived_keys import get_keys
 from books_api.extensions import jwt
-from books_api.keys import get_keys
 
 TokenType = Literal["access", "refresh"]
 REQUIRED_CLAIMS = frozenset(

@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import TSQUERY
 from books_api.books import search
 from books_api.books.filters import add_searcher, conditions, parameters_of, scope_of, within
 from books_api.books.models import Book
-from books_api.books.search.slots import in_a_slot, slot_or_refusal
+from books_api.books.search.concurrency import in_a_slot, slot_or_refusal
 from books_api.database import Statement
 from books_api.web.pagination import decode_cursor
 

@@ -5,11 +5,12 @@ from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
+from marshmallow import ValidationError
 from sqlalchemy.dialects.postgresql import TSQUERY
 
 from books_api.books import languages, search
 from books_api.books.models import PAGE_COUNT_MAX, Book
-from books_api.books.schemas import parse_partial_date
+from books_api.books.schemas import parse_isbn, parse_partial_date
 from books_api.web.pagination import Sort, sorts
 
 # Neither ASCII nor what books_words() splits, whose classes these are.
@@ -109,9 +110,21 @@ def parameters_of(filters: Mapping[str, Any]) -> dict[str, Any]:
         if name in parameters:
             parameters[name] = parse_partial_date(parameters[name])
     if "q" in parameters:
-        search.take_isbn(parameters)
+        take_isbn(parameters)
     languages.take_language(parameters)
     return parameters
+
+
+def take_isbn(parameters: dict[str, Any]) -> None:
+    """Turn a q that is an ISBN into the filter by ISBN."""
+    try:
+        isbn = parse_isbn(parameters["q"])
+    except ValidationError:
+        return
+    del parameters["q"]
+    # A filter of its own besides: a book has one number, so two ask for none.
+    if parameters.setdefault("isbn", isbn) != isbn:
+        parameters["isbn"] = ""
 
 
 def scope_of(parameters: Mapping[str, Any], sort: str | None) -> tuple[str, str]:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import TSVECTOR
 from sqlalchemy.orm import Mapped, mapped_column
 
-from books_api.models import Model, Timestamp, UUIDKey
+from books_api.model_base import Model, Timestamp, UUIDKey
 
 TITLE_MAX = 500
 AUTHOR_MAX = 1_000

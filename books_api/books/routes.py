@@ -1,4 +1,4 @@
-"""The catalogue over HTTP."""
+"""The catalogue over HTTP: every user reads all books, whoever owns them."""
 
 import re
 from collections.abc import Callable, Mapping

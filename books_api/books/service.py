@@ -1,4 +1,6 @@
-"""What can be done with books. A read is one statement in autocommit; so is a plain write.
+"""What can be done with books: every user reads all, the owner and admins change them.
+
+A read is one statement in autocommit; so is a plain write.
 
 A book is a dictionary of what MEMBERS names, in the form of the answer.
 """
@@ -30,7 +32,7 @@ from books_api.books.exceptions import BookChanged, BookNotFound, NotTheOwner
 from books_api.books.lists import COLUMNS, as_answer, list_books
 from books_api.books.models import BY_SERVER, FIELDS, Book, etag
 from books_api.database import Statement
-from books_api.models import new_id_text
+from books_api.model_base import new_id_text
 from books_api.web.fields import format_timestamp
 from books_api.web.pagination import Page
 from books_api.web.problems import InvalidInput, Message, Problem

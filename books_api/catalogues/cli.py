@@ -15,16 +15,16 @@ import click
 from marshmallow import ValidationError
 
 from books_api.auth.cli import find_user
-from books_api.catalogues.columns import parse_mapping
 from books_api.catalogues.exceptions import UnknownColumn, UnreadableCatalogue
 from books_api.catalogues.exporter import ExportFormat, export_books
+from books_api.catalogues.import_columns import parse_mapping
 from books_api.catalogues.importer import import_records
 from books_api.catalogues.progress import Progress, run, summary
 from books_api.catalogues.readers import Format, open_catalogue
 from books_api.catalogues.records import REPAIRS
 from books_api.catalogues.rejects import Rejects
 from books_api.catalogues.staging import OnDuplicate
-from books_api.commands import USAGE, OperatorGroup, fail
+from books_api.cli_errors import USAGE, OperatorGroup, fail
 from books_api.extensions import db
 
 SOME_REJECTED = 3

@@ -15,7 +15,7 @@ from unicodedata import category
 from charset_normalizer import from_bytes
 
 from books_api.catalogues.exceptions import UnreadableCatalogue
-from books_api.catalogues.letters import likelihood
+from books_api.catalogues.letter_frequencies import likelihood
 from books_api.catalogues.tables import BEYOND_ASCII, BROKEN, WORDS, load_table
 
 LINE_MAX = 1024 * 1024  # characters: a file of one endless line costs no memory

@@ -7,7 +7,7 @@ from unicodedata import normalize
 from marshmallow import ValidationError
 
 from books_api.books.schemas import parse_isbn
-from books_api.catalogues.columns import ISBNS
+from books_api.catalogues.import_columns import ISBNS
 from books_api.catalogues.records import NO_ISBN, OTHER_ISBN, ZEROS, Note
 
 LONGEST = 1_000  # characters of a cell

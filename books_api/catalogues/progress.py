@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from books_api.catalogues.importer import Report
 from books_api.catalogues.rejects import Rejects
 from books_api.catalogues.staging import ALREADY_THERE, IMPORTED, REJECTED, UPDATED
-from books_api.commands import fail, first_line
+from books_api.cli_errors import fail, first_line
 from books_api.web.problems import Problem
 
 EVERY = 5.0  # seconds between two lines

@@ -26,7 +26,7 @@ class Note(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What stands in a record, by the names of columns.toml; as we wrote it if `is_ours`."""
+    """What stands in a record, by the names of import_columns.toml; as we wrote it if `is_ours`."""
 
     line: int
     cells: list[str]

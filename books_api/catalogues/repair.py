@@ -9,8 +9,8 @@ from marshmallow import ValidationError
 
 from books_api.books.models import TITLE_MAX
 from books_api.books.schemas import BookInputSchema
-from books_api.catalogues.columns import ISBNS
 from books_api.catalogues.dates import Order, parse_date
+from books_api.catalogues.import_columns import ISBNS
 from books_api.catalogues.isbns import read_isbn
 from books_api.catalogues.records import NO_PAGES, Note, left_out
 from books_api.catalogues.tables import BROKEN
@@ -38,9 +38,9 @@ def read_book(
 ) -> tuple[dict[str, Any], list[Note]]:
     """Return the validated book of a record, and what was left out or repaired.
 
-    `values` are by the names of columns.toml, `order` is that of dates in their column; `literal`
-    values are our own. A cell that cannot be read is left out, but for title and author, and
-    unless `strict`: then ValidationError is raised.
+    `values` are by the names of import_columns.toml, `order` is that of dates in their column;
+    `literal` values are our own. A cell that cannot be read is left out, but for title and author,
+    and unless `strict`: then ValidationError is raised.
     """
     errors: dict[str, list[str]] = {}
     notes: list[Note] = []

@@ -11,10 +11,10 @@ from orjson import dumps
 
 from books_api.auth import identity, token_required
 from books_api.auth.idempotency import idempotency_key, replay_headers, run_idempotent
-from books_api.catalogues.bodies import received_file
 from books_api.catalogues.exporter import ExportFormat, export_books
 from books_api.catalogues.schemas import ExportQuery, ImportQuery, ImportReportSchema
 from books_api.catalogues.service import import_file, read_file
+from books_api.catalogues.uploads import received_file
 from books_api.web.openapi import OPERATIONS, Blueprint, problems, request_headers
 
 # Its operations are documented among those of books, whose prefix they share.

@@ -8,8 +8,8 @@ from marshmallow.validate import Length, OneOf
 
 from books_api.books.models import FIELDS
 from books_api.books.schemas import BookQuery
-from books_api.catalogues.columns import parse_mapping
 from books_api.catalogues.exporter import ExportFormat
+from books_api.catalogues.import_columns import parse_mapping
 from books_api.catalogues.staging import ALREADY_THERE, IMPORTED, REJECTED, UPDATED, OnDuplicate
 from books_api.web.fields import BaseQuery, ResponseSchema, Text, choice, query_boolean
 

@@ -1,4 +1,4 @@
-"""A batch of records in Postgres: copied beside the books, matched (matches.sql), written."""
+"""A batch of records in Postgres: copied beside the books, matched (duplicates.sql), written."""
 
 import io
 import re
@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from books_api.books.models import FIELDS
 from books_api.catalogues.records import DATE_KEPT, REDUCED, Record
-from books_api.models import new_id_text
+from books_api.model_base import new_id_text
 
 OnDuplicate = Literal["skip", "update", "add"]
 IMPORTED, UPDATED = "imported", "updated"
@@ -31,7 +31,7 @@ _STAGE = text(f"""
         FROM books WITH NO DATA;
     TRUNCATE import_rows
 """)  # noqa: S608  # names of our own
-_MATCHES = (Path(__file__).parent / "matches.sql").read_text("utf-8")
+_MATCHES = (Path(__file__).parent / "duplicates.sql").read_text("utf-8")
 _FIND = text(_MATCHES)
 # Nobody deletes what is found before it is updated.
 _FIND_AND_LOCK = text(_MATCHES.replace("/* lock */", "FOR NO KEY UPDATE"))

@@ -12,7 +12,7 @@ from redis.exceptions import RedisError, ResponseError
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from books_api.commands import first_line
+from books_api.cli_errors import first_line
 from books_api.config import current_settings
 from books_api.database import APPLICATION, SESSION, autocommit
 from books_api.extensions import redis

@@ -15,7 +15,7 @@ from flask import request
 from sqlalchemy import ColumnElement, Select, Uuid, bindparam, tuple_
 from sqlalchemy.orm import InstrumentedAttribute
 
-from books_api.keys import get_keys
+from books_api.derived_keys import get_keys
 from books_api.web.problems import InvalidInput, Message
 
 LIMIT_MAX = 100

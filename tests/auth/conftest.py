@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 from redis import Redis
 
-from books_api.auth import resets, service, sessions
+from books_api.auth import resets, sessions, users
 from books_api.auth.models import User
 from books_api.extensions import db
 
@@ -32,7 +32,7 @@ def make_reset_token(app):
 
     def make(account):
         with app.app_context():
-            return resets.make_reset_token(service.get_user(UUID(account.id)))
+            return resets.make_reset_token(users.get_user(UUID(account.id)))
 
     return make
 

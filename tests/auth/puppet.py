@@ -7,13 +7,13 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from books_api import create_app
-from books_api.auth import blocklist_filling
+from books_api.auth import blocklist_refill
 
 
 def fill(app):
     with app.app_context():
         try:
-            return blocklist_filling.fill()
+            return blocklist_refill.fill()
         except (RedisError, SQLAlchemyError) as error:
             return repr(error)
 

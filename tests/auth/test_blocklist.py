@@ -14,7 +14,7 @@ from hypothesis.stateful import run_state_machine_as_test as run_machine
 from redis.exceptions import RedisError
 
 from books_api import background
-from books_api.auth import blocklist, blocklist_filling, blocklist_naming
+from books_api.auth import blocklist, blocklist_lease, blocklist_refill
 from books_api.auth.blocklist import FILLING, FRESH, MARKER, PREFIX, Change, merge
 from books_api.auth.revocation import revoking
 from books_api.extensions import db, redis
@@ -230,10 +230,10 @@ def test_value_whose_row_a_failover_has_lost_stays_true(app, client, alice, cont
 
 
 def test_name_is_asked_for_again_before_it_is_believed_no_more(context, monkeypatch):
-    name, now = blocklist_naming.ask(), [time.monotonic()]
-    for module in (background, blocklist_naming):
+    name, now = blocklist_lease.ask(), [time.monotonic()]
+    for module in (background, blocklist_lease):
         monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    trust = blocklist_naming.trust()
+    trust = blocklist_lease.trust()
 
     for _ in range(40):
         now[0] += 0.1
@@ -277,7 +277,7 @@ def fill_elsewhere(app):
 
         def fill():
             with app.app_context():
-                return blocklist_filling.fill()
+                return blocklist_refill.fill()
 
         yield lambda: pool.submit(fill)
 
@@ -315,27 +315,27 @@ def test_many_pages_are_filled(app, context, make_user):
         app,
         "INSERT INTO revocations SELECT 'sid:' || n, 1, now() + interval '1 hour'"
         " FROM generate_series(1, :rows) AS n",
-        rows=2 * blocklist_filling.PAGE + 1,
+        rows=2 * blocklist_refill.PAGE + 1,
     )
     redis.client.flushall()
 
-    assert blocklist_filling.fill()
+    assert blocklist_refill.fill()
     assert (
-        len(list(redis.client.scan_iter(f"{PREFIX}sid:*", 1000))) == 2 * blocklist_filling.PAGE + 1
+        len(list(redis.client.scan_iter(f"{PREFIX}sid:*", 1000))) == 2 * blocklist_refill.PAGE + 1
     )
 
 
 def test_one_filler_at_a_time(context):
-    blocklist.run(blocklist_filling.START, [FILLING], "other")
+    blocklist.run(blocklist_refill.START, [FILLING], "other")
 
-    assert not blocklist_filling.fill()
+    assert not blocklist_refill.fill()
 
 
 def test_whole_copy_stays_believed_while_it_is_filled_again(app, folder, logged_client, alice):
     logged_client.get(f"{BOOKS}/?limit=0", headers=alice.headers)
     with app.app_context():
         redis.client.delete(FRESH)
-        blocklist.run(blocklist_filling.START, [FILLING], "frozen filler")
+        blocklist.run(blocklist_refill.START, [FILLING], "frozen filler")
 
     with statements(folder) as sent:
         logged_client.get(f"{BOOKS}/?limit=0", headers=alice.headers)
@@ -365,20 +365,20 @@ def test_fill_that_failed_is_tried_again(client, alice, context):
 
 def test_fill_of_a_whole_copy_writes_no_entry(app, alice, client, context, commands):
     client.post(f"{AUTH}/logout-all", headers=alice.headers)
-    blocklist_filling.fill()
+    blocklist_refill.fill()
 
-    sent = commands(blocklist_filling.fill)
+    sent = commands(blocklist_refill.fill)
 
     assert not any(command.startswith(f"SET {PREFIX}epoch") for command in sent)
 
 
 def start(random="random"):
-    return blocklist.run(blocklist_filling.START, [FILLING], random)
+    return blocklist.run(blocklist_refill.START, [FILLING], random)
 
 
 def finish(name):
     keys = [FILLING, MARKER, FRESH]
-    return blocklist.run(blocklist_filling.FINISH, keys, name, blocklist_naming.ask())
+    return blocklist.run(blocklist_refill.FINISH, keys, name, blocklist_lease.ask())
 
 
 def test_start_that_arrives_again_names_another_fill(context):
@@ -434,7 +434,7 @@ def test_fill_of_another_server_does_not_hold_up_this_ones(context):
     redis.client.flushall()
     redis.client.set(FILLING, "name:1:2:run_id:replication_id", ex=HOUR)
 
-    assert blocklist_filling.fill()
+    assert blocklist_refill.fill()
 
 
 def test_library_decorator_asks_the_same(make_app, alice, bob):

@@ -8,8 +8,8 @@ import pytest
 import time_machine
 from itsdangerous import URLSafeTimedSerializer
 
-from books_api.auth import resets, service
-from books_api.keys import hkdf
+from books_api.auth import resets, users
+from books_api.derived_keys import hkdf
 from tests.conftest import KEY, PASSWORD
 from tests.helpers import (
     AUTH,
@@ -96,7 +96,7 @@ def expired_by_logout_everywhere(app, client, alice):
 
 def expired_by_a_newer_one(app, client, alice):
     with app.app_context():
-        resets.make_reset_token(service.get_user(UUID(alice.id)))
+        resets.make_reset_token(users.get_user(UUID(alice.id)))
 
 
 def expired_by_new_email(app, client, alice):

@@ -11,7 +11,7 @@ import time_machine
 from redis import Redis
 from sqlalchemy import Engine, event
 
-from books_api.auth import service
+from books_api.auth import users
 from books_api.auth.blocklist import FRESH, MARKER, PENDING, PREFIX
 from books_api.auth.revocation import revoking
 from books_api.config import CLOCK_LEEWAY
@@ -397,7 +397,7 @@ def test_revocation_holds_when_redis_dies_at_the_commit(world, redis_server, rev
 
 def test_value_that_redis_gets_late_does_not_undo_a_later_revocation(world, open_session):
     with world.app.app_context():
-        service.get_user(UUID(world.alice.id)).token_epoch = 1
+        users.get_user(UUID(world.alice.id)).token_epoch = 1
         with revoking([entry_of(world.alice.access_token, "epoch", 1)], "logout"):
             db.session.commit()
             between = elsewhere(open_session, world.alice).access_token
@@ -546,8 +546,8 @@ def test_redis_is_empty_when_the_last_token_has_expired(make_app, alice):
     with time_machine.travel(datetime.now(UTC) - life - timedelta(seconds=CLOCK_LEEWAY - 1)):
         execute(app, "DELETE FROM sessions")
         with app.app_context():
-            user = service.get_user(UUID(alice.id))
-            pairs = [service.sessions.open_session(user, user_agent="") for _ in range(2)]
+            user = users.get_user(UUID(alice.id))
+            pairs = [users.sessions.open_session(user, user_agent="") for _ in range(2)]
             db.session.commit()
         for pair, ending in zip(pairs, ("logout", "logout-all"), strict=True):
             client.post(f"{AUTH}/{ending}", headers=bearer(pair.access_token))

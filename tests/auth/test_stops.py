@@ -16,7 +16,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from books_api.auth import blocklist_filling
+from books_api.auth import blocklist_refill
 from books_api.auth.models import User
 from books_api.auth.revocation import revoking
 from books_api.extensions import db, redis
@@ -107,7 +107,7 @@ def new_world(app, make_user):
             for table in ("users", "revocations"):
                 db.session.execute(text(f"DELETE FROM {table}"))
             db.session.commit()
-            wait_until(blocklist_filling.fill)
+            wait_until(blocklist_refill.fill)
         world = World(app, make_user(), make_user())
         log_out_everywhere(app.test_client(), world.alice.access_token)
         return world
@@ -164,7 +164,7 @@ def forget(world):
 
 def make_whole(world):
     with world.app.app_context():
-        wait_until(blocklist_filling.fill)
+        wait_until(blocklist_refill.fill)
 
 
 def nothing(world):

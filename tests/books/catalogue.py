@@ -21,7 +21,7 @@ from books_api.books.schemas import parse_isbn
 from books_api.config import Settings
 from books_api.database import allow_long, autocommit
 from books_api.extensions import db
-from books_api.models import new_id
+from books_api.model_base import new_id
 from tests.processes import ROOT
 
 FILE = ROOT / "tests" / "data" / "goodreads_books.csv.gz"

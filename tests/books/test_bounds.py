@@ -10,10 +10,10 @@ from sqlalchemy import make_url, text
 
 from books_api.books import unused_words
 from books_api.books.lists import list_books
-from books_api.books.search import slots
+from books_api.books.search import concurrency
 from books_api.database import autocommit, transaction
 from books_api.extensions import db
-from books_api.models import new_id
+from books_api.model_base import new_id
 from tests.helpers import BOOKS, execute, ids_of
 from tests.statements import LOGGED, statements
 
@@ -30,7 +30,7 @@ def run_searches(app):
         def run(account, count):
             for _ in range(count):
                 connection = stack.enter_context(db.engine.connect())
-                take = text(f"SELECT books_take_slot(:owner, {slots.AT_ONCE})")
+                take = text(f"SELECT books_take_slot(:owner, {concurrency.AT_ONCE})")
                 connection.execute(take, {"owner": account.id})
 
         yield run
@@ -38,7 +38,7 @@ def run_searches(app):
 
 @pytest.mark.parametrize("path", [BOOKS, f"{BOOKS}/user/{{id}}"])
 def test_one_search_more_than_may_run_at_once_is_429(client, alice, run_searches, path):
-    run_searches(alice, slots.AT_ONCE)
+    run_searches(alice, concurrency.AT_ONCE)
 
     response = client.get(path.format(id=alice.id) + "?q=momo", headers=alice.headers)
 
@@ -47,7 +47,7 @@ def test_one_search_more_than_may_run_at_once_is_429(client, alice, run_searches
 
 
 def test_as_many_searches_as_may_run_at_once_are_answered(client, alice, run_searches):
-    run_searches(alice, slots.AT_ONCE - 1)
+    run_searches(alice, concurrency.AT_ONCE - 1)
 
     assert client.get(f"{BOOKS}/?q=momo", headers=alice.headers).status_code == 200
 
@@ -55,7 +55,7 @@ def test_as_many_searches_as_may_run_at_once_are_answered(client, alice, run_sea
 def test_a_search_that_has_ended_gives_its_slot_back(client, alice):
     statuses = {
         client.get(f"{BOOKS}/?q=momo&count=true", headers=alice.headers).status_code
-        for _ in range(2 * slots.AT_ONCE)
+        for _ in range(2 * concurrency.AT_ONCE)
     }
 
     assert statuses == {200}
@@ -63,13 +63,13 @@ def test_a_search_that_has_ended_gives_its_slot_back(client, alice):
 
 @pytest.mark.parametrize("query", ["", "?author=ende", "?q=9780306406157"])
 def test_a_list_without_words_needs_no_slot(client, alice, run_searches, query):
-    run_searches(alice, slots.AT_ONCE)
+    run_searches(alice, concurrency.AT_ONCE)
 
     assert client.get(f"{BOOKS}/" + query, headers=alice.headers).status_code == 200
 
 
 def test_the_searches_of_one_user_keep_no_other_from_searching(client, alice, bob, run_searches):
-    run_searches(alice, slots.AT_ONCE)
+    run_searches(alice, concurrency.AT_ONCE)
 
     assert client.get(f"{BOOKS}/?q=momo", headers=bob.headers).status_code == 200
 

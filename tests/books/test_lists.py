@@ -15,7 +15,7 @@ from sqlalchemy import delete, func, insert, update
 from books_api.auth.models import User
 from books_api.books.models import Book
 from books_api.extensions import db
-from books_api.models import new_id
+from books_api.model_base import new_id
 from tests.helpers import AUTH, BOOKS, EXAMPLES, NOBODY, exceptions, ids_of, next_link, walk
 
 SORTS = ["created_at", "updated_at", "title", "author", "published_date", "page_count"]

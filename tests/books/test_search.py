@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from books_api.extensions import db
-from books_api.models import new_id
+from books_api.model_base import new_id
 from books_api.web.pagination import encode_cursor
 from tests.helpers import BOOKS, EXAMPLES, exceptions, ids_of, next_link, walk
 from tests.statements import statements

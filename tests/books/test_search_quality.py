@@ -6,7 +6,7 @@ import io
 from benchmarks.search import queries, work
 from books_api.books.lists import list_books
 from books_api.database import transaction
-from books_api.models import new_id
+from books_api.model_base import new_id
 from tests.books.catalogue import COLUMNS, rows
 
 

@@ -8,10 +8,10 @@ import io
 import pytest
 
 from books_api.books.models import FIELDS
-from books_api.catalogues.bodies import FORMATS
 from books_api.catalogues.exceptions import UnknownColumn, UnreadableCatalogue
 from books_api.catalogues.readers import open_catalogue
 from books_api.catalogues.routes import FILES
+from books_api.catalogues.uploads import FORMATS
 from tests.processes import ROOT
 
 DATA = ROOT / "tests" / "data"

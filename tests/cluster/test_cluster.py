@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from books_api.auth.blocklist_naming import NAMED_SECONDS
+from books_api.auth.blocklist_lease import NAMED_SECONDS
 from tests.cluster.faults import LONG, RECOVERY_MAX, fault
 from tests.cluster.machines import Machine
 from tests.processes import wait_until

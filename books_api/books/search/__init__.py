@@ -1,4 +1,4 @@
-"""Search: what q finds. Any string is a legal q; one that is an ISBN is the filter by ISBN.
+"""Search: what q finds. Any string is a legal q; filters.py turns an ISBN into a filter.
 
 From what was typed to the page, each step a function that can be called alone:
 
@@ -18,6 +18,6 @@ others write in between.
 """
 
 from books_api.books.search.candidates import QUERY, Within, has
-from books_api.books.search.pages import Search, meaning, take_isbn
+from books_api.books.search.pages import Search, meaning
 
-__all__ = ["QUERY", "Search", "Within", "has", "meaning", "take_isbn"]
+__all__ = ["QUERY", "Search", "Within", "has", "meaning"]

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import TSQUERY, TSVECTOR
 
 from books_api.books.models import Book
-from books_api.books.search.slots import in_a_slot
+from books_api.books.search.concurrency import in_a_slot
 from books_api.books.search.words import (
     COMMON,
     SAMPLE,

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from marshmallow import ValidationError
 from sqlalchemy import (
     TEXT,
     Select,
@@ -16,7 +15,6 @@ from sqlalchemy import (
 )
 
 from books_api.books.models import Book
-from books_api.books.schemas import parse_isbn
 from books_api.books.search.candidates import (
     QUERY,
     RANKED,
@@ -26,8 +24,8 @@ from books_api.books.search.candidates import (
     find_candidates,
     has,
 )
+from books_api.books.search.concurrency import in_a_slot, slot_or_refusal
 from books_api.books.search.rank import Ranking
-from books_api.books.search.slots import in_a_slot, slot_or_refusal
 from books_api.books.search.words import telling
 from books_api.database import Statement
 from books_api.web.pagination import Sort, keyset
@@ -35,18 +33,6 @@ from books_api.web.pagination import Sort, keyset
 WALKED = 1_000  # books along the way to a page of what is common
 RANK_SCALE = 1_000_000  # ranks are compared as integers, which a cursor can hold exactly
 RANKING = [Book.title, Book.author, cast(Book.search, TEXT)]
-
-
-def take_isbn(parameters: dict[str, Any]) -> None:
-    """Turn a q that is an ISBN into the filter by ISBN."""
-    try:
-        isbn = parse_isbn(parameters["q"])
-    except ValidationError:
-        return
-    del parameters["q"]
-    # A filter of its own besides: a book has one number, so two ask for none.
-    if parameters.setdefault("isbn", isbn) != isbn:
-        parameters["isbn"] = ""
 
 
 class Search(NamedTuple):

@@ -1,6 +1,6 @@
 """A key for each use."""
 
-from books_api.keys import get_keys, hkdf
+from books_api.derived_keys import get_keys, hkdf
 from tests.conftest import KEY
 
 

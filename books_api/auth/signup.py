@@ -1,10 +1,10 @@
-"""Accounts are made here: by operators, and by sign-up, which may be sent again.
+"""Sign-up, which may be sent again.
 
 The same email and password find the account that the first request has made. The fingerprint of
 the request leaves the password out: only its slow hash is stored.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -12,30 +12,13 @@ import orjson
 from sqlalchemy import func, select
 
 from books_api.auth import passwords
-from books_api.auth.attempts import attempt
 from books_api.auth.exceptions import EmailTaken, KeyReused, UsernameTaken, WrongPassword
 from books_api.auth.idempotency import KEPT, fingerprint_of
+from books_api.auth.lockout import attempt
 from books_api.auth.models import IdempotencyKey, User, UserRow
-from books_api.auth.service import hash_strong, unique_names
+from books_api.auth.users import create_user
 from books_api.database import autocommit
 from books_api.extensions import db
-from books_api.observability.logs import security_event
-
-
-def create_user(
-    password: str, *, then: Callable[[User], None] | None = None, **values: str
-) -> User:
-    """Add an account with these values, and do `then` in its transaction."""
-    password_hash = hash_strong(password, username=values["username"], email=values["email"])
-    user = User(**values, password_hash=password_hash)
-    with unique_names():
-        db.session.add(user)
-        db.session.flush()
-        if then is not None:
-            then(user)
-        db.session.commit()
-    security_event("user_created", user_id=user.id, role=user.role)
-    return user
 
 
 def sign_up(values: Mapping[str, Any], *, key: str | None, network: str) -> tuple[Any, bool]:

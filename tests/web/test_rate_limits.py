@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from books_api.auth import resets, service
+from books_api.auth import resets, users
 from books_api.extensions import redis
 from tests.conftest import PASSWORD, bearer
 from tests.helpers import AUTH, CAROL, NEW_PASSWORD, REFRESH, log_in, together
@@ -164,7 +164,7 @@ def test_request_refused_before_it_does_anything_does_not_count(twice, setting, 
 
 def test_weak_new_password_does_not_use_up_resets(app, twice, alice):
     with app.app_context():
-        token = resets.make_reset_token(service.get_user(UUID(alice.id)))
+        token = resets.make_reset_token(users.get_user(UUID(alice.id)))
     method, path, _ = ROUTES["password_reset_limit"]
     weak, strong = ({"token": token, "new_password": p} for p in ("password1", NEW_PASSWORD))
 

@@ -1,7 +1,7 @@
-"""Accounts: profile, password, and what admins and operators do to them."""
+"""Users: how they are created, their profile, their password, and what admins do to them."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 from uuid import UUID
@@ -45,6 +45,22 @@ def find_user(email: str) -> User:
 def _found(user: User | None) -> User:
     if user is None:
         raise UserNotFound
+    return user
+
+
+def create_user(
+    password: str, *, then: Callable[[User], None] | None = None, **values: str
+) -> User:
+    """Add an account with these values, and do `then` in its transaction."""
+    password_hash = _hash_strong(password, username=values["username"], email=values["email"])
+    user = User(**values, password_hash=password_hash)
+    with unique_names():
+        db.session.add(user)
+        db.session.flush()
+        if then is not None:
+            then(user)
+        db.session.commit()
+    security_event("user_created", user_id=user.id, role=user.role)
     return user
 
 
@@ -172,10 +188,10 @@ def new_password_hash(user: User, password: str) -> str:
     """Return the hash of a new password. Ends the transaction. Raises WeakPassword and TooBusy."""
     username, email = user.username, user.email
     db.session.rollback()  # hashing takes long; no transaction waits for it
-    return hash_strong(password, username=username, email=email, field="new_password")
+    return _hash_strong(password, username=username, email=email, field="new_password")
 
 
-def hash_strong(password: str, **of_user: str) -> str:
+def _hash_strong(password: str, **of_user: str) -> str:
     """Return the hash. Raises WeakPassword and TooBusy."""
     words = current_settings().password_words
     passwords.check_password_strength(password, words=words, **of_user)

@@ -6,7 +6,7 @@ import time
 import pytest
 import time_machine
 
-from books_api.auth import attempts, passwords
+from books_api.auth import lockout, passwords
 from books_api.extensions import redis
 from tests.conftest import NEVER, PASSWORD, bearer
 from tests.helpers import (
@@ -254,7 +254,7 @@ def test_address_of_one_account_is_not_known_to_another(small, alice, bob):
 def test_only_the_last_addresses_are_known(share_app, alice):
     app = share_app(login_account_total_limit="1 per hour")
     client = app.test_client()
-    addresses = [f"192.0.2.{i}" for i in range(attempts.KNOWN_NETWORKS + 1)]
+    addresses = [f"192.0.2.{i}" for i in range(lockout.KNOWN_NETWORKS + 1)]
     for address in addresses:
         log_in(client, alice.email, PASSWORD, address)
     fail_to_log_in(client, alice.email, AWAY)
@@ -266,7 +266,7 @@ def test_only_the_last_addresses_are_known(share_app, alice):
 def test_address_is_forgotten_in_the_end(small, alice):
     log_in(small, alice.email, PASSWORD, HOME)
 
-    with time_machine.travel(time.time() + attempts.KNOWN_SECONDS + 60):
+    with time_machine.travel(time.time() + lockout.KNOWN_SECONDS + 60):
         exhaust(small, alice.email)
         assert log_in(small, alice.email, PASSWORD, HOME).status_code == 429
 

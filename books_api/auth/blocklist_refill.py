@@ -1,6 +1,6 @@
 """How the copy in Redis is made whole, in the background: nobody waits for it.
 
-1. The Redis is named in Postgres, unless it is already: see blocklist_naming.py.
+1. The Redis is named in Postgres, unless it is already: see blocklist_lease.py.
 2. START names the fill by a text with the server's clock and identity, and keeps it in FILLING.
    Delivered again, it makes another name, which no filler knows.
 3. The revoking transactions under way are waited for, and no others are: these may have set their
@@ -24,7 +24,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import bindparam, func, select, text
 
 from books_api.auth import blocklist
-from books_api.auth.blocklist_naming import claim
+from books_api.auth.blocklist_lease import claim
 from books_api.auth.models import Revocation
 from books_api.background import Background
 from books_api.database import Statement

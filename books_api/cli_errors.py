@@ -9,7 +9,7 @@ from psycopg2.errorcodes import UNDEFINED_TABLE
 from redis.exceptions import RedisError
 from sqlalchemy.exc import DBAPIError
 
-from books_api.deadlines import Overdue
+from books_api.watchdog import Overdue
 from books_api.web.problems import Problem
 
 FAILED = 1

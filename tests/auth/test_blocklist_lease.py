@@ -12,7 +12,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
-from books_api.auth import blocklist, blocklist_filling, blocklist_naming
+from books_api.auth import blocklist, blocklist_lease, blocklist_refill
 from books_api.auth.blocklist import MARKER, PREFIX
 from books_api.extensions import redis
 from development.embedded import redis_binary
@@ -24,7 +24,7 @@ from tests.processes import TIMEOUT, free_port, running_program, wait_until
 def quick(monkeypatch):
     """Let a name be believed for a moment only, so that nobody waits for long."""
     for name, seconds in {"TRUST": 0.4, "ASK": 0.1, "DRIFT": 0.1, "NAMING": 1, "NAMED": 1}.items():
-        monkeypatch.setattr(blocklist_naming, f"{name}_SECONDS", seconds)
+        monkeypatch.setattr(blocklist_lease, f"{name}_SECONDS", seconds)
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def promote(server):
 def fill(app):
     execute(app, "UPDATE blocklist_copy SET held_until = now()")
     with app.app_context():
-        assert blocklist_filling.fill()
+        assert blocklist_refill.fill()
 
 
 def test_copy_that_came_by_replication_is_not_believed(make_app, pair, alice):
@@ -238,7 +238,7 @@ def test_marker_of_an_earlier_name_is_not_believed(make_app, pair, alice):
     log_out(there.test_client(), alice)
     execute(here, "UPDATE blocklist_copy SET held_until = now()")
     with here.app_context():
-        blocklist_naming.claim(blocklist.identity())
+        blocklist_lease.claim(blocklist.identity())
 
     assert first.exists(MARKER)
     assert status_of(here.test_client(), alice.access_token) == 401
@@ -266,9 +266,9 @@ def test_name_that_comes_late_is_not_set(app, monkeypatch):
 
         monkeypatch.setattr(time, "sleep", other_claims)
         with pytest.raises(RedisError):
-            blocklist_naming.claim("another:identity")
+            blocklist_lease.claim("another:identity")
 
-        assert blocklist_naming.ask() == "other"
+        assert blocklist_lease.ask() == "other"
 
 
 @pytest.fixture
@@ -297,5 +297,5 @@ def test_standby_postgres_fills_no_redis_and_lets_nobody_in(
     assert statuses == [503, 503]
     with app.app_context():
         with pytest.raises((RedisError, SQLAlchemyError)):
-            blocklist_filling.fill()
+            blocklist_refill.fill()
         assert not redis.client.exists(MARKER)

@@ -17,11 +17,11 @@ from typing import Any, cast
 
 from books_api.auth.exceptions import WrongCredentials, WrongPassword
 from books_api.auth.guard import identity
+from books_api.derived_keys import get_keys
 from books_api.extensions import redis
-from books_api.keys import get_keys
-from books_api.web.limits import client_network, limits
 from books_api.web.openapi import View, problems
 from books_api.web.problems import RateLimited
+from books_api.web.rate_limits import client_network, limits
 
 TIGHT, LOOSE = "login_account_limit", "login_account_total_limit"
 KNOWN_NETWORKS = 20  # for each account, the last ones

@@ -24,7 +24,7 @@ def plain(name: str) -> str:
 
 
 def _load() -> tuple[dict[str, list[str]], set[str], set[str]]:
-    groups = load_table("columns.toml")
+    groups = load_table("import_columns.toml")
     reading = groups.pop("reading")
     known: dict[str, list[str]] = {}
     for group in groups.values():

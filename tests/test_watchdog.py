@@ -22,8 +22,8 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from books_api import PREFIX, create_app, database
 from books_api.config import Settings
 from books_api.database import Statement, autocommit, transaction
-from books_api.deadlines import GREETING, PAUSE, SUSPICION, TICK, DeadlineConnection
 from books_api.extensions import db
+from books_api.watchdog import GREETING, PAUSE, SUSPICION, TICK, DeadlineConnection
 from development.embedded import Postgres
 from tests.conftest import Account, Servers
 from tests.helpers import BOOKS, MOMO, within
