@@ -7,14 +7,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from books_api.books import search
-from books_api.books.filters import (
-    SORTS,
-    add_searcher,
-    conditions,
-    parameters_of,
-    scope_of,
-    within,
-)
+from books_api.books.filters import SORTS, add_searcher, conditions, parameters_of, scope_of, within
 from books_api.books.models import MEMBERS, STORED, Book
 from books_api.database import Statement
 from books_api.web.pagination import Page, Sort, fetch_page, keyset

@@ -9,14 +9,7 @@ import time_machine
 from books_api.auth import lockout, passwords
 from books_api.extensions import redis
 from tests.conftest import NEVER, PASSWORD, bearer
-from tests.helpers import (
-    AUTH,
-    NEW_PASSWORD,
-    fail_to_log_in,
-    log_in,
-    reset_password,
-    together,
-)
+from tests.helpers import AUTH, NEW_PASSWORD, fail_to_log_in, log_in, reset_password, together
 
 HOME, AWAY = "192.0.2.1", "198.51.100.1"
 CONFIRMATIONS = [

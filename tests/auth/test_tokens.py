@@ -5,12 +5,7 @@ import hmac
 import jwt
 
 from tests.conftest import KEY
-from tests.helpers import (
-    claims_of,
-    forge,
-    rotate,
-    status_of,
-)
+from tests.helpers import claims_of, forge, rotate, status_of
 
 OTHER_KEY = KEY[::-1]
 

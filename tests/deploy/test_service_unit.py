@@ -19,13 +19,7 @@ from books_api.config import Settings
 from tests.conftest import KEY, Account
 from tests.deploy.conftest import start_gunicorn
 from tests.helpers import execute
-from tests.processes import (
-    ROOT,
-    TIMEOUT,
-    Gunicorn,
-    gunicorn_config,
-    running_gunicorn,
-)
+from tests.processes import ROOT, TIMEOUT, Gunicorn, gunicorn_config, running_gunicorn
 
 pytestmark = pytest.mark.deploy
 

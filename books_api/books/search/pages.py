@@ -4,15 +4,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import (
-    TEXT,
-    Select,
-    Uuid,
-    bindparam,
-    cast,
-    literal_column,
-    select,
-)
+from sqlalchemy import TEXT, Select, Uuid, bindparam, cast, literal_column, select
 
 from books_api.books.models import Book
 from books_api.books.search.candidates import (
