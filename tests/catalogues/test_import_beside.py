@@ -9,11 +9,21 @@ from werkzeug.security import generate_password_hash
 
 from books_api import database
 from books_api.auth.models import Role
+from books_api.catalogues.exceptions import ImportRunning
 from books_api.catalogues.importer import import_records
 from books_api.catalogues.records import Record
 from books_api.extensions import db
 from tests.conftest import PASSWORD
-from tests.helpers import AUTH, BOOKS, NEW_PASSWORD, elsewhere, execute, locked, released_together
+from tests.helpers import (
+    AUTH,
+    BOOKS,
+    NEW_PASSWORD,
+    elsewhere,
+    execute,
+    locked,
+    released_together,
+    within,
+)
 
 MOMO = Record(2, ["Momo", "Ende"], {"title": "Momo", "author": "Ende"})
 CONTENT = b"title,author\nMomo,Ende\n"
@@ -131,22 +141,31 @@ def test_an_account_that_is_deleted_while_its_import_is_sent_is_401(
     assert response.json["detail"] == "The account of this token is gone."
 
 
-@pytest.fixture
-def impatient(make_impatient_app):
-    """A client of an application that waits for no lock."""
-    return make_impatient_app(lock_timeout=100).test_client()
-
-
-@pytest.mark.parametrize("query", [{}, {"dry_run": "true"}], ids=str)
-def test_an_import_beside_one_of_the_same_user_is_409(impatient, importer, under_way, query):
-    response = send_import(impatient, importer, key="k", **query)
+@pytest.mark.parametrize("options", [{}, {"key": "k"}, {"dry_run": "true"}], ids=str)
+def test_an_import_beside_one_of_the_same_user_is_409_at_once(
+    client, importer, under_way, stored, options
+):
+    with within(1):
+        response = send_import(client, importer, **options)
 
     assert (response.status_code, response.mimetype) == (409, "application/problem+json")
     assert response.json["detail"] == "Another import of this user is still running."
-    assert response.headers["Retry-After"].isdigit()
+    assert response.headers["Retry-After"] == "1"
+    assert stored("id") == []
 
 
-def test_an_import_that_waits_for_another_lock_is_503(servers, impatient, importer):
+def test_an_import_beside_another_reads_no_record(importer, under_way):
+    def records():
+        yield pytest.fail("was read")
+
+    with pytest.raises(ImportRunning), db.engine.connect() as connection:
+        import_records(
+            records(), UUID(importer.id), connection=connection, on_outcome=lambda *_: None
+        )
+
+
+def test_an_import_that_waits_for_another_lock_is_503(servers, make_impatient_app, importer):
+    impatient = make_impatient_app(lock_timeout=100).test_client()
     with locked(servers, "LOCK TABLE books IN EXCLUSIVE MODE"):
         response = send_import(impatient, importer)
 
