@@ -99,13 +99,6 @@ def test_an_outage_is_a_problem_that_tells_nothing_of_it(servers, client, alice,
     )
 
 
-def test_a_strangers_request_is_401_while_redis_is_away(servers, client, book):
-    with away(servers.redis):
-        response = client.get(f"{BOOKS}/{book['id']}")
-
-    assert response.status_code == 401
-
-
 def test_a_redis_that_is_silent_is_503_within_a_second(client, alice, book, silent_redis):
     with within(1):
         response = client.get(f"{BOOKS}/{book['id']}", headers=alice.headers)
@@ -113,28 +106,22 @@ def test_a_redis_that_is_silent_is_503_within_a_second(client, alice, book, sile
     assert_unavailable(response)
 
 
-@pytest.mark.long
-def test_a_pool_without_a_free_connection_is_503(make_app, alice, book):
-    app = make_app(database_pool_size=1)
-
-    with app.app_context(), db.engine.connect():
-        response = app.test_client().get(f"{BOOKS}/{book['id']}", headers=alice.headers)
-
-    assert_unavailable(response)
-
-
-def test_a_statement_over_its_time_is_503(servers, make_impatient_app, alice, book):
+def test_a_statement_over_its_time_is_503_and_the_next_succeeds(
+    servers, make_impatient_app, alice, book
+):
     impatient = make_impatient_app(statement_timeout=100).test_client()
 
     with locked(servers, "LOCK TABLE books IN ACCESS EXCLUSIVE MODE"):
         response = impatient.get(f"{BOOKS}/{book['id']}", headers=alice.headers)
+    again = impatient.get(f"{BOOKS}/{book['id']}", headers=alice.headers)
 
     assert_unavailable(response)
+    assert again.status_code == 200  # its connection still works
 
 
 @pytest.mark.parametrize(("method", "values"), [("PATCH", MOMO), ("DELETE", None)])
-def test_a_wait_for_a_lock_over_its_time_is_503(
-    servers, make_impatient_app, alice, book, method, values
+def test_a_wait_for_a_lock_over_its_time_is_503_and_changes_nothing(
+    servers, client, make_impatient_app, alice, book, method, values
 ):
     impatient = make_impatient_app(lock_timeout=100).test_client()
     path = f"{BOOKS}/{book['id']}"
@@ -143,6 +130,7 @@ def test_a_wait_for_a_lock_over_its_time_is_503(
         response = impatient.open(path, method=method, json=values, headers=alice.headers)
 
     assert_unavailable(response)
+    assert client.get(path, headers=alice.headers).json == book
 
 
 def test_a_crash_of_postgres_in_mid_request_is_503(app, make_app, servers, alice, book):
@@ -183,29 +171,6 @@ def test_a_crash_of_postgres_before_the_answer_leaves_makes_no_other_answer(
         servers.postgres.start()
 
     assert response.status_code == status
-
-
-def test_what_was_503_is_not_done(servers, client, make_impatient_app, alice, book):
-    impatient = make_impatient_app(lock_timeout=100).test_client()
-    path = f"{BOOKS}/{book['id']}"
-
-    with locked(servers, "SELECT FROM books FOR UPDATE"):
-        impatient.patch(path, json=MOMO, headers=alice.headers)
-
-    assert client.get(path, headers=alice.headers).json == book
-
-
-def test_a_connection_works_after_its_statement_was_over_its_time(
-    servers, make_impatient_app, alice, book
-):
-    impatient = make_impatient_app(statement_timeout=100).test_client()
-    path = f"{BOOKS}/{book['id']}"
-    with locked(servers, "LOCK TABLE books IN ACCESS EXCLUSIVE MODE"):
-        impatient.get(path, headers=alice.headers)
-
-    response = impatient.get(path, headers=alice.headers)
-
-    assert response.status_code == 200
 
 
 def test_a_write_on_a_standby_is_503(make_impatient_app, alice, book):

@@ -454,16 +454,21 @@ def test_somebody_elses_id_is_refused_on_every_write(app, client, alice, bob, ma
 @pytest.mark.parametrize(
     ("method", "path"), [("GET", "/users/{id}"), ("PATCH", "/users/{id}"), ("GET", "/users")]
 )
-def test_admin_routes_tell_a_user_nothing(client, alice, bob, method, path):
+def test_admin_routes_tell_a_user_nothing_and_change_nothing(app, client, alice, bob, method, path):
+    before = snapshot(app)
     known, unknown = (
         client.open(
-            f"{AUTH}{path.format(id=user_id)}", method=method, json={}, headers=bob.headers
+            f"{AUTH}{path.format(id=user_id)}",
+            method=method,
+            json={"role": "admin"},
+            headers=bob.headers,
         ).json
         for user_id in (alice.id, uuid4())
     )
 
     assert known["detail"] == unknown["detail"]
     assert known["status"] == unknown["status"] == 403
+    assert snapshot(app) == before
 
 
 # Mass assignment.

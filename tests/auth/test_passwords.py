@@ -207,9 +207,3 @@ def test_password_is_not_changed(app, client, alice, field, values):
     assert (response.status_code, pointers_of(response)) == (422, [f"/{field}"])
     assert snapshot(app) == before
     assert status_of(client, alice.access_token) == 200
-
-
-def test_password_confirmation_that_fails_is_a_security_event(client, alice, events):
-    change_password(client, alice, current_password="wrong password")
-
-    assert len(events("password_confirmation_failed")) == 1

@@ -456,10 +456,11 @@ def test_revoked_token_is_not_let_in_while_redis_is_away(world, redis_server):
     assert status_of(world.client, world.alice.refresh_token) == 503
 
 
-def test_token_that_is_wrong_is_401_while_redis_is_away(world, redis_server):
+@pytest.mark.parametrize("headers", [{}, bearer("a.b.c")], ids=["no token", "a wrong one"])
+def test_who_has_no_good_token_is_401_while_redis_is_away(world, redis_server, headers):
     redis_server.kill()
 
-    assert world.client.get(f"{BOOKS}/", headers=bearer("a.b.c")).status_code == 401
+    assert world.client.get(f"{BOOKS}/", headers=headers).status_code == 401
 
 
 def test_good_token_works_within_a_second_of_redis_being_back(world, redis_server):

@@ -380,15 +380,6 @@ def test_a_page_that_shows_all_is_counted_without_another_statement(
     assert count_statements(f"{BOOKS}/?{query}&count=true") == count_statements(f"{BOOKS}/?{query}")
 
 
-def test_a_count_of_a_users_books_is_of_theirs(client, alice, bob, make_book):
-    make_book(alice)
-    make_book(bob)
-
-    response = client.get(f"{BOOKS}/user/{bob.id}?count=true", headers=alice.headers)
-
-    assert response.headers["X-Total-Count"] == "1"
-
-
 def test_link_keeps_the_filters(client, alice, shelf):
     response = client.get(f"{BOOKS}/?author=J.+R.+R.+Tolki%C3%A9n&limit=1", headers=alice.headers)
 
