@@ -5,7 +5,7 @@ process shuts down the sockets of what is overdue, and libpq fails as on any bro
 wait callback would do so too, but psycopg2 has no COPY with it.) The idle connections go with it,
 and connecting is refused for a moment: nobody else waits in vain for the same server. What waits
 for more than a moment is overdue at once when the server does not greet a newcomer: it is frozen or
-cut off, and no statement of it is merely slow.
+cut off, and no statement of it is merely slow. Each server is asked by a thread of its own.
 
 An overdue write may be done all the same once the server goes on: an Idempotency-Key makes it safe
 to send it again.
@@ -40,6 +40,7 @@ PAUSE = 1.0  # after a time-out, until somebody tries to connect again
 
 _lock = threading.RLock()  # the garbage collector may close a connection in the midst of it
 _open: "weakref.WeakSet[DeadlineConnection]" = weakref.WeakSet()
+_asked: dict[object, float] = {}  # when each server was asked last, by its address
 _thread: threading.Thread | None = None
 
 
@@ -93,7 +94,6 @@ class DeadlineConnection(extensions.connection):
 
     seconds = DEADLINE
     due = inf
-    asked = 0.0
     is_shut = False
     server: "Server | None" = None
 
@@ -104,11 +104,14 @@ class DeadlineConnection(extensions.connection):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.cursor_factory = Cursor
-        # A descriptor of our own: libpq may close its one at any moment, and the number may be
-        # another connection's when we come to use it.
-        self._socket = socket.socket(fileno=os.dup(self.fileno()))
-        self.peer = self._socket.getpeername()
-        weakref.finalize(self, self._socket.close)
+        try:
+            # A descriptor of our own: libpq may close its one at any moment, and the number may be
+            # another connection's when we come to use it.
+            self._socket = socket.socket(fileno=os.dup(self.fileno()))
+            weakref.finalize(self, self._socket.close)
+            self.peer = self._socket.getpeername()
+        except OSError as error:  # it is broken already, or no descriptor is left
+            raise psycopg2.OperationalError(f"Postgres: {error}") from error
         _watch(self)
 
     def rollback(self) -> None:
@@ -123,7 +126,7 @@ class DeadlineConnection(extensions.connection):
 
     def is_suspect(self, now: float) -> bool:
         """Tell whether it has waited for long since it began, or since its server was asked."""
-        return max(self.due - self.seconds, self.asked) + SUSPICION < now
+        return max(self.due - self.seconds, _asked.get(self.peer, 0.0)) + SUSPICION < now
 
     def greets(self) -> bool:
         """Tell whether its server, or the pooler in between, answers a new connection."""
@@ -201,6 +204,7 @@ def _watch(connection: DeadlineConnection) -> None:
     with _lock:
         if _thread is None or not _thread.is_alive():
             _open.clear()  # in a process that was forked: these are its parent's
+            _asked.clear()
             _thread = threading.Thread(target=_run, name="deadlines", daemon=True)
             with suppress(RuntimeError):  # no thread can be had now
                 _thread.start()
@@ -223,13 +227,19 @@ def _run() -> None:
 
 def _shut_overdue(now: float) -> None:
     _give_up([connection for connection in _connections() if connection.due < now])
-    suspects = [connection for connection in _connections() if connection.is_suspect(now)]
-    by_peer = {suspect.peer: suspect for suspect in suspects}
-    silent = {peer for peer, suspect in by_peer.items() if not suspect.greets()}
-    # Others may have had their answers meanwhile.
-    _give_up([one for one in suspects if one.peer in silent and one.is_suspect(now)])
-    for suspect in suspects:
-        suspect.asked = monotonic()
+    suspects = {one.peer: one for one in _connections() if one.is_suspect(now)}
+    for peer, suspect in suspects.items():
+        _asked[peer] = now + 2 * GREETING  # not again before it must have answered
+        with suppress(RuntimeError):  # no thread can be had now
+            threading.Thread(target=_ask, args=(suspect,), daemon=True).start()
+
+
+def _ask(suspect: DeadlineConnection) -> None:
+    begun = monotonic()
+    if not suspect.greets():
+        of_server = [one for one in _connections() if one.peer == suspect.peer]
+        _give_up([one for one in of_server if one.due - one.seconds < begun])
+    _asked[suspect.peer] = monotonic()
 
 
 def _give_up(connections: Sequence[DeadlineConnection]) -> None:

@@ -1,9 +1,11 @@
 """A frozen Postgres, for which the kernel still acknowledges: every wait ends, then all is well."""
 
+import errno
 import itertools
 import os
 import re
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -205,6 +207,35 @@ def test_a_long_transaction_ends_when_its_server_greets_nobody(app_in_haste, ser
         ):
             connection.execute(text("SELECT 1"))
         connection.rollback()
+
+
+def test_silent_servers_are_asked_at_once(app_in_haste, tmp_path):
+    def wait_for(path: str) -> None:
+        with app_in_haste.app_context(), socket.socket(socket.AF_UNIX) as silent:
+            silent.bind(path)
+            silent.listen()
+            with transaction(long=True) as connection:
+                database.driver(connection).peer = path
+                with pytest.raises(OperationalError, match=r"did not answer for [12]"):
+                    connection.execute(text("SELECT pg_sleep(9)"))
+                connection.rollback()
+
+    with ThreadPoolExecutor(3) as pool, within(SUSPICION + GREETING + 4 * TICK):
+        list(pool.map(wait_for, [str(tmp_path / name) for name in "abc"]))
+
+
+def test_connection_that_breaks_at_once_is_503(make_app, alice, monkeypatch):
+    client = make_app().test_client()
+
+    def is_broken(_: object) -> None:
+        raise OSError(errno.ENOTCONN, "not connected")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(socket.socket, "getpeername", is_broken)
+        broken = client.get(BOOKS, headers=alice.headers)
+    afterwards = client.get(BOOKS, headers=alice.headers)
+
+    assert (broken.status_code, afterwards.status_code) == (503, 200)
 
 
 def test_a_server_that_cannot_be_asked_from_here_is_given_time(app_in_haste, settings):
