@@ -70,24 +70,27 @@ if os.environ.get("LOG_FORMAT") != "text":
 
 
 def on_reload(server: Any) -> None:
-    old = set(server.WORKERS)
+    server.replaced = old = set(server.WORKERS)
     server.num_workers = len(old) + server.cfg.workers
     threading.Thread(target=_end_when_replaced, args=(server, old), daemon=True).start()
 
 
 def _end_when_replaced(server: Any, old: set[int]) -> None:
-    new = 0
-    while new < server.cfg.workers:
+    new: list[Any] = []
+    while len(new) < server.cfg.workers or not all(map(_serves, new)):
         time.sleep(0.1)
-        new = sum(_serves(worker) for pid, worker in list(server.WORKERS.items()) if pid not in old)
+        new = [worker for pid, worker in list(server.WORKERS.items()) if pid not in old]
+    if server.replaced is not old:  # a later reload ends these, too, when its own serve
+        return
     server.num_workers = server.cfg.workers
     for pid in old & set(server.WORKERS):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
     while old & set(server.WORKERS):
         time.sleep(0.1)
-    with contextlib.suppress(KeyError, FileNotFoundError):  # ExecReload waits for it
-        os.unlink(f"{os.environ['RUNTIME_DIRECTORY']}/reload")
+    if server.replaced is old:
+        with contextlib.suppress(KeyError, FileNotFoundError):  # ExecReload waits for it
+            os.unlink(f"{os.environ['RUNTIME_DIRECTORY']}/reload")
 
 
 def _serves(worker: Any) -> bool:

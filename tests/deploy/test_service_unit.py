@@ -1,5 +1,6 @@
 """The systemd units, as far as they can be checked where systemd is not the first process."""
 
+import os
 import re
 import shutil
 import signal
@@ -19,11 +20,25 @@ from books_api.config import Settings
 from tests.conftest import KEY, Account
 from tests.deploy.conftest import start_gunicorn
 from tests.helpers import execute
-from tests.processes import ROOT, TIMEOUT, Gunicorn, gunicorn_config, running_gunicorn
+from tests.processes import ROOT, TIMEOUT, Gunicorn, gunicorn_config, running_gunicorn, wait_until
 
 pytestmark = pytest.mark.deploy
 
 UNITS = sorted(path.name for path in (ROOT / "deploy").glob("books-api*.*er*"))
+HELD = """
+import os
+from pathlib import Path
+from time import sleep
+
+folder = Path(__file__).parent
+held = folder / f"{os.getpid()}.held"
+if (folder / "hold").exists():
+    held.touch()
+while held.exists():
+    sleep(0.1)
+from wsgi import app
+(folder / f"{os.getpid()}.loaded").touch()
+"""
 EXPOSURE_MAX = 1.5  # of 10, by systemd-analyze's count
 
 
@@ -112,11 +127,10 @@ def status(started: Gunicorn, account: Account) -> int:
     return requests.get(url, headers=account.headers, timeout=TIMEOUT).status_code
 
 
-def reload(started: Gunicorn) -> subprocess.CompletedProcess[str]:
+def reload(started: Gunicorn, seconds: int = 60) -> subprocess.CompletedProcess[str]:
     """Run the unit's ExecReload lines as systemd does: one after the other, until one fails."""
-    lines = re.findall(
-        r"(?m)^ExecReload=(.*)$", (ROOT / "deploy" / "books-api.service").read_text()
-    )
+    unit = (ROOT / "deploy" / "books-api.service").read_text()
+    lines = re.findall(r"(?m)^ExecReload=(.*)$", unit.replace("timeout 60", f"timeout {seconds}"))
     script = " && ".join(lines).replace(
         "/opt/books-api/.venv/bin", str(Path(sys.executable).parent)
     )
@@ -141,6 +155,15 @@ def test_a_reload_has_read_the_settings_when_it_returns(started, set_key, alice)
     assert status(started, alice) == 200
 
 
+def test_a_reload_whose_old_workers_live_on_has_failed(started):
+    os.kill(started.process.pid, signal.SIGSTOP)
+
+    result = reload(started, seconds=1)
+
+    os.kill(started.process.pid, signal.SIGCONT)
+    assert result.returncode != 0
+
+
 def test_old_workers_serve_until_the_new_ones_have_loaded(app, settings, folder, tmp_path):
     (tmp_path / "slow.py").write_text("import time\ntime.sleep(3)\nfrom wsgi import app\n")
     options = ("--pythonpath", str(tmp_path))
@@ -155,6 +178,30 @@ def test_old_workers_serve_until_the_new_ones_have_loaded(app, settings, folder,
 
         assert longest < 2
         assert len(slow.workers()) == 2
+
+
+def test_two_reloads_at_once_leave_somebody_who_serves(app, settings, folder, tmp_path):
+    (tmp_path / "held.py").write_text(HELD)
+    # gunicorn heeds the second signal when it has waited so long for the old workers.
+    options = ("--pythonpath", str(tmp_path), "--graceful-timeout", "1")
+    with running_gunicorn(folder, settings, *options, target="held:app") as gunicorn:
+        old = set(gunicorn.workers())
+        (tmp_path / "hold").touch()
+        held = []
+        for number in (2, 4):
+            gunicorn.process.send_signal(signal.SIGHUP)
+            wait_until(lambda number=number: len(list(tmp_path.glob("*.held"))) == number)
+            held.append(set(tmp_path.glob("*.held")).difference(*held))
+        for path in held[0]:
+            path.unlink()
+        wait_until(lambda: len(list(tmp_path.glob("*.loaded"))) == len(old) + 2)
+        time.sleep(1)
+        served = requests.get(f"{gunicorn.url}/healthz", timeout=3)
+        for path in held[1]:
+            path.unlink()
+        wait_until(lambda: {int(path.stem) for path in held[1]} == set(gunicorn.workers()))
+
+    assert served.ok
 
 
 @pytest.mark.parametrize(
