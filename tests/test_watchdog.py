@@ -21,7 +21,7 @@ from sqlalchemy import event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from books_api import PREFIX, create_app, database
+from books_api import PREFIX, create_app, database, watchdog
 from books_api.config import Settings
 from books_api.database import Statement, autocommit, transaction
 from books_api.extensions import db
@@ -74,6 +74,7 @@ def app_in_haste(
     """
     monkeypatch.setattr(database, "DEADLINE", SHORT)
     monkeypatch.setattr(DeadlineConnection, "seconds", SHORT)
+    monkeypatch.setattr(watchdog, "TICK", 0.05)
     app = create_app(replace(settings, database_pool_size=3))
     with app.app_context():
         with autocommit(), autocommit(), autocommit():
