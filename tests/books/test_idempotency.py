@@ -46,16 +46,22 @@ def kept(app):
     return kept
 
 
+@pytest.fixture(scope="module")
+def gunicorn(migrated_app, settings, folder):
+    """Two workers, which are mortal."""
+    with running_gunicorn(folder, settings, target="tests.books.mortal:app") as gunicorn:
+        yield gunicorn
+
+
 @pytest.fixture
-def post(app, alice, settings, folder):
-    """Send a request with the key to gunicorn, whose two workers are mortal."""
+def post(alice, gunicorn):
+    """Send a request with the key to gunicorn."""
 
     def post(**headers):
         headers = {**alice.headers, "Idempotency-Key": KEY, **headers}
         return requests.post(gunicorn.url + BOOKS, json=MOMO, headers=headers, timeout=TIMEOUT)
 
-    with running_gunicorn(folder, settings, target="tests.books.mortal:app") as gunicorn:
-        yield post
+    return post
 
 
 def age_keys(app, interval):

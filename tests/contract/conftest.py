@@ -24,10 +24,15 @@ def document(app: Flask) -> dict[str, Any]:
     return dict(orjson.loads(app.extensions["openapi"]))
 
 
-@pytest.fixture
-def server(app: Flask, settings: Settings, tmp_path: Path) -> Iterator[Gunicorn]:
+@pytest.fixture(scope="module")
+def gunicorn(migrated_app: Flask, settings: Settings, folder: Path) -> Iterator[Gunicorn]:
     config = str(Path(__file__).with_name("gunicorn_config.py"))
     environ = {"ACCESS_TOKEN_EXPIRE_MINUTES": DAY, **dict.fromkeys(LIMITS, NEVER)}
-    with running_gunicorn(tmp_path, settings, "-c", config, **environ) as server:
-        yield server
-    assert server.errors() == []
+    with running_gunicorn(folder, settings, "-c", config, **environ) as gunicorn:
+        yield gunicorn
+
+
+@pytest.fixture
+def server(app: Flask, gunicorn: Gunicorn) -> Iterator[Gunicorn]:
+    yield gunicorn
+    assert gunicorn.errors() == []
