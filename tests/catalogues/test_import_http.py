@@ -442,8 +442,8 @@ def test_postgres_gone_in_the_middle_is_503(app, alice, send, stored):
 # Cut off
 
 
-@pytest.fixture
-def gunicorn(app, settings, folder):
+@pytest.fixture(scope="module")
+def gunicorn(migrated_app, settings, folder):
     with running_gunicorn(folder, settings, WEB_CONCURRENCY="1") as gunicorn:
         yield gunicorn
 

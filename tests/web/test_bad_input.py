@@ -480,14 +480,6 @@ def test_an_isbn_is_stored_or_refused(client, alice, digits, check):
 
 
 @EXAMPLES
-@given(isbn=st.text("0123456789Xx- \u2013", min_size=14, max_size=20))
-def test_no_isbn_is_a_500(client, alice, isbn):
-    response = client.post(f"{BOOKS}/", json={**MOMO, "isbn": isbn}, headers=alice.headers)
-
-    assert response.status_code == 422
-
-
-@EXAMPLES
 @given(date=st.from_regex(r"[0-9]{4}(-[0-9]{2}(-[0-9]{2})?)?", fullmatch=True))
 def test_a_date_is_stored_or_refused(client, alice, date):
     response = client.post(
