@@ -10,7 +10,7 @@
 
 import os
 import select
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, cast
 
@@ -134,6 +134,17 @@ def allow_long(connection: Connection) -> None:
     """Let the connection's transaction take longer than a request may."""
     connection.execute(LONG)
     driver(connection).seconds = LONG_DEADLINE
+
+
+@contextmanager
+def translate(sqlstate: str, problem: Callable[[], Exception]) -> Iterator[None]:
+    """Raise the problem for an error with this SQLSTATE in the body of the `with`."""
+    try:
+        yield
+    except DBAPIError as error:
+        if getattr(error.orig, "pgcode", None) != sqlstate:
+            raise
+        raise problem() from error
 
 
 def driver(connection: Connection) -> DeadlineConnection:

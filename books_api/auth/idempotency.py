@@ -6,9 +6,10 @@ https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -17,11 +18,10 @@ from flask import request
 from psycopg2.errorcodes import FOREIGN_KEY_VIOLATION
 from sqlalchemy import Connection, bindparam, func, select
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.exc import IntegrityError
 
 from books_api.auth.exceptions import InvalidKey, KeyInUse, KeyReused, TokenRevoked
 from books_api.auth.models import IDEMPOTENCY_KEY_MAX, IdempotencyKey
-from books_api.database import transaction
+from books_api.database import transaction, translate
 from books_api.web.openapi import IDEMPOTENCY_KEY
 
 KEPT = timedelta(hours=24)
@@ -39,6 +39,9 @@ _STORE = _INSERT.on_conflict_do_update(  # an expired one that is not pruned yet
     index_elements=[IdempotencyKey.user_id, IdempotencyKey.key],
     set_={"created_at": func.now()}
     | {name: getattr(_INSERT.excluded, name) for name in ("fingerprint", "body")},
+)
+owner_must_exist = partial(
+    translate, FOREIGN_KEY_VIOLATION, partial(TokenRevoked, "The account of this token is gone.")
 )
 
 
@@ -88,17 +91,6 @@ def run_idempotent(
 def fingerprint_of(operation: bytes, values: Mapping[str, Any]) -> bytes:
     """Return what identifies the content of a request."""
     return operation + hashlib.sha256(orjson.dumps(values, option=orjson.OPT_SORT_KEYS)).digest()
-
-
-@contextmanager
-def owner_must_exist() -> Iterator[None]:
-    """Turn a foreign key's refusal, in the body of the `with`, into TokenRevoked."""
-    try:
-        yield
-    except IntegrityError as error:
-        if getattr(error.orig, "pgcode", None) != FOREIGN_KEY_VIOLATION:
-            raise
-        raise TokenRevoked("The account of this token is gone.") from error
 
 
 def replay_headers(is_replay: bool) -> dict[str, str]:

@@ -11,13 +11,12 @@ from uuid import UUID
 
 from psycopg2.errorcodes import LOCK_NOT_AVAILABLE
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import OperationalError
 
 from books_api.auth.idempotency import owner_must_exist
 from books_api.catalogues.exceptions import ImportRunning, UnreadableCatalogue
 from books_api.catalogues.records import Record
 from books_api.catalogues.staging import REJECTED, OnDuplicate, Outcome, write
-from books_api.database import transaction
+from books_api.database import transaction, translate
 
 BATCH = 2_000  # records in one COPY: well inside the statement time-out
 HOPELESS = 10_000  # records, all of them rejected: a request ends there
@@ -124,11 +123,7 @@ def _import_batch(
 
 def _take_turn(owner: UUID, connection: Connection, *, wait: bool) -> None:
     # Of each batch: Postgres ends a transaction that sends it nothing for long.
-    try:
+    with translate(LOCK_NOT_AVAILABLE, ImportRunning):
         taken = connection.scalar(_LOCK if wait else _TRY_LOCK, {"owner": str(owner)})
-    except OperationalError as error:
-        if getattr(error.orig, "pgcode", None) != LOCK_NOT_AVAILABLE:
-            raise
-        raise ImportRunning from error
     if taken is False:  # who waits is given nothing
         raise ImportRunning

@@ -1,15 +1,14 @@
 """How many searches one user may have running at once."""
 
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
-
-from sqlalchemy.exc import DBAPIError
+from collections.abc import Collection
+from functools import partial
 
 from books_api.books.exceptions import TooManySearches
-from books_api.database import Statement
+from books_api.database import Statement, translate
 
 AT_ONCE = 4  # searches of one user: they may keep Postgres busy, a list does not
 NO_SLOT = "U0429"  # the SQLSTATE of books_take_slot()
+slot_or_refusal = partial(translate, NO_SLOT, TooManySearches)
 
 
 def in_a_slot(names: Collection[str], statement: Statement) -> Statement:
@@ -17,14 +16,3 @@ def in_a_slot(names: Collection[str], statement: Statement) -> Statement:
     if "searcher" in names:
         statement.text = f"SELECT books_take_slot(%(searcher)s, {AT_ONCE}); {statement.text}"
     return statement
-
-
-@contextmanager
-def slot_or_refusal() -> Iterator[None]:
-    """Translate the refusal of a slot. Raises TooManySearches."""
-    try:
-        yield
-    except DBAPIError as error:
-        if getattr(error.orig, "pgcode", None) == NO_SLOT:
-            raise TooManySearches from error
-        raise
