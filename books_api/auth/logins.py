@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -17,7 +17,7 @@ from books_api.auth.exceptions import TooManyScriptTokens, WrongCredentials
 from books_api.auth.idempotency import fingerprint_of, run_idempotent
 from books_api.auth.lockout import attempt
 from books_api.auth.models import Session, SessionRow, User
-from books_api.auth.revocation import Entry, known_epoch, revoking
+from books_api.auth.revocation import Entry, commit_revoking, known_epoch
 from books_api.auth.sessions import (
     NO_KEY_UPDATE,
     TokenPair,
@@ -89,8 +89,7 @@ def _log_in(found: Row[Any], password: str, user_agent: str) -> tuple[User, Toke
     user.token_epoch = max(user.token_epoch, known)
     entries = _make_room(user)
     pair = open_session(user, user_agent=user_agent)
-    with revoking(entries, "login_cap") if entries else nullcontext():
-        db.session.commit()
+    commit_revoking(entries, "login_cap")
     security_event("login", user_id=user.id, session_id=pair.session_id)
     return user, pair
 

@@ -4,7 +4,7 @@ auth/blocklist.py is their copy in Redis, and argues that a token that is revoke
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -47,6 +47,12 @@ def is_revoked(identity: Identity) -> bool:
 def known_epoch(user_id: object) -> int:
     """Return the user's epoch that Redis knows, 0 if none. Raises RedisError."""
     return blocklist.read((f"epoch:{user_id}",))[0]
+
+
+def commit_revoking(entries: Sequence[Entry], reason: str) -> None:
+    """Commit the session's transaction, and revoke with it what the entries name, if anything."""
+    with revoking(entries, reason) if entries else nullcontext():
+        db.session.commit()
 
 
 @contextmanager

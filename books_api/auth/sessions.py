@@ -14,7 +14,7 @@ from sqlalchemy import BindParameter, ColumnElement, and_, delete
 from books_api.auth import tokens
 from books_api.auth.exceptions import SessionNotFound, TokenRevoked
 from books_api.auth.models import USER_AGENT_MAX, Session, User
-from books_api.auth.revocation import Entry, revoking
+from books_api.auth.revocation import Entry, commit_revoking
 from books_api.auth.tokens import Identity
 from books_api.config import current_settings
 from books_api.extensions import db
@@ -96,7 +96,7 @@ def end_session(identity: Identity, session_id: UUID) -> None:
 def raise_epoch(user: User, *, keep: Session | None = None) -> Entry:
     """End, in the transaction, every session of the user but `keep`.
 
-    The user's row must be locked. Returns what revoking() has to publish: tokens of an older
+    The user's row must be locked. Returns what commit_revoking() has to publish: tokens of an older
     epoch are dead, those issued from now on are good.
     """
     now = datetime.now(UTC)
@@ -110,7 +110,7 @@ def raise_epoch(user: User, *, keep: Session | None = None) -> Entry:
 
 
 def ended(session_id: UUID | str, expires_at: datetime) -> Entry:
-    """Return what revoking() has to publish of a session that is deleted."""
+    """Return what commit_revoking() has to publish of a session that is deleted."""
     return Entry(f"sid:{session_id}", 1, _last_token(expires_at, datetime.now(UTC)), ends=1)
 
 
@@ -127,8 +127,7 @@ def end(session_id: str, user_id: str, reason: str, *also: Entry) -> None:
     )
     if expires_at is None:
         raise SessionNotFound
-    with revoking([ended(session_id, expires_at), *also], reason):
-        db.session.commit()
+    commit_revoking([ended(session_id, expires_at), *also], reason)
 
 
 def token_pair(user: User, session: Session) -> TokenPair:

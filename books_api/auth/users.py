@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +19,7 @@ from books_api.auth.exceptions import (
     WrongPassword,
 )
 from books_api.auth.models import Role, Session, User
-from books_api.auth.revocation import revoking
+from books_api.auth.revocation import commit_revoking
 from books_api.auth.sessions import NO_KEY_UPDATE, TokenPair, live_user
 from books_api.auth.tokens import Identity
 from books_api.config import current_settings
@@ -98,8 +98,7 @@ def change_password(identity: Identity, current_password: str, new_password: str
     user.password_hash = new_hash
     entry = sessions.raise_epoch(user, keep=session)
     pair = sessions.restart(user, session)
-    with revoking([entry], "password_changed"):
-        db.session.commit()
+    commit_revoking([entry], "password_changed")
     security_event("password_changed", user_id=user.id, session_id=session.id)
     return pair
 
@@ -107,8 +106,7 @@ def change_password(identity: Identity, current_password: str, new_password: str
 def logout_everywhere(identity: Identity) -> None:
     """End every session of the user. Raises TokenRefused."""
     user = live_user(identity, for_update=True)
-    with revoking([sessions.raise_epoch(user)], "logout_everywhere"):
-        db.session.commit()
+    commit_revoking([sessions.raise_epoch(user)], "logout_everywhere")
     security_event("logout_everywhere", user_id=user.id, session_id=identity.session_id)
 
 
@@ -144,8 +142,7 @@ def update_user(
     )
     for name, value in changes.items():
         setattr(user, name, value)
-    with revoking([sessions.raise_epoch(user)], "user_changed") if revoked else nullcontext():
-        db.session.commit()
+    commit_revoking([sessions.raise_epoch(user)] if revoked else [], "user_changed")
     security_event("user_changed", user_id=user_id, **_by(editor), **changes)
     return user
 
@@ -160,8 +157,7 @@ def _delete(user_id: UUID, *, editor: Identity | None) -> None:
     user = lock_user(user_id, delete=True)
     entry = sessions.raise_epoch(user)
     db.session.delete(user)
-    with revoking([entry], "user_deleted"):
-        db.session.commit()
+    commit_revoking([entry], "user_deleted")
     security_event("user_deleted", user_id=user_id, **_by(editor))
 
 
@@ -201,8 +197,7 @@ def _hash_strong(password: str, **of_user: str) -> str:
 def store_password_hash(user: User, password_hash: str) -> None:
     """Give the locked user a password, end every session, and commit."""
     user.password_hash = password_hash
-    with revoking([sessions.raise_epoch(user)], "password_set"):
-        db.session.commit()
+    commit_revoking([sessions.raise_epoch(user)], "password_set")
     security_event("password_set", user_id=user.id)
 
 

@@ -29,6 +29,7 @@ from books_api.extensions import db
 
 SOME_REJECTED = 3
 GZIP_MAGIC = b"\x1f\x8b"
+NAMED: dict[str, Format] = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 
 group = OperatorGroup("books", help="Import and export catalogues.")
 
@@ -93,10 +94,11 @@ def import_(
         fail(f"--map {error.messages[0]}", USAGE)
     user_id = owner_id(owner)
     on_duplicate = on_duplicate or ("add" if duplicates else "skip")
+    suffix = Path(file.lower().removesuffix(".gz")).suffix
     with opened(file) as raw:
         try:
             catalogue = open_catalogue(
-                raw, format=named_format(file), mapping=mapping, encoding=encoding, strict=strict
+                raw, format=NAMED.get(suffix), mapping=mapping, encoding=encoding, strict=strict
             )
         except UnreadableCatalogue as error:
             fail(f"{file}: {error}")
@@ -123,16 +125,6 @@ def owner_id(email: str) -> UUID:
         return find_user(email).id
     finally:
         db.session.rollback()
-
-
-def named_format(file: str) -> Format | None:
-    """Return the format that the name of the file says; None when it says nothing."""
-    match Path(file.lower().removesuffix(".gz")).suffix:
-        case ".jsonl" | ".ndjson":
-            return "jsonl"
-        case ".csv" | ".tsv":
-            return "csv"
-    return None
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from books_api.observability.metrics import IN_FLIGHT, count_request
 REQUEST_ID = re.compile(r"[0-9A-Za-z._-]{8,64}")
 # Asked every few seconds: only a failure is worth a line.
 PROBES = frozenset(("/healthz", "/readyz", "/metrics"))
-UNMATCHED_ROUTE = "unknown"
+UNMATCHED = ("unknown", "unknown")
 
 
 class Request(flask.Request):
@@ -51,12 +51,10 @@ def finish(response: Response) -> Response:
         else:
             response.headers.set("Cache-Control", "no-store")
     status = response.status_code
-    if request.url_rule is None:
-        route = UNMATCHED_ROUTE
-        count_request(UNMATCHED_ROUTE, route, status, seconds)  # the method may be any word
-    else:
-        route = request.url_rule.rule
-        count_request(request.method, route, status, seconds)
+    method, route = UNMATCHED  # without a rule the method, too, may be any word
+    if request.url_rule is not None:
+        method, route = request.method, request.url_rule.rule
+    count_request(method, route, status, seconds)
     if route not in PROBES or status >= 400:
         log_request(route, status, seconds)
     return response
