@@ -5,7 +5,7 @@ from pathlib import Path
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from books_api import auth, books, catalogues, cli, database, derived_keys, me
+from books_api import auth, books, catalogues, cli, database, me
 from books_api.auth import blocklist_lease, blocklist_refill, tokens
 from books_api.config import Settings, flask_config
 from books_api.extensions import api, cors, db, jwt, migrate, redis
@@ -44,7 +44,6 @@ def create_app(settings: Settings | None = None) -> Flask:
     metrics.init_app(app)
     migrate.init_app(app, db, directory=str(MIGRATIONS))
     redis.init_app(app, make_redis_client(settings.redis_url))
-    derived_keys.init_app(app)
     jwt.init_app(app)
     tokens.init_app(app)
     blocklist_lease.init_app(app)

@@ -1,7 +1,14 @@
 """A key for each use."""
 
-from books_api.derived_keys import get_keys, hkdf
+from typing import get_args
+
+from books_api.derived_keys import Use, get_keys, hkdf
 from tests.conftest import KEY
+
+
+def keys_of(app):
+    with app.app_context():
+        return {use: get_keys(use) for use in get_args(Use)}
 
 
 def test_derivation_is_that_of_rfc_5869():
@@ -11,8 +18,7 @@ def test_derivation_is_that_of_rfc_5869():
 
 
 def test_every_use_has_another_key(app):
-    with app.app_context():
-        keys = [KEY.encode(), *(key for use in app.extensions["keys"] for key in get_keys(use))]
+    keys = [KEY.encode(), *(key for keys in keys_of(app).values() for key in keys)]
 
     assert len(keys) == len(set(keys)) > 1
 
@@ -20,6 +26,4 @@ def test_every_use_has_another_key(app):
 def test_key_before_the_secret_was_changed_comes_second(app, make_app):
     changed = make_app(jwt_secret_key=KEY[::-1], jwt_secret_key_previous=KEY)
 
-    assert all(
-        changed.extensions["keys"][use][1:] == keys for use, keys in app.extensions["keys"].items()
-    )
+    assert {use: keys[1:] for use, keys in keys_of(changed).items()} == keys_of(app)
