@@ -6,10 +6,10 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from books_api.catalogues.dates import DateOrder
 from books_api.catalogues.encodings import LINE_MAX
 from books_api.catalogues.exceptions import UnreadableCatalogue
 from books_api.catalogues.import_columns import known_in
+from books_api.catalogues.import_dates import DateOrder
 from books_api.catalogues.records import ID, check_number
 
 HOPELESS = 10_000  # rows, none of which fits: the file is given up

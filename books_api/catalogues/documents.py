@@ -11,9 +11,9 @@ from typing import Any
 
 import ijson
 
-from books_api.catalogues.dates import DateOrder
 from books_api.catalogues.exceptions import UnreadableCatalogue
 from books_api.catalogues.import_columns import KNOWN_COLUMNS, plain
+from books_api.catalogues.import_dates import DateOrder
 from books_api.catalogues.records import ID, check_number
 
 DEPTH_MAX = 50  # ijson takes quadratic time for the path of what lies deep

@@ -9,10 +9,10 @@ from typing import IO, Literal, NamedTuple
 import orjson
 from marshmallow import ValidationError
 
-from books_api.catalogues.dates import Order
 from books_api.catalogues.encodings import LINE_MAX, open_text
 from books_api.catalogues.exceptions import UnreadableCatalogue
 from books_api.catalogues.import_columns import KNOWN_COLUMNS, check_fields, plain, shown
+from books_api.catalogues.import_dates import Order
 from books_api.catalogues.records import Record, Row
 from books_api.catalogues.repair import read_book
 from books_api.catalogues.sources import BLANK, DUMPED, open_csv, open_document, open_json_lines

@@ -9,9 +9,9 @@ from marshmallow import ValidationError
 
 from books_api.books.models import TITLE_MAX
 from books_api.books.schemas import BookInputSchema
-from books_api.catalogues.dates import Order, parse_date
 from books_api.catalogues.import_columns import ISBNS
-from books_api.catalogues.isbns import read_isbn
+from books_api.catalogues.import_dates import Order, parse_date
+from books_api.catalogues.import_isbns import read_isbn
 from books_api.catalogues.records import NO_PAGES, Note, left_out
 from books_api.catalogues.tables import BROKEN
 from books_api.catalogues.values import clean, flatten

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import orjson
 
 from books_api.books.models import MEMBERS
-from books_api.catalogues.dates import DateOrder
 from books_api.catalogues.dialects import (
     Survey,
     find_delimiter,
@@ -25,6 +24,7 @@ from books_api.catalogues.documents import KEYS_MAX, read_document, survey_docum
 from books_api.catalogues.encodings import LINE_MAX, read_lines
 from books_api.catalogues.exceptions import UnknownColumn, UnreadableCatalogue
 from books_api.catalogues.import_columns import check_columns, find_columns
+from books_api.catalogues.import_dates import DateOrder
 from books_api.catalogues.records import ID, QUOTES, Note, Row, check_number
 from books_api.catalogues.spreadsheets import MARK, unescape
 

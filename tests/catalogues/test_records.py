@@ -8,10 +8,10 @@ from marshmallow import ValidationError
 
 from books_api.books.schemas import BookInputSchema
 from books_api.catalogues import records as notes
-from books_api.catalogues.dates import DateOrder, parse_date
 from books_api.catalogues.encodings import open_text, read_lines
 from books_api.catalogues.exceptions import UnknownColumn, UnreadableCatalogue
 from books_api.catalogues.import_columns import find_columns
+from books_api.catalogues.import_dates import DateOrder, parse_date
 from books_api.catalogues.readers import open_catalogue, reason
 from books_api.catalogues.repair import read_book
 from books_api.catalogues.values import flatten

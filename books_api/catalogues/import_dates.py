@@ -1,4 +1,4 @@
-"""Dates as people write them, to YYYY, YYYY-MM or YYYY-MM-DD, without a guess.
+"""Dates as people write them in files, to the forms of the API (books/schemas.py), without a guess.
 
 No library does this: dateutil and dateparser fill in what is missing and choose an order.
 """
