@@ -10,7 +10,7 @@ from rapidfuzz.utils import default_process
 from books_api.books.search.words import Meaning, Word
 
 LIKENESS = 0.3  # what the likeness of the texts counts beside the words
-_SUBTITLE = re.compile(r"\s*(?:\([^()]*\)\s*$|:.*)")
+_SUBTITLE = re.compile(r"\([^()]*\)\s*$|:.*")
 _BETWEEN_NAMES = re.compile("[/;,]")
 
 
@@ -32,8 +32,10 @@ class Ranking:
         """
         had = 0.0
         for share, meanings in self.words:
-            found = (n for n, lexemes in meanings if all(lexeme in search for lexeme in lexemes))
-            had += share * next(found, 0.0)
+            for nearness, lexemes in meanings:
+                if all(map(search.__contains__, lexemes)):
+                    had += share * nearness
+                    break
         return had + LIKENESS * likeness(self.typed, title, author)
 
 
@@ -47,10 +49,12 @@ def needles(meaning: Meaning) -> list[str]:
 
 def likeness(typed: str, title: str, author: str) -> float:
     """Return from 0 to 1 how like the title, its main part, or a name or surname of the author."""
-    texts = {plain(title), plain(_SUBTITLE.sub("", title))}
+    texts = [plain(title)]
+    if ":" in title or ")" in title:
+        texts.append(plain(_SUBTITLE.sub("", title)))
     for name in map(plain, _BETWEEN_NAMES.split(author)):
-        texts |= {name, name.rpartition(" ")[2]}
-    return max(ratio(typed, text) for text in texts) / 100
+        texts += name, name.rpartition(" ")[2]
+    return max([ratio(typed, text) for text in texts]) / 100
 
 
 def plain(text: str) -> str:
@@ -60,5 +64,5 @@ def plain(text: str) -> str:
     """
     if not text.isascii():
         letters = unicodedata.normalize("NFKD", text)
-        text = "".join(letter for letter in letters if not unicodedata.combining(letter))
+        text = "".join([letter for letter in letters if not unicodedata.combining(letter)])
     return " ".join(default_process(text.replace("&", " and ")).split())
