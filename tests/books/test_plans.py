@@ -235,6 +235,11 @@ def test_words_of_very_many_books_are_not_looked_up(owner, q, sort):
     assert look_ups() == look_ups(list_books(limit=20, sort=sort, filters=filters).cursor) == 0
 
 
+@pytest.mark.parametrize("q", ["the", "of", "t"])
+def test_a_common_word_is_looked_for_among_the_few_books_of_a_filter(owner, q):
+    assert looked_up(lambda: list_books(limit=20, filters={"q": q, "publisher": "vintage"})) == 0
+
+
 def test_a_word_of_very_many_books_is_ranked_when_a_filter_leaves_few(owner):
     found = list_books(limit=100, filters={"q": "the", "author": "rowling"}).rows
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import text
 
+from books_api.books.search import candidates
 from books_api.extensions import db
 from books_api.model_base import new_id
 from books_api.web.pagination import encode_cursor
@@ -502,3 +503,23 @@ def test_a_cursor_of_a_walk_from_before_the_upgrade_is_refused(app, client, alic
     response = client.get(f"{BOOKS}/?{query}&cursor={cursor}", headers=alice.headers)
 
     assert (response.status_code, response.json["errors"][0]["code"]) == (422, "not-a-cursor")
+
+
+@pytest.fixture
+def short_walk(monkeypatch):
+    """Let a search read two books one by one at most."""
+    candidates._by_walk.cache_clear()
+    monkeypatch.setattr(candidates, "WALKED", 2)
+    yield
+    candidates._by_walk.cache_clear()
+
+
+@pytest.mark.usefixtures("short_walk")
+def test_what_all_of_ones_books_have_is_found_beyond_those_that_are_read_one_by_one(
+    client, alice, make_book
+):
+    mine = {make_book(alice, title=f"The {title}")["id"] for title in "abcde"}
+
+    found = client.get(f"{BOOKS}/?q=the&user_uid={alice.id}", headers=alice.headers)
+
+    assert set(ids_of(found.json)) == mine

@@ -4,17 +4,19 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import TEXT, Select, Uuid, bindparam, cast, literal_column, select
+from sqlalchemy import TEXT, Select, bindparam, cast, literal_column, select
 
 from books_api.books.models import Book
 from books_api.books.search.candidates import (
     QUERY,
     RANKED,
+    WALKED,
     Found,
     Within,
     at_place,
     find_candidates,
     has,
+    look_up,
 )
 from books_api.books.search.concurrency import in_a_slot, slot_or_refusal
 from books_api.books.search.rank import Ranking
@@ -22,8 +24,8 @@ from books_api.books.search.words import telling
 from books_api.database import Statement
 from books_api.web.pagination import Sort, keyset
 
-WALKED = 1_000  # books along the way to a page of what is common
 RANK_SCALE = 1_000_000  # ranks are compared as integers, which a cursor can hold exactly
+NEWEST = Sort(Book.created_at, Book.id, descending=True)
 RANKING = [Book.title, Book.author, cast(Book.search, TEXT)]
 
 
@@ -35,31 +37,33 @@ class Search(NamedTuple):
     sort: Sort | None  # None is best first
     after: bool
 
+    @property
+    def order(self) -> Sort:
+        """Return by what those are sorted that are too many to be ranked."""
+        return self.sort or NEWEST
+
     @slot_or_refusal()
     def rows(self, place: Any = None, **parameters: Any) -> list[tuple[Any, ...]]:
         """Return the columns, the sort key and the place of the next page.
 
         Raises TooManySearches.
         """
-        is_ranked = self.sort is None and parameters.get("after_key", 1) > 0
+        is_ranked = self.sort is None and isinstance(parameters.get("after_key", 0), int)
         columns = [*self.columns, *RANKING] if is_ranked else [Book.id]
-        most = RANKED if is_ranked else 0
         if not self.after:
-            found = find_candidates(self.within, parameters, columns, most)
+            found = find_candidates(self.within, parameters, columns, RANKED)
         else:
             found = at_place(*place)
             if is_ranked:  # and goes on being ranked, though others have added to it
-                matching = _matching(self.within, tuple(columns))
-                books = matching.rows(**parameters, query=found.query, most=2 * most)
-                found = found._replace(books=books)
+                limits = {"most": 2 * RANKED, "few": 2 * RANKED}
+                found = look_up(found, self.within, parameters | limits, columns)
         if found is None:
             return []
-        if is_ranked and found.books and (self.after or len(found.books) <= most):
+        if is_ranked and not found.is_many:
             rows = ranked(found, parameters)
         else:
             found = found._replace(words=telling(found.words))  # the others would only rank
-            walk = _walk(self) if found.is_common else None
-            rows = walk.rows(**parameters, query=found.query) if walk else []
+            rows = _walk(self).rows(**parameters, query=found.query) if found.is_many else []
             if len(rows) < parameters["rows"]:
                 rows = _list(self).rows(**parameters, query=found.query)
         return [(*row, found.place) for row in rows]
@@ -85,22 +89,14 @@ def meaning(within: Within, parameters: dict[str, Any], place: Any = None) -> st
 
 
 @lru_cache
-def _matching(within: Within, columns: tuple[Any, ...]) -> Statement:
-    books = select(*columns).where(*within.conditions, has(QUERY)).limit(bindparam("most"))
-    return in_a_slot(within.names, Statement(books))
-
-
-@lru_cache
 def _list(search: Search) -> Statement:
     # All that is found, before any of it is sorted: Postgres would rather walk along the sort's
     # index, and read all books when few have the words.
-    key = search.sort.key if search.sort else Book.id
-    columns: Any = (Book.id, key.label("key"))
+    columns: Any = (Book.id, search.order.key.label("key"))
     found = select(*columns).where(*search.within.conditions, has(QUERY)).cte("found")
-    all_found = found.prefix_with("MATERIALIZED").c
-    descending = search.sort is None or search.sort.descending
-    by = Sort(all_found.key, all_found.id, descending) if search.sort else None
-    page = _sorted(search._replace(sort=by), select(all_found.id), all_found)
+    books = found.prefix_with("MATERIALIZED").c
+    by = Sort(books.key, books.id, search.order.descending)
+    page = keyset(select(books.id), by, after=search.after)
     return _page(search, select(page.subquery().c.id))
 
 
@@ -108,21 +104,15 @@ def _list(search: Search) -> Statement:
 def _walk(search: Search) -> Statement:
     # What is common is found soon along the sort's index; that of words would read a long list.
     columns: Any = (Book.id, Book.search)
-    books = select(*columns).where(*search.within.conditions)
-    walked = _sorted(search, books).limit(literal_column(str(WALKED))).subquery()
-    found = select(walked.c.id).where(has(QUERY, walked.c.search)).limit(bindparam("rows"))
+    books = keyset(
+        select(*columns).where(*search.within.conditions), search.order, after=search.after
+    )
+    walked = books.limit(literal_column(str(WALKED))).subquery().c
+    found = select(walked.id).where(has(QUERY, walked.search)).limit(bindparam("rows"))
     return _page(search, found)
 
 
 def _page(search: Search, ids: Select[Any]) -> Statement:
-    page = select(*search.columns).where(Book.id.in_(ids))
-    return in_a_slot(search.within.names, Statement(_sorted(search, page)))
-
-
-def _sorted(search: Search, books: Select[Any], of: Any = Book) -> Select[Any]:
-    if search.sort:
-        return keyset(books, search.sort, after=search.after)
-    if search.after:  # newest first: ids are in order of time, which needs no other index
-        books = books.where(of.id < bindparam("after_id", type_=Uuid(as_uuid=False)))
-    books = books.add_columns(literal_column("0")).order_by(of.id.desc())
-    return books.limit(bindparam("rows"))
+    books = select(*search.columns).where(Book.id.in_(ids))
+    page = keyset(books, search.order, after=False)
+    return in_a_slot(search.within.names, Statement(page))

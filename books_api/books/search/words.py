@@ -8,6 +8,7 @@ from math import log
 from typing import Any, NamedTuple
 
 from rapidfuzz.distance import OSA
+from rapidfuzz.process import extract
 from sqlalchemy import ColumnElement, Select, select, text
 
 from books_api.books.models import Book
@@ -15,6 +16,7 @@ from books_api.database import Statement
 
 SAMPLE = 300  # of the newest books: what is common there is common
 COMMON = SAMPLE // 40
+NEWEST = (Book.created_at.desc(), Book.id.desc())
 TELLING = 4  # words, the rarest, that decide which books are looked at
 NEAR_MAX = 12  # words that a typo makes of one
 OTHER = 0.8  # how near another meaning is to what was typed, which is 1
@@ -34,6 +36,7 @@ _COUNTED = text("""(
         ) AS words OFFSET 0
     ) AS queries OFFSET 0
 ) AS counted""")
+_IS_WHOLE = text(f"(SELECT count(*) FROM sample) < {SAMPLE}")  # noqa: S608  # of our own
 # Both halves are words of some book, the most even first; a letter may have been typed for the
 # space.
 _HALVES = """ARRAY(
@@ -110,15 +113,14 @@ class Word:
 
 def sample(conditions: Iterable[ColumnElement[bool]]) -> Select[Any]:
     """Return the statement of the newest books that the filters let through."""
-    newest = (Book.created_at.desc(), Book.id.desc())
-    return select(Book.search).where(*conditions).order_by(*newest).limit(SAMPLE)
+    return select(Book.search).where(*conditions).order_by(*NEWEST).limit(SAMPLE)
 
 
 def reading(conditions: Iterable[ColumnElement[bool]], *, of_owner: bool) -> Statement:
-    """Return the statement that parts :q into words."""
+    """Return the statement that parts :q into words, and says whether all books are counted."""
     halves = _HALVES_OF_OWNER if of_owner else _HALVES_OF_ALL
     of = sample(conditions).cte("sample").prefix_with("MATERIALIZED")
-    columns = (text("word"), text("parts"), text("books"), halves)
+    columns = (text("word"), text("parts"), text("books"), halves, _IS_WHOLE)
     return Statement(select(*columns).select_from(_COUNTED).add_cte(of).order_by(text("n")))
 
 
@@ -126,9 +128,9 @@ def understand(rows: Sequence[Sequence[Any]]) -> list[Word]:
     """Return the words of what reading() has read, with all meanings but typos."""
     words = [
         Word(word, books, is_last=n == len(rows), meanings=[Meaning(parts)])
-        for n, (word, parts, books, _) in enumerate(rows, 1)
+        for n, (word, parts, books, *_) in enumerate(rows, 1)
     ]
-    for word, (typed, parts, _, halves) in zip(words, rows, strict=True):
+    for word, (typed, parts, _, halves, *_) in zip(words, rows, strict=True):
         word.meanings.extend(Meaning(half.split(" "), OTHER) for half in halves)
         if word.is_last:
             word.meanings.append(Meaning(parts, OTHER, is_unfinished=True))
@@ -194,7 +196,7 @@ def with_typos(words: Sequence[Word], owner: str | None = None) -> list[Word]:
         return list(words)
     typed = [each for word in misspelt for each in {word.typed, *swapped(word)}]
     rows = _NEAR_OF_OWNER.rows(words=typed, user_uid=owner) if owner else _NEAR.rows(words=typed)
-    found = [word for (word,) in rows]
+    found = list(dict.fromkeys(word for (word,) in rows))
     return [
         replace(word, meanings=word.meanings + near(word, found)) if word in misspelt else word
         for word in words
@@ -209,11 +211,25 @@ def swapped(word: Word) -> set[str]:
     return {typed[:n] + typed[n + 1] + typed[n] + typed[n + 2 :] for n in range(3)}
 
 
-def near(word: Word, found: Iterable[str]) -> list[Meaning]:
+def near(word: Word, found: Sequence[str]) -> list[Meaning]:
     """Return those of the words found that the word may mean, the nearest first."""
-    typos = {other: misspelling(word.typed, other, is_last=word.is_last) for other in found}
+    # All are compared in one loop in C; few are looked at one by one.
+    compared = [(found, 2)]
+    if word.is_last:
+        lengths = range(len(word.typed) - 1, len(word.typed) + 2)
+        compared += [([other[:length] for other in found], 1) for length in lengths]
+    close = {
+        place
+        for texts, most in compared
+        for *_, place in extract(
+            word.typed, texts, scorer=OSA.distance, score_cutoff=most, limit=None
+        )
+    }
     # Of equals what was learned first: the commonest, as a rule.
-    meant = sorted((other for other in typos if typos[other]), key=lambda other: typos[other])
+    typos = [
+        (misspelling(word.typed, found[place], is_last=word.is_last), place) for place in close
+    ]
+    meant = [found[place] for count, place in sorted(typos) if count]
     return [Meaning([other], OTHER) for other in meant[:NEAR_MAX]]
 
 
