@@ -11,6 +11,7 @@ from books_api.config import Settings, flask_config
 from books_api.extensions import api, cors, db, jwt, migrate, redis
 from books_api.observability import health, logs, metrics, requests
 from books_api.redis_client import make_redis_client
+from books_api.standby import Standby
 from books_api.version import __version__
 from books_api.web import docs, errors, openapi, parsing, rate_limits
 
@@ -41,6 +42,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     requests.init_app(app)
     parsing.init_app(app)
     database.init_app(app)
+    if settings.database_read_url:
+        app.extensions[database.STANDBY] = Standby(app)
     metrics.init_app(app)
     migrate.init_app(app, db, directory=str(MIGRATIONS))
     redis.init_app(app, make_redis_client(settings.redis_url))

@@ -28,7 +28,8 @@ WELL_KNOWN_KEYS = {
     "192b9bdd22ab9ed4d12e236c78afcb9a393ec15f71bbf5dc987d54727823bcbf",  # Flask's quick start
 }
 # Each of these may stand in a file instead, which NAME_FILE names.
-SECRETS = ("DATABASE_URL", "REDIS_URL", "JWT_SECRET_KEY", "JWT_SECRET_KEY_PREVIOUS")
+KEYS = ("JWT_SECRET_KEY", "JWT_SECRET_KEY_PREVIOUS")
+SECRETS = ("DATABASE_URL", "DATABASE_READ_URL", "REDIS_URL", *KEYS)
 # A variable that begins so is meant for this service. DATABASE_ and REDIS_ are not among them:
 # platforms set variables of their own with these, and so does Kubernetes with a service's name.
 PREFIXES = ("JWT_", "SIGNUP_", "SIGN_UP_", "REFRESH_TOKEN_", "PASSWORD_RESET_", "CORS_")
@@ -53,6 +54,7 @@ class Settings:
     database_url: str
     redis_url: str
     jwt_secret_key: str
+    database_read_url: str | None = None
     jwt_secret_key_previous: str | None = None
     jwt_algorithm: str = "HS256"
     access_token_expires: timedelta = timedelta(minutes=15)
@@ -81,6 +83,7 @@ class Settings:
         algorithm = read.str("JWT_ALGORITHM", cls.jwt_algorithm, validate=_one_of(*KEY_BYTES))
         settings = cls(
             database_url=read.database_url("DATABASE_URL"),
+            database_read_url=read.database_read_url("DATABASE_READ_URL", None),
             redis_url=read.redis_url("REDIS_URL", read.redis_host()),
             jwt_secret_key=read.key("JWT_SECRET_KEY", algorithm=algorithm),
             jwt_secret_key_previous=read.key("JWT_SECRET_KEY_PREVIOUS", None, algorithm=algorithm),
@@ -207,6 +210,7 @@ def _key(key: str | None, algorithm: str | None) -> str | None:
 
 PARSERS: dict[str, Callable[..., Any]] = {
     "database_url": database_url,
+    "database_read_url": lambda url: url and database_url(url, "standby"),
     "redis_url": redis_url,
     "key": _key,
     "integer": _integer,
@@ -237,7 +241,6 @@ def flask_config(settings: Settings) -> dict[str, Any]:
         "JWT_DECODE_ISSUER": "books-api",
         "JWT_ENCODE_AUDIENCE": "books-api",
         "JWT_DECODE_AUDIENCE": "books-api",
-        "SQLALCHEMY_DATABASE_URI": settings.database_url,
         "API_TITLE": "Books API",
         "API_VERSION": __version__,
         "OPENAPI_VERSION": "3.1.0",

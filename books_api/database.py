@@ -10,13 +10,13 @@
 
 import os
 import select
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, cast
 
 import psycopg2
-from flask import Flask
-from sqlalchemy import ClauseElement, Connection, event, text
+from flask import Flask, current_app
+from sqlalchemy import ClauseElement, Connection, Engine, event, text
 from sqlalchemy.dialects.postgresql import psycopg2 as dialect
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, DisconnectionError
@@ -26,6 +26,8 @@ from books_api.extensions import db
 from books_api.observability.metrics import WatchedPool
 from books_api.watchdog import DEADLINE, DeadlineConnection, Server
 
+Rows = list[tuple[Any, ...]]
+STANDBY = "standby"  # the engine of DATABASE_READ_URL, and the extension that asks it
 APPLICATION = "books-api"  # what Postgres knows a process by, with its id
 # libpq's words, see its documentation, 32.1.2 and 32.1.1: seconds, but tcp_user_timeout.
 CONNECT = {
@@ -48,21 +50,27 @@ LONG_DEADLINE = 11 * 60.0  # seconds
 
 def init_app(app: Flask) -> None:
     """Bind the database."""
-    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(app.config["SETTINGS"])
+    settings: Settings = app.config["SETTINGS"]
+    urls = {None: settings.database_url, STANDBY: settings.database_read_url}
+    app.config["SQLALCHEMY_BINDS"] = {
+        name: engine_options(settings, url, name or "primary") for name, url in urls.items() if url
+    }
     db.init_app(app)
     app.teardown_appcontext(_end_transaction)
     with app.app_context():
-        event.listen(db.engine, "do_connect", Server().connect)
-        event.listen(db.engine, "connect", _connected)
-        event.listen(db.engine, "checkout", _check_out)
+        for engine in db.engines.values():
+            event.listen(engine, "do_connect", Server().connect)
+            event.listen(engine, "connect", _connected)
+            event.listen(engine, "checkout", _check_out)
 
 
-def engine_options(settings: Settings) -> dict[str, Any]:
-    """Return SQLAlchemy's engine options. What `options` in DATABASE_URL sets wins over ours."""
+def engine_options(settings: Settings, url: str, server: str) -> dict[str, Any]:
+    """Return SQLAlchemy's engine options. What `options` in the URL sets wins over ours."""
     ours = " ".join(f"-c {name}={value}" for name, value in SESSION.items())
-    query = make_url(settings.database_url).query
+    query = make_url(url).query
     theirs = query.get("options", "")
     return {
+        "url": url,
         "poolclass": WatchedPool,
         "pool_size": settings.database_pool_size,
         "max_overflow": 0,
@@ -71,8 +79,8 @@ def engine_options(settings: Settings) -> dict[str, Any]:
         "connect_args": {
             **CONNECT,
             "application_name": f"{APPLICATION} {os.getpid()}",
-            # A standby is refused: its rows are late, and it takes none.
-            "target_session_attrs": query.get("target_session_attrs", "primary"),
+            # A standby is no primary: its rows are late, and it takes none.
+            "target_session_attrs": query.get("target_session_attrs", server),
             "options": f"{ours} {theirs} -c timezone=UTC",
             "connection_factory": DeadlineConnection,
         },
@@ -88,9 +96,7 @@ class Statement:
         compiled = statement.compile(dialect=postgres)
         self.text, self.parameters = str(compiled), compiled.params
 
-    def rows(
-        self, *, connection: Connection | None = None, **parameters: Any
-    ) -> list[tuple[Any, ...]]:
+    def rows(self, *, connection: Connection | None = None, **parameters: Any) -> Rows:
         """Return the rows; a UUID is text, both ways. Raises DBAPIError and TimeoutError.
 
         It is committed at once unless it joins the transaction of a connection.
@@ -99,19 +105,29 @@ class Statement:
         try:
             if connection is not None:
                 return driver(connection).rows(self.text, parameters)
-            pooled = db.engine.raw_connection()
-            dbapi_connection = cast(DeadlineConnection, pooled.dbapi_connection)
-            try:
-                dbapi_connection.autocommit = True
-                return dbapi_connection.rows(self.text, parameters)
-            except psycopg2.Error:
-                if dbapi_connection.closed:
-                    pooled.invalidate()
-                raise
-            finally:
-                pooled.close()
+            engines = db.engines
+            if len(engines) > 1:
+                late: Rows | None = current_app.extensions[STANDBY].rows(self.text, parameters)
+                if late is not None:
+                    return late
+            return pooled_rows(engines[None], self.text, parameters)
         except psycopg2.Error as error:
             raise DBAPIError.instance(self.text, None, error, psycopg2.Error) from error
+
+
+def pooled_rows(engine: Engine, statement: str, parameters: Mapping[str, Any]) -> Rows:
+    """Return the rows of the driver's statement, committed at once. Raises psycopg2.Error too."""
+    pooled = engine.raw_connection()
+    dbapi_connection = cast(DeadlineConnection, pooled.dbapi_connection)
+    try:
+        dbapi_connection.autocommit = True
+        return dbapi_connection.rows(statement, parameters)
+    except psycopg2.Error:
+        if dbapi_connection.closed:
+            pooled.invalidate()
+        raise
+    finally:
+        pooled.close()
 
 
 @contextmanager

@@ -13,10 +13,10 @@ from sqlalchemy.exc import ArgumentError
 DRIVER = "postgresql+psycopg2://"
 
 
-def database_url(url: str) -> str:
+def database_url(url: str, of_several: str = "read-write") -> str:
     """Return the SQLAlchemy URL, for psycopg2, of any usual spelling of a Postgres URL.
 
-    Raises marshmallow's ValidationError.
+    Of several hosts it takes one that is `of_several`. Raises marshmallow's ValidationError.
     """
     match = re.fullmatch(r"postgres(?:ql)?(?:\+(?:asyncpg|psycopg2?))?://(.*)", url, re.DOTALL)
     if match is None:
@@ -27,7 +27,7 @@ def database_url(url: str) -> str:
         user, names, path, _, query = hosts.groups()
         parts = [f"host={name}" for name in names.split(",")]
         if "target_session_attrs=" not in query:
-            parts.append("target_session_attrs=read-write")
+            parts.append(f"target_session_attrs={of_several}")
         rest = f"{user}{path}?{'&'.join(parts + [query] * bool(query))}"
     try:
         parsed = make_url(DRIVER + rest)

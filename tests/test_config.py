@@ -50,6 +50,7 @@ def connection_arguments(url):
 
 
 DEFAULTS = {
+    "database_read_url": None,
     "jwt_algorithm": "HS256",
     "jwt_secret_key_previous": None,
     "access_token_expires": timedelta(minutes=15),
@@ -70,6 +71,12 @@ def test_a_setting_has_its_default():
 @pytest.mark.parametrize(
     ("variable", "text", "name", "value"),
     [
+        (
+            "DATABASE_READ_URL",
+            "postgresql://db2,db3/books",
+            "database_read_url",
+            "postgresql+psycopg2:///books?host=db2&host=db3&target_session_attrs=standby",
+        ),
         ("JWT_ALGORITHM", "HS512", "jwt_algorithm", "HS512"),
         ("JWT_SECRET_KEY_PREVIOUS", KEY[::-1], "jwt_secret_key_previous", KEY[::-1]),
         ("JWT_SECRET_KEY_PREVIOUS", "", "jwt_secret_key_previous", None),
@@ -148,6 +155,7 @@ REFUSED = {
         *("postgresql://db:port/books", "postgresql://db:99999/books"),
         *("postgresql://h1,h2", "postgresql://h1:x,h2:5432/books"),
     ],
+    "DATABASE_READ_URL": ["db2", "mysql://db2/books", "postgresql://db2"],
     "REDIS_URL": [
         *(None, "", "redis", "redis://", "cache:6379", "http://cache", "memcached://cache"),
         *("redis+cluster://cache", "redis://cache:port/0", "redis://cache:99999/0"),
@@ -219,6 +227,7 @@ def secret_file(tmp_path):
         ("JWT_SECRET_KEY", "jwt_secret_key", KEY[::-1]),
         ("JWT_SECRET_KEY_PREVIOUS", "jwt_secret_key_previous", KEY[::-1]),
         ("DATABASE_URL", "database_url", "postgresql+psycopg2://db/books"),
+        ("DATABASE_READ_URL", "database_read_url", "postgresql+psycopg2://db2/books"),
         ("REDIS_URL", "redis_url", "rediss://:secret@cache/1"),
     ],
 )

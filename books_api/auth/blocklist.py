@@ -42,18 +42,21 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from sqlalchemy import BigInteger, cast, extract, func, text
 
-from books_api.auth.blocklist_lease import trust
+from books_api.auth.blocklist_lease import DRIFT_SECONDS, trust
 from books_api.auth.models import Revocation
 from books_api.database import Statement
 from books_api.extensions import redis
 from books_api.observability.metrics import REDIS_ASKED, REDIS_FALLBACKS
 from books_api.redis_client import identify
+from books_api.standby import LATE_MAX
 
 # The braces keep all keys in one slot of a Redis Cluster, as MGET and the scripts need.
 ASKED, FALLBACKS = REDIS_ASKED.labels("revocation"), REDIS_FALLBACKS.labels("revocation")
 PREFIX = "{books}:"
 MARKER, FRESH, FILLING = PREFIX + "named", PREFIX + "fresh", PREFIX + "filling"
 PENDING = "?"
+MARKS = "wrote:"  # of everybody; with an id behind it, of a user: see revocation.py
+MARKED_MS = round((LATE_MAX + DRIFT_SECONDS) * 1000)
 TRUST_SECONDS = 1  # how long a connection is taken to lead to the same primary
 ADVISORY_LOCK = 0x626F6F6B  # any number, as long as nothing else locks it
 
@@ -88,18 +91,18 @@ def pending_of(transaction_id: str) -> str:
     return f"{PENDING}{transaction_id}-{secrets.token_hex(8)}"
 
 
-def read(keys: Sequence[str]) -> list[int]:
-    """Return the values of the keys, 0 where there is none. Raises RedisError.
+def read(keys: Sequence[str], marks: Sequence[str] = ()) -> list[int]:
+    """Return the values of the keys, and of the marks, 0 where there is none. Raises RedisError.
 
-    Where the copy is not believed, or a revocation is under way, Postgres answers.
+    Where the copy is not believed, or a revocation is under way, Postgres answers, and 1 for marks.
     """
-    marker, fresh, *found = _read_copy([MARKER, FRESH, *(PREFIX + key for key in keys)])
+    marker, fresh, *found = _read_copy([MARKER, FRESH, *(PREFIX + key for key in (*keys, *marks))])
     texts = [text or "" for text in found]
     told = trust()
     if told.believes(marker) and PENDING not in "".join(texts):
         values = [int(text or 0) for text in texts]
     else:
-        values = _ask_postgres(keys, texts)
+        values = _ask_postgres(keys, texts[: len(keys)]) + [1] * len(marks)
         if marker != told.name:  # otherwise only the name had to be asked for again
             FALLBACKS.inc()
     if fresh is None or marker != told.name:

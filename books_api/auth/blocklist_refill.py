@@ -67,8 +67,9 @@ def fill() -> bool:
         if more := len(rows) == PAGE:
             after = rows[-1][0]
             time.sleep(time.perf_counter() - begin)  # half of a processor is for the requests
-    keys = [blocklist.FILLING, blocklist.MARKER, blocklist.FRESH]
-    if not blocklist.run(FINISH, keys, name, of_redis):
+    everybody = blocklist.PREFIX + blocklist.MARKS
+    keys = [blocklist.FILLING, blocklist.MARKER, blocklist.FRESH, everybody]
+    if not blocklist.run(FINISH, keys, name, of_redis, blocklist.MARKED_MS):
         raise RedisError("Redis has lost what it was filled with.")
     REFILLS.inc()
     return True

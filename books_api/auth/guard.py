@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, cast
 
-from flask import g, request
+from flask import current_app, g, request
 
 from books_api.auth import tokens
 from books_api.auth.exceptions import (
@@ -17,8 +17,9 @@ from books_api.auth.exceptions import (
     TokenRevoked,
 )
 from books_api.auth.models import Role
-from books_api.auth.revocation import is_revoked
+from books_api.auth.revocation import is_revoked, mark
 from books_api.auth.tokens import Identity, TokenType
+from books_api.database import STANDBY
 from books_api.extensions import jwt
 from books_api.web.openapi import View, documented
 from books_api.web.problems import problem_response
@@ -32,22 +33,33 @@ def identity() -> Identity:
 
 
 def token_required(
-    *types: TokenType, login: bool = False, role: Role | None = None
+    *types: TokenType,
+    login: bool = False,
+    role: Role | None = None,
+    late: bool = False,
+    writes: bool = False,
 ) -> Callable[[View], View]:
     """Let in who bears a token of one of the types (access if none is named), not revoked.
 
-    A read-only token is refused on unsafe methods; with `login`, every script's token is. Raises
-    TokenRefused, TokenReadOnly, LoginRequired, RoleRequired; RedisError when Redis is silent.
+    A read-only token is refused on unsafe methods; with `login`, every script's token is. With
+    `late` a standby may answer, but no further page, which must not be older than the one before;
+    with `writes` its user's next reads are not late. Raises TokenRefused, TokenReadOnly,
+    LoginRequired, RoleRequired; RedisError when Redis is silent.
     """
     accepted = types or ("access",)
 
     def decorator(view: View) -> View:
         @wraps(view)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
-            who = authenticate(accepted, login=login)
+            uses_standby = (late or writes) and STANDBY in current_app.extensions
+            is_late = uses_standby and late and "cursor" not in request.args
+            who = authenticate(accepted, login=login, late=is_late)
             if role not in (None, who.role):
                 raise RoleRequired(f"Only for users with the role {role}.")
-            return view(*args, **kwargs)
+            answer = view(*args, **kwargs)
+            if uses_standby and writes:
+                mark(who.user_id)
+            return answer
 
         return documented(security=[{"bearer": []}])(cast(View, wrapper))
 
@@ -61,7 +73,7 @@ def sent_by_admin() -> bool:
     return authenticate(("access",), login=True).is_admin
 
 
-def authenticate(accepted: tuple[str, ...], *, login: bool = False) -> Identity:
+def authenticate(accepted: tuple[str, ...], *, login: bool = False, late: bool = False) -> Identity:
     """Return whose bearer token the request carries (RFC 6750, 2.1), as token_required() says."""
     scheme, _, token = request.headers.get("Authorization", "").strip().partition(" ")
     if scheme.lower() != "bearer":
@@ -72,7 +84,7 @@ def authenticate(accepted: tuple[str, ...], *, login: bool = False) -> Identity:
     g.bearer = who = tokens.verify(token)  # for security events, let in or not
     if who.type not in accepted:
         raise TokenRefused(f"This is a {who.type} token; send the {accepted[0]} token.")
-    if is_revoked(who):
+    if is_revoked(who, late=late):
         raise TokenRevoked
     g.identity = who
     if who.scope == "read" and request.method not in SAFE_METHODS:

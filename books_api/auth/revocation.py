@@ -1,25 +1,37 @@
 """What has ended: rows of `revocations`, written in the transaction that revokes.
 
 auth/blocklist.py is their copy in Redis, and argues that a token that is revoked stays so.
+
+Redis has marks, too, so that nobody misses what he has just written because a standby does not have
+it yet: before a write is answered, its user is marked for as long as a standby may be late. Who is
+marked reads from the primary, and so does who cannot believe the copy. A mark is set in the Redis
+that is named; a fill, which follows when another is named or this one has lost its memory, marks
+everybody. A write that cannot be marked is answered so much later.
 """
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from flask import g
 from redis.exceptions import RedisError
 from sqlalchemy import Text, cast, func, select
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import SQLAlchemyError
 
 from books_api.auth import blocklist
 from books_api.auth.blocklist import Change, OtherRedis
-from books_api.auth.blocklist_lease import claim
+from books_api.auth.blocklist_lease import ask, claim, trust
 from books_api.auth.models import BlocklistCopy, Revocation
 from books_api.auth.tokens import Identity
 from books_api.config import CLOCK_LEEWAY
 from books_api.extensions import db
 from books_api.observability.metrics import SESSIONS_ENDED
+from books_api.standby import LATE_MAX
+
+MARK = (blocklist.LUA / "mark.lua").read_text("utf-8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +48,28 @@ class Entry:
         return self.expires_at + timedelta(seconds=CLOCK_LEEWAY)
 
 
-def is_revoked(identity: Identity) -> bool:
-    """Ask, in one round trip, whether the token has been revoked. Raises RedisError."""
-    token, session, epoch = blocklist.read(
-        (f"jti:{identity.jti}", f"sid:{identity.session_id}", f"epoch:{identity.user_id}")
-    )
+def is_revoked(identity: Identity, *, late: bool = False) -> bool:
+    """Ask, in one round trip, whether the token has been revoked. Raises RedisError.
+
+    With `late`, what is read afterwards may be late, unless the user has just written.
+    """
+    keys = (f"jti:{identity.jti}", f"sid:{identity.session_id}", f"epoch:{identity.user_id}")
+    marks = (blocklist.MARKS, blocklist.MARKS + identity.user_id) if late else ()
+    token, session, epoch, *marked = blocklist.read(keys, marks)
+    if late:
+        g.late = not any(marked)
     return token > 0 or session > 0 or epoch > identity.epoch
+
+
+def mark(user_id: str) -> None:
+    """Send what the user reads from now on to the primary, for a while."""
+    with suppress(RedisError, SQLAlchemyError):
+        told = trust()
+        name = told.name if told.believes(told.name) else ask()
+        key = blocklist.PREFIX + blocklist.MARKS + user_id
+        if blocklist.run(MARK, [key], name, blocklist.MARKED_MS):
+            return
+    time.sleep(LATE_MAX)
 
 
 def known_epoch(user_id: object) -> int:

@@ -40,7 +40,7 @@ PAGE_PARAMETERS = ("limit", "cursor", "sort")
 
 
 @blueprint.route("/", methods=["GET"])
-@token_required()
+@token_required(late=True)
 @blueprint.arguments(BookQuery(), location="query")
 @blueprint.response(200, BookSchema(many=True), headers=BOOKS_PAGE)
 @problems(422, 429)
@@ -53,7 +53,7 @@ def list_books(query: dict[str, Any]) -> Response:
 
 
 @blueprint.route("/", methods=["POST"])
-@token_required()
+@token_required(writes=True)
 @blueprint.arguments(BookInputSchema())
 @blueprint.response(201, BookSchema, headers=header_refs("ETag", "Location", "Idempotent-Replayed"))
 @problems(409)
@@ -93,7 +93,7 @@ def get_book(book_id: UUID) -> Response:
 
 
 @blueprint.route("/<uuid:book_id>", methods=["PATCH"])
-@token_required()
+@token_required(writes=True)
 @blueprint.arguments(BookUpdateSchema(partial=True), example={"page_count": 310})
 @blueprint.response(200, BookSchema, headers=ETAG)
 @problems(412)
@@ -111,7 +111,7 @@ def update_book(changes: dict[str, Any], book_id: UUID) -> Response:
 
 
 @blueprint.route("/<uuid:book_id>", methods=["DELETE"])
-@token_required()
+@token_required(writes=True)
 @blueprint.response(204)
 @problems(412)
 @request_headers("If-Match")
@@ -141,7 +141,7 @@ def list_changes(query: dict[str, Any]) -> Response:
 
 
 @blueprint.route("/user/<uuid:user_id>", methods=["GET"])
-@token_required()
+@token_required(late=True)
 @blueprint.arguments(BookOfUserQuery(), location="query")
 @blueprint.response(200, BookSchema(many=True), headers=BOOKS_PAGE)
 @problems(422, 429)

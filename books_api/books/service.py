@@ -31,7 +31,7 @@ from books_api.auth.idempotency import owner_must_exist
 from books_api.books.exceptions import BookChanged, BookNotFound, NotTheOwner
 from books_api.books.lists import COLUMNS, as_answer, list_books
 from books_api.books.models import BY_SERVER, FIELDS, Book, etag
-from books_api.database import Statement
+from books_api.database import Statement, autocommit
 from books_api.model_base import new_id_text
 from books_api.web.fields import format_timestamp
 from books_api.web.pagination import Page
@@ -80,8 +80,10 @@ def list_books_of_user(user_id: UUID, **query: Any) -> Page[dict[str, Any]]:
     """Return a page of the user's books, as list_books() does. Raises UserNotFound too."""
     filters = {**query.pop("filters", {}), "user_uid": user_id}
     page = list_books(**query, filters=filters)
-    if not page.rows and not _USER.rows(user_id=str(user_id)):
-        raise UserNotFound
+    if not page.rows:
+        with autocommit() as primary:  # a standby may not have somebody who has just signed up
+            if not _USER.rows(connection=primary, user_id=str(user_id)):
+                raise UserNotFound
     return page
 
 

@@ -14,9 +14,10 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from books_api.cli_errors import first_line
 from books_api.config import current_settings
-from books_api.database import APPLICATION, SESSION, autocommit
+from books_api.database import APPLICATION, SESSION, STANDBY, autocommit
 from books_api.extensions import redis
 from books_api.redis_client import UnfitRedis, check_fitness
+from books_api.standby import PROBE_SECONDS
 
 CONNECTIONS = text(Path(__file__).with_name("connections.sql").read_text("utf-8"))
 CLOCK_SKEW_MAX = 2.0  # seconds
@@ -182,6 +183,17 @@ def connections() -> Finding:
     return Finding("connections", True, detail)
 
 
+def standby() -> Finding:
+    """The standby that lists are read from, if there is one, keeps up with the primary."""
+    if (found := current_app.extensions.get(STANDBY)) is None:
+        return Finding("standby", True, "DATABASE_READ_URL is not set")
+    for _ in range(2):  # what the primary has just written may still be under way
+        found.probe()
+        time.sleep(PROBE_SECONDS)
+    detail = f"Not read from, the primary answers: {found.fault}" if found.fault else "keeps up"
+    return Finding("standby", not found.fault, detail)
+
+
 READINESS: Sequence[Check] = (database, redis_, migrations)
 # Each with those whose failure is its own too, and is reported once.
 ALL: Mapping[Check, tuple[Check, ...]] = {
@@ -192,6 +204,7 @@ ALL: Mapping[Check, tuple[Check, ...]] = {
     extensions: (database,),
     time_outs: (database,),
     connections: (database,),
+    standby: (database,),
     redis_version: (redis_,),
     redis_persistence: (redis_,),
     clocks: (database, redis_),

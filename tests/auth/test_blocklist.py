@@ -377,8 +377,8 @@ def start(random="random"):
 
 
 def finish(name):
-    keys = [FILLING, MARKER, FRESH]
-    return blocklist.run(blocklist_refill.FINISH, keys, name, blocklist_lease.ask())
+    keys = [FILLING, MARKER, FRESH, blocklist.PREFIX + blocklist.MARKS]
+    return blocklist.run(blocklist_refill.FINISH, keys, name, blocklist_lease.ask(), 1000)
 
 
 def test_start_that_arrives_again_names_another_fill(context):

@@ -64,7 +64,7 @@ def test_rolling_upgrade(cluster, tokens, place):
     for name in ("books_api", "migrations", "deploy"):
         shutil.copytree(ROOT / name, release / name)
     shutil.copy(ROOT / "wsgi.py", release)
-    url = cluster.app.config["SQLALCHEMY_DATABASE_URI"]
+    url = cluster.app.config["SETTINGS"].database_url
     environ = clean_environ(
         place,
         DATABASE_URL=str(url.replace("postgresql+psycopg2", "postgresql")),
