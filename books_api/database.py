@@ -41,7 +41,7 @@ CONNECT = {
 SESSION = {
     "statement_timeout": 5_000,
     "lock_timeout": 2_000,
-    "idle_in_transaction_session_timeout": 10_000,
+    "idle_in_transaction_session_timeout": 5_000,  # of a frozen host, whose locks others wait for
 }
 # A wait for a lock ends first, or an import could not tell that it waited for another.
 LONG = text("SET LOCAL lock_timeout = '9min'; SET LOCAL statement_timeout = '10min'")

@@ -508,7 +508,7 @@ def test_redis_is_not_waited_for(url):
     [
         ("statement_timeout", "5s"),
         ("lock_timeout", "2s"),
-        ("idle_in_transaction_session_timeout", "10s"),
+        ("idle_in_transaction_session_timeout", "5s"),
         ("TimeZone", "UTC"),
         ("application_name", "books-api "),  # and the id of the process
     ],
