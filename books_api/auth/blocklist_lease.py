@@ -18,6 +18,7 @@ A standby may know old names and old rows: nothing that it says is believed.
 
 import secrets
 import time
+from collections.abc import Callable
 from math import inf
 
 from flask import Flask, current_app
@@ -85,20 +86,22 @@ def ask() -> str:
     return trust().name
 
 
-def claim(identity: str) -> str:
+def claim(identity: Callable[[], str]) -> str:
     """Return the name of the Redis of this identity, which is given one unless it has it.
+
+    Its first replica may have changed it meanwhile: what is named is asked for at the end.
 
     Raises RedisError while another one is held, and SQLAlchemyError.
     """
     old = ask()
-    if old.partition(":")[2] == identity:
+    if old.partition(":")[2] == identity():
         return old
     token = secrets.token_hex(8)
     if not CLEAR.rows(old=old, new=token, seconds=NAMING_SECONDS):
         raise RedisError("Another Redis is in use: this one waits for its turn.")
     if old:
         time.sleep(TRUST_SECONDS + DRIFT_SECONDS)
-    if not SET.rows(old=token, new=f"{token}:{identity}", seconds=NAMED_SECONDS):
+    if not SET.rows(old=token, new=f"{token}:{identity()}", seconds=NAMED_SECONDS):
         raise RedisError("Another Redis is being named.")
     return ask()
 

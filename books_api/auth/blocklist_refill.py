@@ -50,7 +50,7 @@ REVOKING = Statement(
 
 def fill() -> bool:
     """Make the copy whole; False if another filler does. Raises RedisError, SQLAlchemyError."""
-    of_redis = claim(blocklist.identity())
+    of_redis = claim(blocklist.identity)
     name = blocklist.run(START, [blocklist.FILLING], secrets.token_hex(8))
     if name is None:
         return False

@@ -113,7 +113,7 @@ def revoking(entries: Sequence[Entry], reason: str) -> Iterator[None]:
     try:
         blocklist.merge(adding, name=name or "none")
     except OtherRedis:  # this one is not named yet
-        blocklist.merge(adding, name=claim(blocklist.identity()))
+        blocklist.merge(adding, name=claim(blocklist.identity))
     yield
     SESSIONS_ENDED.labels(reason).inc(sum(entry.ends for entry in entries))
     with suppress(RedisError):  # it is committed: the pending sends who asks to Postgres

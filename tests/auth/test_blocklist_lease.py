@@ -239,7 +239,7 @@ def test_marker_of_an_earlier_name_is_not_believed(make_app, pair, alice):
     log_out(there.test_client(), alice)
     execute(here, "UPDATE blocklist_copy SET held_until = now()")
     with here.app_context():
-        blocklist_lease.claim(blocklist.identity())
+        blocklist_lease.claim(blocklist.identity)
 
     assert first.exists(MARKER)
     assert status_of(here.test_client(), alice.access_token) == 401
@@ -267,9 +267,20 @@ def test_name_that_comes_late_is_not_set(app, monkeypatch):
 
         monkeypatch.setattr(time, "sleep", other_claims)
         with pytest.raises(RedisError):
-            blocklist_lease.claim("another:identity")
+            blocklist_lease.claim(lambda: "another:identity")
 
         assert blocklist_lease.ask() == "other"
+
+
+def test_redis_is_named_as_it_is_at_the_end(app):
+    """Its first replica, which comes as soon as it serves again, changes its identity."""
+    identities = iter(["run:alone", "run:replicated"])
+    with app.app_context():
+        execute(app, "UPDATE blocklist_copy SET held_until = now()")
+
+        name = blocklist_lease.claim(lambda: next(identities))
+
+    assert name.endswith(":run:replicated")
 
 
 @pytest.fixture
