@@ -131,6 +131,10 @@ class Machine:
         self.signal(signal.SIGSTOP)
         self.is_frozen = True
 
+    def thaw(self) -> None:
+        self.signal(signal.SIGCONT)
+        self.is_frozen = False
+
     def kill(self) -> None:
         """Stop it as a cut of its power does."""
         self.is_frozen = False

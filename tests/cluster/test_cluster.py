@@ -80,6 +80,10 @@ def test_split_redis(cluster, tokens):
 
 @pytest.mark.parametrize("how", [pytest.param(kill, marks=LONG), silence, freeze])
 def test_application_host(cluster, tokens, how):
+    """Until it serves again, nginx tries it every five seconds with a request of somebody."""
+    machine = cluster["app2"]
     with fault(f"an application host: {how.__name__}", cluster, tokens):
-        how(cluster["app2"])
+        how(machine)
         time.sleep(10)
+        machine.thaw()
+        machine.mend()
