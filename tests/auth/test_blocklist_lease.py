@@ -249,6 +249,7 @@ def test_nothing_ends_in_a_redis_that_is_not_named(make_app, pair, alice):
     first, second = pair
     fill(make_app(redis_url=first.url))
     there = make_app(redis_url=second.url)
+    execute(there, "UPDATE blocklist_copy SET held_until = now() + interval '1 minute'")
     before = snapshot(there)
 
     status = log_out(there.test_client(), alice).status_code

@@ -336,7 +336,11 @@ def test_full_redis_lets_nobody_in(world, redis_server):
 
 
 @pytest.mark.parametrize(("is_noticed", "status"), [(False, 401), (True, 503)])
-def test_redis_that_turns_into_a_replica_lets_nobody_in(world, redis_server, is_noticed, status):
+def test_redis_that_turns_into_a_replica_lets_nobody_in(
+    world, redis_server, monkeypatch, is_noticed, status
+):
+    # In the background it would take the connection, and the next request would make another.
+    monkeypatch.setattr(world.app.extensions["blocklist_filler"], "start", lambda: None)
     logout(world)
     with world.app.app_context():
         redis.client.flushall()
