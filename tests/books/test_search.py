@@ -381,6 +381,14 @@ def test_a_page_that_shows_all_is_counted_without_another_statement(
     assert count_statements(f"{BOOKS}/?{query}&count=true") == count_statements(f"{BOOKS}/?{query}")
 
 
+def test_a_word_that_no_other_is_near_to_is_looked_for_once(folder, logged_client, alice, shelf):
+    logged_client.get(f"{BOOKS}/?q=xyzzyq", headers=alice.headers)
+    with statements(folder) as sent:
+        logged_client.get(f"{BOOKS}/?q=xyzzyq", headers=alice.headers)
+
+    assert sum("every AS" in statement for statement in sent) == 1
+
+
 def test_link_keeps_the_filters(client, alice, shelf):
     response = client.get(f"{BOOKS}/?author=J.+R.+R.+Tolki%C3%A9n&limit=1", headers=alice.headers)
 

@@ -123,9 +123,9 @@ def meant(words: Sequence[Word], owner: str | None = None) -> Iterator[tuple[Seq
     count = len(telling(words))
     if count:
         yield words, count
-        words = with_typos(words, owner)
-        for fewer in range(count, 0, -1):
-            yield words, fewer
+        others = with_typos(words, owner)
+        for fewer in range(count if others != words else count - 1, 0, -1):
+            yield others, fewer
 
 
 def tsquery(words: Sequence[Word], count: int) -> str:
