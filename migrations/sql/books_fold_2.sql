@@ -1,10 +1,12 @@
 -- Lower case without accents, punctuation as one space, & as "and". What NFKD takes apart and is no
 -- accent (Hangul, Japanese voicing) NFC puts together again; letters with a stroke and ligatures
 -- have no decomposition. ASCII has none of it: its length in bytes tells, and saves two thirds.
--- Not STRICT, which CASE is not: Postgres would not put it in line, and an insert calls it eight times.
+-- PL/pgSQL keeps its plan. Postgres puts SQL in line, for which it parses it seven times with each
+-- insert of one book, a sixth of what the insert costs.
 CREATE OR REPLACE FUNCTION books_fold(value text) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT btrim(regexp_replace(
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
+BEGIN
+    RETURN btrim(regexp_replace(
         replace(
             CASE WHEN octet_length(value) = length(value) THEN lower(value)
             ELSE replace(replace(replace(replace(translate(
@@ -16,5 +18,6 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
             '&', ' and '
         ),
         '[^[:alnum:]]+', ' ', 'g'
-    ))
+    ));
+END
 $$;
