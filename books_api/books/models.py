@@ -104,5 +104,5 @@ OWNER_WORDS = sa.Table(
     Model.metadata,
     sa.Column("user_uid", sa.Uuid, nullable=False),
     sa.Column("word", sa.Text(collation="C"), nullable=False),
-    sa.Index("ix_owner_words_word", "word", "user_uid"),
+    sa.Index("ix_owner_words_word", "user_uid", "word"),
 )

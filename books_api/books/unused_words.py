@@ -20,9 +20,14 @@ _DELETE_UNUSED_OF_OWNER = text(
     "DELETE FROM owner_words WHERE user_uid = :owner AND word = ANY(:words) AND NOT EXISTS ("
     "SELECT FROM books WHERE user_uid = :owner AND search @@ quote_literal(word)::tsquery OFFSET 0)"
 )
-_IS_UNUSED = "NOT EXISTS (SELECT FROM owner_words o WHERE o.word = b.word OFFSET 0)"
-_FIND_UNUSED = text(f"SELECT word FROM book_words b WHERE {_IS_UNUSED}")  # noqa: S608  # of our own
-_DELETE_UNUSED = text(f"DELETE FROM book_words b WHERE word = ANY(:words) AND {_IS_UNUSED}")  # noqa: S608  # as above
+_FIND_UNUSED = text(
+    "SELECT word FROM book_words b"
+    " WHERE NOT EXISTS (SELECT FROM owner_words o WHERE o.word = b.word)"
+)
+_DELETE_UNUSED = text(
+    "DELETE FROM book_words WHERE word = ANY(:words) AND NOT EXISTS ("
+    "SELECT FROM books WHERE search @@ quote_literal(word)::tsquery OFFSET 0)"
+)
 _BY_INDEX = text("SET LOCAL enable_seqscan = off")
 # A transaction that has not ended may have brought a book with a word that it found here. None is
 # under way while this is held: whoever writes waits for it, for the milliseconds of one DELETE.

@@ -21,7 +21,7 @@ def upgrade() -> None:
         sa.Column("user_uid", sa.Uuid(), nullable=False),
         sa.Column("word", sa.Text(collation="C"), nullable=False),
     )
-    op.create_index("ix_owner_words_word", "owner_words", ["word", "user_uid"])
+    op.create_index("ix_owner_words_word", "owner_words", ["user_uid", "word"])
     replace_functions("books_deletions_2", "books_learn_words_2")
 
 

@@ -26,7 +26,7 @@ FILL = """
             ) AS found
             WHERE NOT EXISTS (
                 SELECT FROM owner_words o
-                WHERE o.word = found.word AND o.user_uid = found.user_uid OFFSET 0
+                WHERE o.user_uid = found.user_uid AND o.word = found.word OFFSET 0
             )
             ORDER BY times DESC, word;
             COMMIT;
@@ -34,7 +34,7 @@ FILL = """
         END LOOP;
     END $$
 """
-INDEX = "ix_owner_words_beginnings"
+INDEX = "ix_owner_words_middle"
 
 
 def upgrade() -> None:
@@ -45,9 +45,7 @@ def upgrade() -> None:
         op.execute("SET lock_timeout = 0")
         op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {INDEX}")  # an interrupted one is invalid
         op.execute(
-            f"CREATE INDEX CONCURRENTLY {INDEX} ON owner_words"
-            " USING gin ((books_deletions(left(word, 5)) || user_uid::text))"
-            " WITH (fastupdate = off)"
+            f"CREATE INDEX CONCURRENTLY {INDEX} ON owner_words (user_uid, substr(word, 3, 3))"
         )
         op.execute("SET lock_timeout = '5s'")
 

@@ -176,6 +176,15 @@ def test_a_typo_is_forgiven_after_the_words_are_pruned(client, app, alice, make_
     assert client.get(f"{BOOKS}/?q=quixtory", headers=alice.headers).json
 
 
+def test_a_word_that_was_pruned_is_learned_again_with_the_next_book(app, alice, make_book, learned):
+    make_book(alice, title="Quixotry")
+    execute(app, "DELETE FROM book_words")  # not of owner_words, as when a prune stops early
+
+    make_book(alice, title="Quixotry")
+
+    assert learned("quixotry") == 1
+
+
 def test_a_word_that_a_transaction_is_bringing_is_kept(app, alice, learned):
     execute(app, "INSERT INTO book_words (word) VALUES ('zwischenzug')")
     with ThreadPoolExecutor(1) as pool, app.app_context():

@@ -147,6 +147,17 @@ def test_a_typo_is_forgiven_in_a_word_that_has_just_come_and_in_one_just_changed
     assert titles(q="zugzwagn") == ["Zugzwang"]
 
 
+@pytest.mark.parametrize("word", ["Lama", "Seite", "Montaigne"])
+def test_a_typo_at_any_place_is_forgiven_in_the_books_of_an_owner(alice, make_book, titles, word):
+    make_book(alice, title=word, author="Somebody")
+    cuts = [(word[:n], word[n : n + 1], word[n + 1 :]) for n in range(len(word))]
+    typos = [before + letter + after for before, _, after in cuts for letter in ("", "x")]
+    typos += [f"{before}x{letter}{after}" for before, letter, after in cuts]
+    typos += [before + after[:1] + letter + after[1:] for before, letter, after in cuts]
+
+    assert exceptions([word], lambda q: titles(q=q, user_uid=alice.id), typos) == {}
+
+
 def test_a_word_that_is_in_some_book_may_be_a_typo_too(alice, make_book, titles):
     make_book(alice, title="From Here to Eternity")
     make_book(alice, title="The Form of Things")

@@ -4,16 +4,14 @@ import pytest
 
 from books_api.books.search.candidates import tsquery
 from books_api.books.search.rank import Ranking, likeness, plain
+from books_api.books.search.typos import misspelling, near, swapped
 from books_api.books.search.words import (
     COMMON,
     OTHER,
     Meaning,
     Word,
-    misspelling,
-    near,
     other_forms,
     runs,
-    swapped,
     telling,
     understand,
 )

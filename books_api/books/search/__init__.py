@@ -6,7 +6,7 @@ From what was typed to the page, each step a function that can be called alone:
    telling a word is, is counted among the newest of the books that the filters let through.
 2. What a word may mean (words.py): itself, unfinished, joined with its neighbour, torn in two, in
    the other number, in other numerals, with ä for ae; and if no book has that, words that a typo
-   makes of it, among those of the owner's books in the books of one owner.
+   makes of it (typos.py), among those of the owner's books in the books of one owner.
 3. candidates.find_candidates(): the books that have all telling words; if there are none, all but
    one, all but two, and so on to any one of them. Of each word any meaning will do. An index has
    the words of all books; where filters leave few, or all have the words, these are read instead.

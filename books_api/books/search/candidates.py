@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import TSQUERY, TSVECTOR
 
 from books_api.books.models import Book
 from books_api.books.search.concurrency import in_a_slot
+from books_api.books.search.typos import with_typos
 from books_api.books.search.words import (
     COMMON,
     NEWEST,
@@ -21,7 +22,6 @@ from books_api.books.search.words import (
     sample,
     telling,
     understand,
-    with_typos,
 )
 from books_api.database import Statement
 

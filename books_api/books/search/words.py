@@ -2,13 +2,11 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from math import log
 from typing import Any, NamedTuple
 
-from rapidfuzz.distance import OSA
-from rapidfuzz.process import extract
 from sqlalchemy import ColumnElement, Select, select, text
 
 from books_api.books.models import Book
@@ -18,7 +16,6 @@ SAMPLE = 300  # of the newest books: what is common there is common
 COMMON = SAMPLE // 40
 NEWEST = (Book.created_at.desc(), Book.id.desc())
 TELLING = 4  # words, the rarest, that decide which books are looked at
-NEAR_MAX = 12  # words that a typo makes of one
 OTHER = 0.8  # how near another meaning is to what was typed, which is 1
 
 _COUNTED = text("""(
@@ -50,23 +47,6 @@ _HALVES = """ARRAY(
 )"""
 _HALVES_OF_ALL = text(_HALVES.format(words="book_words", of=""))
 _HALVES_OF_OWNER = text(_HALVES.format(words="owner_words", of=" AND b.user_uid = :user_uid"))
-# By what is left of their beginnings without one letter, which a typo further on leaves alone, too.
-# One look into an index for all: what an attacker has filled it with is read once.
-_TYPED = """ARRAY(
-    SELECT unnest(books_deletions(left(typed, 5))) FROM unnest(CAST(:words AS text[])) AS typed
-)"""
-_NEAR = Statement(
-    text(f"""
-    SELECT word FROM book_words WHERE books_deletions(left(word, 5)) && {_TYPED} LIMIT 2000
-    """)  # noqa: S608  # of our own
-)
-_NEAR_OF_OWNER = Statement(
-    text(f"""
-    SELECT word FROM (
-        SELECT word, books_deletions(left(word, 5)) || user_uid::text AS rests FROM owner_words
-    ) AS o WHERE rests && {_TYPED} AND rests @> ARRAY[:user_uid] LIMIT 2000
-    """)  # noqa: S608  # of our own
-)
 _ROMAN = ("", "i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix")
 _ROMAN_TENS = ("", "x", "xx", "xxx", "xl", "l", "lx", "lxx", "lxxx", "xc")
 _ENGLISH = (
@@ -184,67 +164,3 @@ def telling(words: Sequence[Word]) -> list[Word]:
     """Return the rarest words: of those that are not common, if there are any."""
     rare = [word for word in words if word.books < COMMON] or words
     return sorted(rare, key=lambda word: word.books)[:TELLING]
-
-
-def with_typos(words: Sequence[Word], owner: str | None = None) -> list[Word]:
-    """Return the words, the telling ones also with what they mean if they are misspelt.
-
-    In the books of one owner that is what the owner's books have.
-    """
-    misspelt = [word for word in telling(words) if word.can_be_misspelt]
-    if not misspelt:
-        return list(words)
-    typed = [each for word in misspelt for each in {word.typed, *swapped(word)}]
-    rows = _NEAR_OF_OWNER.rows(words=typed, user_uid=owner) if owner else _NEAR.rows(words=typed)
-    found = list(dict.fromkeys(word for (word,) in rows))
-    return [
-        replace(word, meanings=word.meanings + near(word, found)) if word in misspelt else word
-        for word in words
-    ]
-
-
-def swapped(word: Word) -> set[str]:
-    """Return how four letters may begin a word in which two of them are swapped."""
-    typed = word.typed
-    if not word.is_last or len(typed) != 4:
-        return set()
-    return {typed[:n] + typed[n + 1] + typed[n] + typed[n + 2 :] for n in range(3)}
-
-
-def near(word: Word, found: Sequence[str]) -> list[Meaning]:
-    """Return those of the words found that the word may mean, the nearest first."""
-    # All are compared in one loop in C; few are looked at one by one.
-    compared = [(found, 2)]
-    if word.is_last:
-        lengths = range(len(word.typed) - 1, len(word.typed) + 2)
-        compared += [([other[:length] for other in found], 1) for length in lengths]
-    close = {
-        place
-        for texts, most in compared
-        for *_, place in extract(
-            word.typed, texts, scorer=OSA.distance, score_cutoff=most, limit=None
-        )
-    }
-    # Of equals what was learned first: the commonest, as a rule.
-    typos = [
-        (misspelling(word.typed, found[place], is_last=word.is_last), place) for place in close
-    ]
-    meant = [found[place] for count, place in sorted(typos) if count]
-    return [Meaning([other], OTHER) for other in meant[:NEAR_MAX]]
-
-
-def misspelling(typed: str, word: str, *, is_last: bool) -> int:
-    """Return how many typos, 1 or 2, make what was typed of the word; 0 if it was not meant.
-
-    A letter left out, put in, replaced, or swapped with the next is one typo. That the last word is
-    unfinished is one more.
-    """
-    length = len(typed)
-    typos = OSA.distance(typed, word, score_cutoff=2)
-    if typos == 1 or (typos == 2 and length > 5):
-        return int(typos)
-    if is_last and length > 3 and typos:
-        beginnings = (word[: length + more] for more in (-1, 0, 1))
-        if any(OSA.distance(typed, each, score_cutoff=1) == 1 for each in beginnings):
-            return 2
-    return 0
