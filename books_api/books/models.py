@@ -41,7 +41,6 @@ class Book(Model):
         sa.Index("ix_books_newest", "created_at", "id"),
         sa.Index("ix_books_newest_of_user", "user_uid", "created_at", "id"),
         sa.Index("ix_books_updated", "updated_at", "id"),
-        sa.Index("ix_books_isbn", "isbn"),  # of the release before, goes with the next one
         sa.Index("ix_books_isbn_of_user", "isbn", "user_uid", "id"),
     )
 

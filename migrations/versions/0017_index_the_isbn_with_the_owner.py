@@ -1,7 +1,7 @@
 """Index the isbn with the owner
 
-To find an owner's copy of what very many have. Its first column is ix_books_isbn, which the release
-before needs.
+To find an owner's copy of what very many have. It begins with the column of ix_books_isbn, in whose
+place it serves the release before, too.
 """
 
 from alembic import op
@@ -17,9 +17,12 @@ def upgrade() -> None:
         op.execute("SET lock_timeout = 0")
         op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {INDEX}")  # an interrupted one is invalid
         op.execute(f"CREATE INDEX CONCURRENTLY {INDEX} ON books (isbn, user_uid, id)")
+        op.execute("DROP INDEX CONCURRENTLY IF EXISTS ix_books_isbn")
         op.execute("SET lock_timeout = '5s'")
 
 
 def downgrade() -> None:
     with op.get_context().autocommit_block():
-        op.execute(f"DROP INDEX CONCURRENTLY {INDEX}")
+        op.execute("DROP INDEX CONCURRENTLY IF EXISTS ix_books_isbn")
+        op.execute("CREATE INDEX CONCURRENTLY ix_books_isbn ON books (isbn)")
+        op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {INDEX}")

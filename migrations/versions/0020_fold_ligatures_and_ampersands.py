@@ -6,7 +6,7 @@ find them as before. Nobody waits: a batch locks its own rows only, for a fracti
 Interrupted, it can be run again.
 
 books_near_query(), books_estimate() and books_crowded_deletions() stay for the old code, which
-calls them until it has gone: the next release drops them, as it does ix_books_isbn (see 0017).
+calls them until it has gone: the next release drops them.
 """
 
 from pathlib import Path
