@@ -18,8 +18,9 @@ down_revision = "0019"
 
 SQL = Path(__file__).parent.parent / "sql"
 # What the functions make of a book is compared, batch by batch, with what is stored: no list of
-# letters could be complete. A book that is written again is indexed by its folded texts anew.
-REFOLD = """
+# letters could be complete. ASCII is folded as before, but for an ampersand. A book that is written
+# again is indexed by its folded texts anew.
+REFOLD = r"""
     DO $$
     DECLARE
         after uuid := '00000000-0000-0000-0000-000000000000';
@@ -29,14 +30,15 @@ REFOLD = """
             ids := ARRAY(SELECT id FROM books WHERE id > after ORDER BY id LIMIT 5000);
             EXIT WHEN ids = '{}';
             UPDATE books SET title = title, author = author
-            WHERE id = ANY(ids) AND (author_text, search) IS DISTINCT FROM (
-                books_fold(author),
-                setweight(to_tsvector('simple', books_words(books_fold(title))), 'A')
-                || setweight(to_tsvector('simple', books_words(books_fold(author))), 'B')
-                || setweight(
-                    to_tsvector('simple', books_words(books_fold(coalesce(publisher, '')))), 'C'
-                )
-            );
+            WHERE id = ANY(ids) AND concat(title, author, publisher) ~ '[^\x01-\x7f]|&'
+                AND (author_text, search) IS DISTINCT FROM (
+                    books_fold(author),
+                    setweight(to_tsvector('simple', books_words(books_fold(title))), 'A')
+                    || setweight(to_tsvector('simple', books_words(books_fold(author))), 'B')
+                    || setweight(
+                        to_tsvector('simple', books_words(books_fold(coalesce(publisher, '')))), 'C'
+                    )
+                );
             COMMIT;
             after := ids[cardinality(ids)];
         END LOOP;
