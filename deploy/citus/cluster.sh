@@ -2,7 +2,7 @@
 # Start a Citus coordinator with two workers, and a plain Postgres of the same version beside them, on
 # this machine: for the trial of docs/scaling.md. Run it as root:
 #
-#     deploy/citus/cluster.sh start FOLDER     # what it makes is under FOLDER
+#     deploy/citus/cluster.sh start FOLDER     # an absolute path, for all that it makes
 #     deploy/citus/cluster.sh database NAME    # on all of them, the workers added to the coordinator
 #     deploy/citus/cluster.sh stop FOLDER
 #
