@@ -21,12 +21,13 @@ import time
 from collections.abc import Callable
 from math import inf
 
-from flask import Flask, current_app
+from flask import Flask
 from redis.exceptions import RedisError
 from sqlalchemy import text
 
 from books_api.background import Background
 from books_api.database import Statement
+from books_api.extensions import extension
 
 TRUST_SECONDS = 1.0
 ASK_SECONDS = 0.5
@@ -75,7 +76,7 @@ class Trust:
 
 def trust() -> Trust:
     """Return the current application's."""
-    found: Trust = current_app.extensions["blocklist_trust"]
+    found: Trust = extension("blocklist_trust")
     return found
 
 

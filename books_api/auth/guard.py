@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, cast
 
-from flask import current_app, g, request
+from flask import current_app, request
 
 from books_api.auth import tokens
 from books_api.auth.exceptions import (
@@ -21,6 +21,7 @@ from books_api.auth.revocation import is_revoked, mark
 from books_api.auth.tokens import Identity, TokenType
 from books_api.database import STANDBY
 from books_api.extensions import jwt
+from books_api.observability.requests import current_request
 from books_api.web.openapi import View, documented
 from books_api.web.problems import problem_response
 
@@ -29,7 +30,7 @@ SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 
 def identity() -> Identity:
     """Return who sends the current request; only where token_required() decorates the view."""
-    return cast(Identity, g.identity)
+    return cast(Identity, current_request().identity)
 
 
 def token_required(
@@ -75,18 +76,19 @@ def sent_by_admin() -> bool:
 
 def authenticate(accepted: tuple[str, ...], *, login: bool = False, late: bool = False) -> Identity:
     """Return whose bearer token the request carries (RFC 6750, 2.1), as token_required() says."""
+    request = current_request()
     scheme, _, token = request.headers.get("Authorization", "").strip().partition(" ")
     if scheme.lower() != "bearer":
         raise TokenMissing(f"Send the {accepted[0]} token: Authorization: Bearer <token>.")
     token = token.strip()
     if not token or " " in token:
         raise TokenRefused("The Authorization header must be: Bearer <token>.")
-    g.bearer = who = tokens.verify(token)  # for security events, let in or not
+    request.bearer = who = tokens.verify(token)
     if who.type not in accepted:
         raise TokenRefused(f"This is a {who.type} token; send the {accepted[0]} token.")
     if is_revoked(who, late=late):
         raise TokenRevoked
-    g.identity = who
+    request.identity = who
     if who.scope == "read" and request.method not in SAFE_METHODS:
         raise TokenReadOnly
     if who.scope is not None and login:

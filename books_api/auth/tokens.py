@@ -10,7 +10,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 import jwt as pyjwt
-from flask import Flask, current_app
+from flask import Flask
 from flask_jwt_extended import create_access_token, create_refresh_token, decode_token
 from flask_jwt_extended.exceptions import JWTExtendedException
 
@@ -18,7 +18,7 @@ from books_api.auth.exceptions import TokenExpired, TokenRefused
 from books_api.auth.models import Role, Session, User
 from books_api.config import current_settings
 from books_api.derived_keys import get_keys
-from books_api.extensions import jwt
+from books_api.extensions import extension, jwt
 
 TokenType = Literal["access", "refresh"]
 REQUIRED_CLAIMS = frozenset(
@@ -65,7 +65,7 @@ def init_app(app: Flask) -> None:
 
 def verify(token: str) -> Identity:
     """Return whose token this is. Raises TokenRefused; does not ask whether it is revoked."""
-    decode: Callable[[str], Identity] = current_app.extensions["verify_token"]
+    decode: Callable[[str], Identity] = extension("verify_token")
     if len(token) > TOKEN_LENGTH_MAX:
         raise TokenRefused
     identity = decode(token)

@@ -11,11 +11,11 @@ from typing import Any, Generic, Protocol, TypeVar
 from urllib.parse import urlencode
 
 import orjson
-from flask import request
 from sqlalchemy import ColumnElement, Select, Uuid, bindparam, tuple_
 from sqlalchemy.orm import InstrumentedAttribute
 
 from books_api.derived_keys import get_keys
+from books_api.observability.requests import current_request
 from books_api.web.problems import InvalidInput, Message
 
 LIMIT_MAX = 100
@@ -146,7 +146,7 @@ def link_next(cursor: str | None) -> dict[str, str]:
     """Return the headers that lead to the next page (RFC 8288): none on the last."""
     if cursor is None:
         return {}
-    query = f"cursor={cursor}"
+    request, query = current_request(), f"cursor={cursor}"
     if request.query_string:
         query = urlencode({**request.args, "cursor": cursor})
     return {"Link": f'<{absolute_url(request.path)}?{query}>; rel="next"'}
@@ -154,4 +154,5 @@ def link_next(cursor: str | None) -> dict[str, str]:
 
 def absolute_url(path: str) -> str:
     """Return the URL of a path here, by the scheme and the host that the client has named."""
+    request = current_request()
     return f"{request.scheme}://{request.host}{path}"
