@@ -42,7 +42,7 @@ PAGE_PARAMETERS = ("limit", "cursor", "sort")
 @blueprint.route("/", methods=["GET"])
 @token_required(late=True)
 @blueprint.arguments(BookQuery(), location="query")
-@blueprint.response(200, BookSchema(many=True), headers=BOOKS_PAGE)
+@blueprint.answers(200, BookSchema(many=True), headers=BOOKS_PAGE)
 @problems(422, 429)
 def list_books(query: dict[str, Any]) -> Response:
     """List books
@@ -55,7 +55,7 @@ def list_books(query: dict[str, Any]) -> Response:
 @blueprint.route("/", methods=["POST"])
 @token_required(writes=True)
 @blueprint.arguments(BookInputSchema())
-@blueprint.response(201, BookSchema, headers=header_refs("ETag", "Location", "Idempotent-Replayed"))
+@blueprint.answers(201, BookSchema, headers=header_refs("ETag", "Location", "Idempotent-Replayed"))
 @problems(409)
 @request_headers("Idempotency-Key")
 def create_book(values: dict[str, Any]) -> Response:
@@ -77,7 +77,7 @@ def create_book(values: dict[str, Any]) -> Response:
 
 @blueprint.route("/<uuid:book_id>", methods=["GET"])
 @token_required()
-@blueprint.response(200, BookSchema, headers=ETAG)
+@blueprint.answers(200, BookSchema, headers=ETAG)
 @blueprint.alt_response(304, description="You have the current version.", headers=ETAG)
 @request_headers("If-None-Match")
 def get_book(book_id: UUID) -> Response:
@@ -95,7 +95,7 @@ def get_book(book_id: UUID) -> Response:
 @blueprint.route("/<uuid:book_id>", methods=["PATCH"])
 @token_required(writes=True)
 @blueprint.arguments(BookUpdateSchema(partial=True), example={"page_count": 310})
-@blueprint.response(200, BookSchema, headers=ETAG)
+@blueprint.answers(200, BookSchema, headers=ETAG)
 @problems(412)
 @request_headers("If-Match")
 def update_book(changes: dict[str, Any], book_id: UUID) -> Response:
@@ -112,7 +112,7 @@ def update_book(changes: dict[str, Any], book_id: UUID) -> Response:
 
 @blueprint.route("/<uuid:book_id>", methods=["DELETE"])
 @token_required(writes=True)
-@blueprint.response(204)
+@blueprint.answers(204)
 @problems(412)
 @request_headers("If-Match")
 def delete_book(book_id: UUID) -> Response:
@@ -128,7 +128,7 @@ def delete_book(book_id: UUID) -> Response:
 @blueprint.route("/changes", methods=["GET"])
 @token_required()
 @blueprint.arguments(ChangesQuery(), location="query")
-@blueprint.response(200, ChangesSchema)
+@blueprint.answers(200, ChangesSchema)
 @problems(410, 422)
 def list_changes(query: dict[str, Any]) -> Response:
     """List what has changed
@@ -143,7 +143,7 @@ def list_changes(query: dict[str, Any]) -> Response:
 @blueprint.route("/user/<uuid:user_id>", methods=["GET"])
 @token_required(late=True)
 @blueprint.arguments(BookOfUserQuery(), location="query")
-@blueprint.response(200, BookSchema(many=True), headers=BOOKS_PAGE)
+@blueprint.answers(200, BookSchema(many=True), headers=BOOKS_PAGE)
 @problems(422, 429)
 def list_books_of_user(query: dict[str, Any], user_id: UUID) -> Response:
     """List a user's books

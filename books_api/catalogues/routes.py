@@ -34,7 +34,7 @@ ACCEPTED: dict[str, ExportFormat] = {
 @blueprint.route("/import", methods=["POST"], tags=["books"])
 @token_required(writes=True)
 @blueprint.arguments(ImportQuery(), location="query")
-@blueprint.response(200, ImportReportSchema)
+@blueprint.answers(200, ImportReportSchema)
 @blueprint.doc(requestBody={"required": True, "content": FILES})
 @request_headers("Idempotency-Key")
 @problems(409)
@@ -76,7 +76,7 @@ def import_books(query: dict[str, Any]) -> Response:
 @blueprint.route("/export", methods=["GET"], tags=["books"], endpoint="export_books")
 @token_required(late=True)
 @blueprint.arguments(ExportQuery(), location="query")
-@blueprint.response(200, **FILES[CSV], content_type=CSV)
+@blueprint.answers(200, **FILES[CSV], content_type=CSV)
 @blueprint.alt_response(200, **FILES[NDJSON], content_type=NDJSON)
 @problems(422, 429)
 def export(query: dict[str, Any]) -> Response:
