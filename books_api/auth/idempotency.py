@@ -14,7 +14,6 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from flask import request
 from psycopg2.errorcodes import FOREIGN_KEY_VIOLATION
 from sqlalchemy import Connection, bindparam, func, select
 from sqlalchemy.dialects.postgresql import insert
@@ -22,6 +21,7 @@ from sqlalchemy.dialects.postgresql import insert
 from books_api.auth.exceptions import InvalidKey, KeyInUse, KeyReused, TokenRevoked
 from books_api.auth.models import IDEMPOTENCY_KEY_MAX, IdempotencyKey
 from books_api.database import transaction, translate
+from books_api.observability.requests import current_request
 from books_api.web.openapi import IDEMPOTENCY_KEY
 
 KEPT = timedelta(hours=24)
@@ -47,7 +47,7 @@ owner_must_exist = partial(
 
 def idempotency_key() -> str | None:
     """Return the key, without the quotes that it may have; None when there is none."""
-    value = request.headers.get("Idempotency-Key")
+    value = current_request().headers.get("Idempotency-Key")
     if value is None:
         return None
     if not re.fullmatch(IDEMPOTENCY_KEY, value):
@@ -56,7 +56,7 @@ def idempotency_key() -> str | None:
 
 
 def run_idempotent(
-    user_id: UUID,
+    user_id: str,
     key: str | None,
     fingerprint: Callable[[], bytes],
     work: Callable[[Connection | None], dict[str, Any]],
@@ -71,20 +71,20 @@ def run_idempotent(
     """
     if key is None:
         return work(None), False
-    content = fingerprint()
-    lock = hashlib.blake2b(user_id.bytes + key.encode(), digest_size=8).digest()
+    content, owner = fingerprint(), UUID(user_id)
+    lock = hashlib.blake2b(owner.bytes + key.encode(), digest_size=8).digest()
     with owner_must_exist(), begin() as connection:
         if not connection.scalar(_LOCK, {"lock": int.from_bytes(lock, signed=True)}):
             raise KeyInUse
         # A statement of its own: its snapshot is taken when the lock is held.
-        first = connection.execute(_FIRST, {"user_id": user_id, "key": key}).one_or_none()
+        first = connection.execute(_FIRST, {"user_id": owner, "key": key}).one_or_none()
         if first is not None and first.is_kept:
             if first.fingerprint != content:
                 raise KeyReused
             return orjson.loads(first.body), True
         result = work(connection)
         stored = {"fingerprint": content, "body": orjson.dumps(result).decode()}
-        connection.execute(_STORE, {"user_id": user_id, "key": key, **stored})
+        connection.execute(_STORE, {"user_id": owner, "key": key, **stored})
     return result, False
 
 

@@ -120,7 +120,7 @@ def create_script_token(
     run_idempotent() raises.
     """
     stored, is_replay = run_idempotent(
-        UUID(identity.user_id),
+        identity.user_id,
         key,
         partial(fingerprint_of, b"POST /auth/sessions", values),
         partial(_open_script_session, identity, values, user_agent),

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from flask import Response, request
 from orjson import dumps
+from werkzeug.datastructures import Headers
 
 from books_api.auth import identity, token_required
 from books_api.auth.idempotency import (
@@ -28,6 +29,7 @@ from books_api.books.schemas import (
     ChangesQuery,
     ChangesSchema,
 )
+from books_api.observability.requests import current_request
 from books_api.web.openapi import PAGE, Blueprint, header_refs, problems, request_headers
 from books_api.web.pagination import Page, absolute_url, link_next
 from books_api.web.parsing import DUMP_OPTIONS
@@ -67,11 +69,10 @@ def create_book(values: dict[str, Any]) -> Response:
     who = identity()
     fingerprint = partial(fingerprint_of, b"POST /books/", values)
     create = partial(service.create_book, values, who)
-    book, is_replay = run_idempotent(UUID(who.user_id), idempotency_key(), fingerprint, create)
+    book, is_replay = run_idempotent(who.user_id, idempotency_key(), fingerprint, create)
     book.setdefault("version", 1)  # an answer that release 1.0 has kept is without it
-    response = book_response(book, 201)
-    response.headers["Location"] = absolute_url(f"{request.path.rstrip('/')}/{book['id']}")
-    response.headers.update(replay_headers(is_replay))
+    response = book_response(book, 201, replay_headers(is_replay))
+    response.uri = absolute_url(f"{current_request().path.rstrip('/')}/{book['id']}")
     return response
 
 
@@ -86,7 +87,7 @@ def get_book(book_id: UUID) -> Response:
     With `If-None-Match`, 304 without a body when you have its current version.
     """
     book = service.get_book(book_id)
-    tags = request.if_none_match
+    tags = current_request().if_none_match
     if tags and tags.contains_weak(str(book["version"])):
         return Response(status=304, headers={"ETag": etag(book)})
     return book_response(book)
@@ -153,10 +154,26 @@ def list_books_of_user(query: dict[str, Any], user_id: UUID) -> Response:
     return books_response(partial(service.list_books_of_user, user_id), query, user_uid=user_id)
 
 
-def book_response(book: Mapping[str, Any], status: int = 200) -> Response:
+class BookResponse(Response):
+    """One book, and its URI as the Location if it is new."""
+
+    uri: str | None = None
+
+    def get_wsgi_headers(self, environ: Any) -> Headers:
+        # A Location among the headers is parsed as an IRI, which takes a twentieth of a POST.
+        headers = super().get_wsgi_headers(environ)
+        if self.uri:
+            headers["Location"] = self.uri
+        return headers
+
+
+def book_response(
+    book: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] = {}
+) -> BookResponse:
     """Answer with one book and its entity tag."""
     body = dumps(book, option=DUMP_OPTIONS)
-    return Response(body, status, {"ETag": etag(book)}, content_type="application/json")
+    headers = {"ETag": etag(book), **headers}
+    return BookResponse(body, status, headers, content_type="application/json")
 
 
 def books_response(

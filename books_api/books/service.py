@@ -65,7 +65,7 @@ def create_book(
     """Add a book and return it, committed unless it joins a transaction."""
     ids = {"id": new_id_text(), "user_uid": owner.user_id}
     with owner_must_exist():
-        [book] = _CREATE.rows(connection=connection, **{**dict.fromkeys(FIELDS), **values, **ids})
+        [book] = _CREATE.rows(connection=connection, **values, **ids)
     return as_answer(book)
 
 

@@ -60,7 +60,7 @@ def import_books(query: dict[str, Any]) -> Response:
     with received_file(request) as (file, format):
         catalogue = read_file(file, format, query)
         report, is_replay = run_idempotent(
-            owner,
+            str(owner),
             None if query["dry_run"] else key,
             fingerprint,
             partial(import_file, catalogue, owner, query),
