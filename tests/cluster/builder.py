@@ -115,8 +115,7 @@ class Builder(Site):
             )
         return settings
 
-    def nginx(self, certificate: Path) -> Nginx:
-        (machine,) = self.of("proxy")
+    def nginx(self, machine: Machine, certificate: Path) -> Nginx:
         upstream = self.text("upstream.conf")
         text = re.sub(r"(?ms)^upstream .*?^\}\n", upstream, SHIPPED.read_text(), count=1)
         text = re.sub(r"listen \[::\].*\n", "", text)
@@ -130,3 +129,9 @@ class Builder(Site):
             self.place, "nginx", "-c", f"{own}/nginx.conf", "-p", str(own), "-e", "stderr"
         )
         return Nginx(443, 80, certificate, machine.address)
+
+    def keepalived(self, machine: Machine, address: str) -> None:
+        config = self.text("keepalived.conf").replace("192.0.2.10", address)
+        path = self.write(machine, "keepalived.conf", config)
+        pids = [f"--{which}={path}.{which}" for which in ("pid", "vrrp_pid")]
+        machine.install(self.place, "keepalived", "-nl", f"--use-file={path}", *pids)

@@ -26,7 +26,7 @@ from tests.processes import wait_until
 
 HOSTS = (
     *("app1", "app2", "db1", "db2", "redis1", "redis2"),
-    *("watch1", "watch2", "watch3", "proxy"),  # etcd and Sentinel watch
+    *("watch1", "watch2", "watch3", "proxy", "proxy2"),  # etcd and Sentinel watch
 )
 SESSIONS = 2_000
 
@@ -166,7 +166,7 @@ def cluster(place: Path, certificate: Path) -> Iterator[Cluster]:
         app = create_app(settings)
         with app.app_context():
             upgrade()
-        cluster = Cluster(machines, app, builder.nginx(certificate))
+        cluster = Cluster(machines, app, builder.nginx(machines["proxy"], certificate))
         wait_until(cluster.is_whole, 90)
         yield cluster
         with app.app_context():

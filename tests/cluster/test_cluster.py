@@ -68,6 +68,38 @@ def test_primary_of_redis(cluster, tokens, how):
         wait_until(lambda: cluster.named_by_sentinels() - {old.address})
 
 
+@LONG
+def test_two_of_three_machines_with_etcd(cluster, tokens):
+    with fault("two of three machines with etcd and Sentinel: kill", cluster, tokens):
+        for machine in cluster.of("watch")[1:]:
+            machine.kill()
+        time.sleep(30)
+        for machine in cluster.of("watch")[1:]:
+            machine.mend()
+        wait_until(lambda: all(map(cluster.is_ready, cluster.of("app"))))
+
+
+@LONG
+def test_two_of_three_sentinels(cluster, tokens):
+    """Nothing is seen of it, until the primary of Redis is lost too: then it must come back."""
+    two, primary = cluster.of("watch")[1:], cluster.redis_primary()
+    name = "two of three Sentinels, and then the Redis primary: kill"
+    try:
+        with fault(name, cluster, tokens) as load:
+            for machine in two:
+                machine.signal(signal.SIGKILL, "redis-server")
+            time.sleep(10)
+            seen = load.seen()
+            primary.kill()
+            time.sleep(10)
+            primary.mend()
+    finally:
+        for machine in two:
+            machine.kill()
+
+    assert seen == "nothing"
+
+
 def test_split_redis(cluster, tokens):
     old, other = cluster.redis_primary(), cluster.redis_replica()
     # The old one may have been named a moment before it is a replica again.
