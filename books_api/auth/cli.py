@@ -12,6 +12,7 @@ from books_api.auth.exceptions import UserNotFound, WeakPassword
 from books_api.auth.models import Role, User
 from books_api.auth.schemas import LoginSchema, SignupSchema, UserSchema
 from books_api.cli_errors import USAGE, OperatorGroup, fail
+from books_api.extensions import db
 from books_api.web.pagination import LIMIT_MAX
 
 group = OperatorGroup("users", help="Manage accounts.")
@@ -47,6 +48,8 @@ def find_user(email: str) -> User:
         return users.find_user(LoginSchema(only=("email",)).load({"email": email})["email"])
     except (UserNotFound, ValidationError):
         fail(f"There is no user with the email {click.format_filename(email)}.")
+    finally:
+        db.session.close()  # while the operator is asked, or a file is read, no transaction waits
 
 
 def printable(text: str) -> str:

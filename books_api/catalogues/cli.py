@@ -9,7 +9,6 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import IO, cast, get_args
-from uuid import UUID
 
 import click
 from marshmallow import ValidationError
@@ -25,7 +24,6 @@ from books_api.catalogues.records import REPAIRS
 from books_api.catalogues.rejects import Rejects
 from books_api.catalogues.staging import OnDuplicate
 from books_api.cli_errors import USAGE, OperatorGroup, fail
-from books_api.extensions import db
 
 SOME_REJECTED = 3
 GZIP_MAGIC = b"\x1f\x8b"
@@ -92,7 +90,7 @@ def import_(
         mapping = parse_mapping(mappings)
     except ValidationError as error:
         fail(f"--map {error.messages[0]}", USAGE)
-    user_id = owner_id(owner)
+    user_id = find_user(owner).id
     on_duplicate = on_duplicate or ("add" if duplicates else "skip")
     suffix = Path(file.lower().removesuffix(".gz")).suffix
     with opened(file) as raw:
@@ -118,13 +116,6 @@ def import_(
     if rejects.count:
         click.echo(rejects.told(), err=True)
         sys.exit(SOME_REJECTED)
-
-
-def owner_id(email: str) -> UUID:
-    try:
-        return find_user(email).id
-    finally:
-        db.session.rollback()
 
 
 @contextmanager
@@ -164,7 +155,7 @@ def export(owner: str | None, format_: ExportFormat, output: str | None) -> None
 
     Edited, they can be imported with `flask books import --on-duplicate update`.
     """
-    filters = {} if owner is None else {"user_uid": owner_id(owner)}
+    filters = {} if owner is None else {"user_uid": find_user(owner).id}
     pieces = export_books(format_, filters)
     target = Path(output or "-")
     if output is None or (target.exists() and not target.is_file()):  # a pipe, /dev/stdout

@@ -1,6 +1,7 @@
 """`flask users`: what an operator does and is told."""
 
 import json
+import time
 from uuid import UUID
 
 import pytest
@@ -308,6 +309,26 @@ def test_account_is_deleted_when_it_is_confirmed(app, alice):
 
     assert result.exit_code == 0
     assert execute(app, "SELECT FROM users") == []
+
+
+@pytest.mark.parametrize(
+    ("command", "ask", "answer"),
+    [("delete", "confirm", True), ("set-password", "prompt", NEW_PASSWORD)],
+)
+def test_operator_may_take_time_to_answer(
+    make_impatient_app, alice, monkeypatch, command, ask, answer
+):
+    app = make_impatient_app(idle_in_transaction_session_timeout=100)
+
+    def answer_late(*_, **__):
+        time.sleep(0.5)
+        return answer
+
+    monkeypatch.setattr(f"click.{ask}", answer_late)
+
+    result = run(app, "users", command, alice.email)
+
+    assert result.exit_code == 0, result.output
 
 
 @pytest.mark.parametrize(
