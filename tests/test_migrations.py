@@ -149,6 +149,8 @@ def downgrade():
         op.drop_index("ix_books_next", "books", postgresql_concurrently=True)
 """
 
+PATIENT = "SET LOCAL idle_in_transaction_session_timeout = 0"
+
 
 @pytest.mark.long
 def test_an_index_is_made_concurrently_however_long_others_write(migrated, tmp_path):
@@ -159,7 +161,8 @@ def test_an_index_is_made_concurrently_however_long_others_write(migrated, tmp_p
     before = schema()
 
     with db.engine.connect() as other:
-        other.execute(text("LOCK TABLE books IN ROW EXCLUSIVE MODE"))  # as one who writes
+        # As one who writes.
+        other.execute(text(f"{PATIENT}; LOCK TABLE books IN ROW EXCLUSIVE MODE"))
         end = threading.Timer(6, other.rollback)  # lock_timeout is 5 s
         end.start()
         up = flask(migrated, "db", "upgrade", "--directory", str(folder))
@@ -188,7 +191,7 @@ def test_large_table_is_indexed_while_others_write(migrated):
         connection.execute(text(LARGE))
 
     with db.engine.connect() as other:
-        other.execute(text("LOCK TABLE books IN ROW EXCLUSIVE MODE"))
+        other.execute(text(f"{PATIENT}; LOCK TABLE books IN ROW EXCLUSIVE MODE"))
         end = threading.Timer(6, other.rollback)  # lock_timeout is 5 s
         end.start()
         upgrade()
