@@ -68,7 +68,7 @@ COLUMNS = (
     cast(func.ceil(extract("epoch", Revocation.expires_at)), BigInteger),
     Revocation.value,
 )
-TRUTH = Statement(text(Path(__file__).with_name("truth.sql").read_text("utf-8")))
+TRUTH = Statement(text(Path(__file__).with_name("revoked.sql").read_text("utf-8")))
 PENDINGS = re.compile(r"\?(\d+)-\w+")
 
 

@@ -1,5 +1,7 @@
 """How the copy in Redis is made whole, in the background: nobody waits for it.
 
+When Redis has lost the marker, blocklist.read() has Postgres answer and starts this:
+
 1. The Redis is named in Postgres, unless it is already: see blocklist_lease.py.
 2. START names the fill by a text with the server's clock and identity, and keeps it in FILLING.
    Delivered again, it makes another name, which no filler knows.

@@ -1,6 +1,8 @@
 """Idempotency-Key: a request that may be sent again has its effect once.
 
 The key and the first result are stored in the transaction of the effect: no crash can part them.
+The form of a key is a pattern in web/docs/base.json: 1 to 255 printable ASCII characters, perhaps
+in quotes.
 https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
 """
 
@@ -51,7 +53,9 @@ def idempotency_key() -> str | None:
     if value is None:
         return None
     if not re.fullmatch(IDEMPOTENCY_KEY, value):
-        raise InvalidKey(f"Must have 1 to {IDEMPOTENCY_KEY_MAX} printable ASCII characters.")
+        raise InvalidKey(
+            f"Must have 1 to {IDEMPOTENCY_KEY_MAX} printable ASCII characters, or these in quotes."
+        )
     return value[1:-1] if value[0] == '"' else value
 
 

@@ -42,7 +42,8 @@ def list_books(
 ) -> Page[dict[str, Any]]:
     """Return a page of books as they are answered: best first with q, else newest first.
 
-    A `searcher`, a user's id, has search.AT_ONCE running. Raises InvalidCursor and TooManySearches.
+    A `searcher`, a user's id, has search.concurrency.AT_ONCE running. Raises InvalidCursor and
+    TooManySearches.
     """
     parameters = parameters_of(filters or {})
     sort, scope = scope_of(parameters, sort)

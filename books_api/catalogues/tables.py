@@ -20,4 +20,4 @@ def without_accents(text: str) -> str:
     return "".join(letter for letter in normalize("NFKD", text) if not combining(letter))
 
 
-WORDS = load_table("words.toml")
+WORDS = load_table("import_words.toml")

@@ -1,4 +1,7 @@
-"""The file in a request to import: as the body, or in a form; as it is, or with gzip."""
+"""The file in a request to import: as the body, or in a form; as it is, or with gzip.
+
+It may have IMPORT_BODY_MAX bytes, 16 MiB, also when it is unpacked.
+"""
 
 import shutil
 import zlib

@@ -1,4 +1,4 @@
-"""Search: what q finds. Any string is a legal q; filters.py turns an ISBN into a filter.
+"""Search: what q finds. Any string is a legal q; books/filters.py turns an ISBN into a filter.
 
 From what was typed to the page, each step a function that can be called alone:
 
