@@ -420,6 +420,16 @@ def test_doctor_finds_a_standby_that_is_down(reader, standby):
     assert not finding.ok
 
 
+def test_doctor_finds_a_standby_that_cannot_be_asked_in_time(reader, monkeypatch):
+    monkeypatch.setattr(standby_module, "LATE_MAX", 0)  # so long the primary takes, at least
+    reader.extensions["standby"].fault = None
+
+    with reader.app_context():
+        (finding,) = doctor.run([doctor.standby])
+
+    assert not finding.ok
+
+
 def test_without_a_standby_nothing_is_marked(app, alice, make_book):
     make_book(alice)
 

@@ -190,8 +190,10 @@ def standby() -> Finding:
     for _ in range(2):  # what the primary has just written may still be under way
         found.probe()
         time.sleep(PROBE_SECONDS)
-    detail = f"Not read from, the primary answers: {found.fault}" if found.fault else "keeps up"
-    return Finding("standby", not found.fault, detail)
+    if found.fault == "":
+        return Finding("standby", True, "keeps up")
+    reason = found.fault or "the primary takes too long to say where its log ends"
+    return Finding("standby", False, f"Not read from, the primary answers: {reason}")
 
 
 READINESS: Sequence[Check] = (database, redis_, migrations)
