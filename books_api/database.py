@@ -43,6 +43,7 @@ SESSION = {
     "lock_timeout": 2_000,
     "idle_in_transaction_session_timeout": 5_000,  # of a frozen host, whose locks others wait for
 }
+STANDBY_TIMEOUT = 1_500  # milliseconds: then the primary has its own 5 s
 # A wait for a lock ends first, or an import could not tell that it waited for another.
 LONG = text("SET LOCAL lock_timeout = '9min'; SET LOCAL statement_timeout = '10min'")
 LONG_DEADLINE = 11 * 60.0  # seconds
@@ -66,7 +67,8 @@ def init_app(app: Flask) -> None:
 
 def engine_options(settings: Settings, url: str, server: str) -> dict[str, Any]:
     """Return SQLAlchemy's engine options. What `options` in the URL sets wins over ours."""
-    ours = " ".join(f"-c {name}={value}" for name, value in SESSION.items())
+    session = SESSION | ({"statement_timeout": STANDBY_TIMEOUT} if server == STANDBY else {})
+    ours = " ".join(f"-c {name}={value}" for name, value in session.items())
     query = make_url(url).query
     theirs = query.get("options", "")
     return {

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psycopg2
 import pytest
+from flask import g
 from prometheus_client import REGISTRY
 
 from books_api import standby as standby_module
@@ -267,6 +268,21 @@ def test_no_read_fails_when_the_standby_is_killed(reader, standby, alice, make_b
     standby.stop("immediate")
 
     assert [titles(client, alice) for _ in range(20)] == [["The Hobbit"]] * 20
+
+
+def test_standby_that_was_slow_is_left_alone_though_it_answers_a_probe(reader, alice, make_book):
+    make_book(alice)
+    client = reader.test_client()
+    warm_up(client, alice)
+    standby = reader.extensions["standby"]
+    with reader.app_context(), within(2.5):
+        g.late = True
+        assert standby.rows("SELECT pg_sleep(4)", {}) is None
+
+        standby.probe()
+
+    assert "statement timeout" in standby.fault
+    assert titles(client, alice) == ["The Hobbit"]
 
 
 def test_export_is_whole_when_the_standby_is_killed_in_the_midst_of_it(
