@@ -23,6 +23,8 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     with op.get_context().autocommit_block():
+        op.execute("SET lock_timeout = 0")
         op.execute("DROP INDEX CONCURRENTLY IF EXISTS ix_books_isbn")
         op.execute("CREATE INDEX CONCURRENTLY ix_books_isbn ON books (isbn)")
         op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {INDEX}")
+        op.execute("SET lock_timeout = '5s'")
