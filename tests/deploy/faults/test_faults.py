@@ -71,6 +71,7 @@ def report() -> Iterator[None]:
 def held(app: Flask, statement: str) -> Iterator[None]:
     """A transaction of somebody else that holds what the statement locks."""
     with app.app_context(), db.engine.connect() as connection:
+        connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
         connection.execute(text(statement))
         yield
         connection.rollback()
