@@ -42,8 +42,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     requests.init_app(app)
     parsing.init_app(app)
     database.init_app(app)
-    if settings.database_read_url:
-        app.extensions[database.STANDBY] = Standby(app)
+    app.extensions[database.STANDBY] = Standby(app) if settings.database_read_url else None
     metrics.init_app(app)
     migrate.init_app(app, db, directory=str(MIGRATIONS))
     redis.init_app(app, make_redis_client(settings.redis_url))

@@ -12,22 +12,22 @@ import os
 import select
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import psycopg2
-from flask import Flask, current_app
+from flask import Flask
 from sqlalchemy import ClauseElement, Connection, Engine, event, text
 from sqlalchemy.dialects.postgresql import psycopg2 as dialect
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 
 from books_api.config import Settings
-from books_api.extensions import db
+from books_api.extensions import db, extension
 from books_api.observability.metrics import WatchedPool
 from books_api.watchdog import DEADLINE, DeadlineConnection, Server
 
 Rows = list[tuple[Any, ...]]
-STANDBY = "standby"  # the engine of DATABASE_READ_URL, and the extension that asks it
+STANDBY = "standby"  # the engine of DATABASE_READ_URL, and the extension that asks it, or None
 APPLICATION = "books-api"  # what Postgres knows a process by, with its id
 # libpq's words, see its documentation, 32.1.2 and 32.1.1: seconds, but tcp_user_timeout.
 CONNECT = {
@@ -98,6 +98,11 @@ class Statement:
         compiled = statement.compile(dialect=postgres)
         self.text, self.parameters = str(compiled), compiled.params
 
+    def preceded_by(self, sql: str) -> Self:
+        """Have the server run this before, in the same transaction and round trip."""
+        self.text = f"{sql}; {self.text}"
+        return self
+
     def rows(self, *, connection: Connection | None = None, **parameters: Any) -> Rows:
         """Return the rows; a UUID is text, both ways. Raises DBAPIError and TimeoutError.
 
@@ -107,12 +112,9 @@ class Statement:
         try:
             if connection is not None:
                 return driver(connection).rows(self.text, parameters)
-            engines = db.engines
-            if len(engines) > 1:
-                late: Rows | None = current_app.extensions[STANDBY].rows(self.text, parameters)
-                if late is not None:
-                    return late
-            return pooled_rows(engines[None], self.text, parameters)
+            standby = extension(STANDBY)
+            late: Rows | None = standby and standby.rows(self.text, parameters)
+            return pooled_rows(db.engine, self.text, parameters) if late is None else late
         except psycopg2.Error as error:
             raise DBAPIError.instance(self.text, None, error, psycopg2.Error) from error
 

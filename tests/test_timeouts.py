@@ -15,7 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from books_api.config import Settings
-from books_api.database import CONNECT, SESSION, autocommit
+from books_api.database import CONNECT, SESSION, Statement, autocommit
 from books_api.extensions import db, redis
 from books_api.observability import health
 from books_api.redis_client import REDIS_TIMEOUT
@@ -153,3 +153,10 @@ def test_probes_end_in_time_when_postgres_is_silent(
         ready = answer(app.test_client(), "/readyz")
 
     assert ready == (503, {"database", "migrations"})
+
+
+def test_setting_before_a_statement_holds_for_it_alone(app: Flask) -> None:
+    setting = text("SELECT current_setting('enable_sort')")
+    with app.app_context():
+        assert Statement(setting).preceded_by("SET LOCAL enable_sort = off").rows() == [("off",)]
+        assert Statement(setting).rows() == [("on",)]

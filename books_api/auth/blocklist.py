@@ -36,7 +36,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from flask import current_app
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -45,7 +44,7 @@ from sqlalchemy import BigInteger, cast, extract, func, text
 from books_api.auth.blocklist_lease import DRIFT_SECONDS, trust
 from books_api.auth.models import Revocation
 from books_api.database import Statement
-from books_api.extensions import redis
+from books_api.extensions import extension, redis
 from books_api.observability.metrics import REDIS_ASKED, REDIS_FALLBACKS
 from books_api.redis_client import identify
 from books_api.standby import LATE_MAX
@@ -106,7 +105,7 @@ def read(keys: Sequence[str], marks: Sequence[str] = ()) -> list[int]:
         if marker != told.name:  # otherwise only the name had to be asked for again
             FALLBACKS.inc()
     if fresh is None or marker != told.name:
-        current_app.extensions["blocklist_filler"].start()
+        extension("blocklist_filler").start()
     return values
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, cast
 
-from flask import current_app, request
+from flask import request
 
 from books_api.auth import tokens
 from books_api.auth.exceptions import (
@@ -20,7 +20,7 @@ from books_api.auth.models import Role
 from books_api.auth.revocation import is_revoked, mark
 from books_api.auth.tokens import Identity, TokenType
 from books_api.database import STANDBY
-from books_api.extensions import jwt
+from books_api.extensions import extension, jwt
 from books_api.observability.requests import current_request
 from books_api.web.openapi import View, documented
 from books_api.web.problems import problem_response
@@ -52,7 +52,7 @@ def token_required(
     def decorator(view: View) -> View:
         @wraps(view)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
-            uses_standby = (late or writes) and STANDBY in current_app.extensions
+            uses_standby = (late or writes) and extension(STANDBY) is not None
             is_late = uses_standby and late and "cursor" not in request.args
             who = authenticate(accepted, login=login, late=is_late)
             if role not in (None, who.role):

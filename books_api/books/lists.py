@@ -122,14 +122,14 @@ def _page_statement(
         return Statement(_written(page.subquery(), by))
     few = page.order_by(None).limit(sa.literal_column(f"{FEW} + 1")).cte("few")
     count = sa.select(sa.func.count()).select_from(few).scalar_subquery()
-    counted = Statement(_written(few, by).add_columns(count))
     # It reads the whole table for what it guesses to be more than FEW, and is not.
-    counted.text = f"SET LOCAL random_page_cost = 1; {counted.text}"
+    counted = Statement(_written(few, by).add_columns(count))
+    counted.preceded_by("SET LOCAL random_page_cost = 1")
     walk = conditions(names - {"author"} | {"common author"}, sort)
     page = keyset(sa.select(*STORED).where(*walk), by, after=after)
     walked = Statement(_written(page.subquery(), by))
     if names == {"author"}:  # it guesses that they are few, and reads and sorts the whole table
-        walked.text = f"SET LOCAL enable_sort = off; {walked.text}"
+        walked.preceded_by("SET LOCAL enable_sort = off")
     return FewFirst(counted, walked)
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from flask import current_app
 from redis.exceptions import RedisError, ResponseError
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -15,7 +14,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from books_api.cli_errors import first_line
 from books_api.config import current_settings
 from books_api.database import APPLICATION, SESSION, STANDBY, autocommit
-from books_api.extensions import redis
+from books_api.extensions import extension, redis
 from books_api.redis_client import UnfitRedis, check_fitness
 from books_api.standby import PROBE_SECONDS
 
@@ -88,7 +87,7 @@ def migrations() -> Finding:
         found = connection.execute(text("SELECT to_regclass('alembic_version')")).scalar_one()
         statement = text("SELECT max(version_num) FROM alembic_version")
         schema = connection.execute(statement).scalar_one() if found else None
-    expected = current_app.extensions["schema"]
+    expected = extension("schema")
     if schema is None or schema < expected:
         detail = f"The schema is at {schema or 'nothing'}, not {expected}: run flask db upgrade."
         return Finding("migrations", False, detail)
@@ -185,7 +184,7 @@ def connections() -> Finding:
 
 def standby() -> Finding:
     """The standby that lists are read from, if there is one, keeps up with the primary."""
-    if (found := current_app.extensions.get(STANDBY)) is None:
+    if (found := extension(STANDBY)) is None:
         return Finding("standby", True, "DATABASE_READ_URL is not set")
     for _ in range(2):  # what the primary has just written may still be under way
         found.probe()
@@ -193,7 +192,7 @@ def standby() -> Finding:
     if found.fault == "":
         return Finding("standby", True, "keeps up")
     reason = found.fault or "the primary takes too long to say where its log ends"
-    return Finding("standby", False, f"Not read from, the primary answers: {reason}")
+    return Finding("standby", False, f"It is not read from; the primary answers instead: {reason}")
 
 
 READINESS: Sequence[Check] = (database, redis_, migrations)

@@ -70,7 +70,9 @@ REDIS_FALLBACKS = Counter(
 REFILLS = Counter("books_api_revocation_refills", "Fills of Redis with what is revoked.")
 LIMITED = Counter("books_api_rate_limited", "Requests over a limit.", ("limit",))
 LATE_READS = Counter(
-    "books_api_late_reads", "Statements that a standby may answer, by who did.", ("server",)
+    "books_api_late_reads",
+    "Statements that a standby may answer, by the server that did.",
+    ("server",),
 )
 IMPORT_RECORDS = Counter("books_api_import_records", "Records of imports over HTTP.", ("outcome",))
 LOGINS_FAILED = Counter("books_api_logins_failed", "Logins refused.")

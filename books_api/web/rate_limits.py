@@ -8,13 +8,14 @@ from dataclasses import dataclass, fields
 from functools import partial, wraps
 from typing import Any, TypeVar, cast
 
-from flask import Flask, Response, after_this_request, current_app, has_request_context, request
+from flask import Flask, Response, after_this_request, has_request_context, request
 from limits import RateLimitItem, parse_many
 from limits.storage import MemoryStorage, RedisStorage, Storage
 from redis import Redis
 from redis.exceptions import RedisError
 
 from books_api.config import Settings
+from books_api.extensions import extension
 from books_api.observability.logs import logger
 from books_api.observability.metrics import LIMITED, REDIS_ASKED, REDIS_FALLBACKS
 from books_api.web.openapi import View, documented
@@ -131,7 +132,7 @@ def init_app(app: Flask) -> None:
 
 def limits() -> Limits:
     """Return the current application's."""
-    return cast(Limits, current_app.extensions["limits"])
+    return cast(Limits, extension("limits"))
 
 
 def client_network() -> str:

@@ -14,5 +14,5 @@ slot_or_refusal = partial(translate, NO_SLOT, TooManySearches)
 def in_a_slot(names: Collection[str], statement: Statement) -> Statement:
     """Let the searcher take a slot in the transaction, and the round trip, of the statement."""
     if "searcher" in names:
-        statement.text = f"SELECT books_take_slot(%(searcher)s, {AT_ONCE}); {statement.text}"
+        statement.preceded_by(f"SELECT books_take_slot(%(searcher)s, {AT_ONCE})")
     return statement
