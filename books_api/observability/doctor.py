@@ -192,7 +192,7 @@ def standby() -> Finding:
     if found.fault == "":
         return Finding("standby", True, "keeps up")
     reason = found.fault or "the primary takes too long to say where its log ends"
-    return Finding("standby", False, f"It is not read from; the primary answers instead: {reason}")
+    return Finding("standby", False, f"The standby is not used; the primary answers: {reason}")
 
 
 READINESS: Sequence[Check] = (database, redis_, migrations)
